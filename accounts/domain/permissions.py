@@ -1,0 +1,74 @@
+"""Which role may do what. Deny by default: what is not listed is refused."""
+
+from collections.abc import Iterable
+from enum import StrEnum
+
+
+class Role(StrEnum):
+    """A role, held for the whole site or for a team and its services."""
+
+    VIEWER = "viewer"
+    RESPONDER = "responder"
+    CHAOS_OPERATOR = "chaos-operator"
+    APPROVER = "approver"
+    COMPLIANCE_MANAGER = "compliance-manager"
+    AUDITOR = "auditor"
+    ADMIN = "admin"
+
+
+class Capability(StrEnum):
+    """One thing that somebody may do, as `room.verb`."""
+
+    OPERATIONS_VIEW = "operations.view"
+    CATALOG_EDIT = "catalog.edit"
+    SLO_EDIT = "slo.edit"
+    SLO_EXCLUDE = "slo.exclude"
+    INCIDENT_RESPOND = "incident.respond"
+    ONCALL_EDIT = "oncall.edit"
+    ALERTING_EDIT = "alerting.edit"
+    RUNBOOK_EDIT = "runbook.edit"
+    RUNBOOK_RUN = "runbook.run"
+    CHAOS_EDIT = "chaos.edit"
+    CHAOS_RUN = "chaos.run"
+    CHAOS_STOP = "chaos.stop"
+    APPROVE = "approve"
+    COMPLIANCE_VIEW = "compliance.view"
+    COMPLIANCE_EDIT = "compliance.edit"
+    LEDGER_VIEW = "ledger.view"
+    LEDGER_EXPORT = "ledger.export"
+    AUDIT_EXPORT = "audit.export"
+    DELIVERY_VIEW = "delivery.view"
+    DELIVERY_EDIT = "delivery.edit"
+    SITE_ADMIN = "site.admin"
+
+
+_VIEWER = frozenset({Capability.OPERATIONS_VIEW})
+_RESPONDER = _VIEWER | {
+    Capability.INCIDENT_RESPOND,
+    Capability.RUNBOOK_RUN,
+    Capability.CHAOS_STOP,
+    Capability.DELIVERY_VIEW,
+}
+
+ROLE_CAPABILITIES: dict[Role, frozenset[Capability]] = {
+    Role.VIEWER: _VIEWER,
+    Role.RESPONDER: _RESPONDER,
+    Role.CHAOS_OPERATOR: _VIEWER | {Capability.CHAOS_EDIT, Capability.CHAOS_RUN, Capability.CHAOS_STOP},
+    Role.APPROVER: _VIEWER | {Capability.APPROVE, Capability.CHAOS_STOP, Capability.SLO_EXCLUDE},
+    Role.COMPLIANCE_MANAGER: _VIEWER
+    | {
+        Capability.COMPLIANCE_VIEW,
+        Capability.COMPLIANCE_EDIT,
+        Capability.LEDGER_VIEW,
+        Capability.LEDGER_EXPORT,
+        Capability.AUDIT_EXPORT,
+    },
+    # The role alone opens nothing: what an auditor sees is granted for an engagement, in the compliance room.
+    Role.AUDITOR: frozenset(),
+    Role.ADMIN: frozenset(Capability) - {Capability.APPROVE},
+}
+
+
+def roles_allow(roles: Iterable[Role], capability: Capability) -> bool:
+    """Say whether any of the roles carries the capability."""
+    return any(capability in ROLE_CAPABILITIES[role] for role in roles)

@@ -1,0 +1,47 @@
+"""Turn `DATABASE_URL` into Django's database setting."""
+
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from django.core.exceptions import ImproperlyConfigured
+
+
+def database_from_url(url: str, *, state_dir: Path) -> dict[str, Any]:
+    """Return the `DATABASES["default"]` entry for a URL.
+
+    `sqlite:////absolute/path.sqlite3` or `postgresql://user:password@host:5432/name?sslmode=require`;
+    an empty URL is the SQLite file in the state folder. Raises ImproperlyConfigured for any other scheme.
+    """
+    if not url:
+        url = f"sqlite:///{state_dir / 'assay.sqlite3'}"
+    parts = urlsplit(url)
+    if parts.scheme == "sqlite":
+        path = unquote(parts.path)
+        path = path[1:] if path.startswith("//") else path
+        return {
+            "ENGINE": "core.db.sqlite3",
+            "NAME": path,
+            "CONN_MAX_AGE": None,
+            "OPTIONS": {
+                "transaction_mode": "IMMEDIATE",
+                "timeout": 0,
+                "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON;",
+            },
+            "TEST": {"NAME": None},
+        }
+    if parts.scheme in {"postgres", "postgresql"}:
+        return {
+            "ENGINE": "django.db.backends.postgresql",
+            "NAME": unquote(parts.path.lstrip("/")),
+            "USER": unquote(parts.username or ""),
+            "PASSWORD": unquote(parts.password or ""),
+            "HOST": parts.hostname or dict(parse_qsl(parts.query)).get("host", ""),
+            "PORT": str(parts.port or ""),
+            "CONN_MAX_AGE": None,
+            "CONN_HEALTH_CHECKS": True,
+            "OPTIONS": {key: value for key, value in parse_qsl(parts.query) if key != "host"},
+        }
+    raise ImproperlyConfigured(
+        f"DATABASE_URL starts with {parts.scheme!r}; allowed are sqlite:///path and postgresql://user:password@host/name."
+    )

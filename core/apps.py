@@ -1,0 +1,12 @@
+from django.apps import AppConfig
+from django.utils.module_loading import autodiscover_modules
+
+
+class CoreConfig(AppConfig):
+    """The room\'s registration with Django."""
+
+    name = "core"
+
+    def ready(self) -> None:
+        # Registries are filled by importing these modules of every installed app, in this order.
+        autodiscover_modules("events", "actions", "tasks", "subscribers", "navigation")

@@ -1,0 +1,87 @@
+"""What every management command shares: output as text or JSON, and exit codes that scripts can rely on.
+
+0: good. 1: the answer is no. 2: wrong use or refused input. 3: could not tell (database or source unreachable).
+"""
+
+import functools
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from enum import IntEnum, StrEnum
+from typing import Annotated, Any, NoReturn, ParamSpec, TypeVar
+
+import orjson
+import typer
+from django.core.exceptions import PermissionDenied
+from django.db import DatabaseError
+
+from core.parsing import InputRefusedError
+
+
+class ExitCode(IntEnum):
+    """What a command's exit code means."""
+
+    GOOD = 0
+    NO = 1
+    WRONG_USE = 2
+    UNKNOWN = 3
+
+
+class OutputFormat(StrEnum):
+    """How a command prints."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
+FormatOption = Annotated[OutputFormat, typer.Option("--format", help="text for people, json for scripts.")]
+
+Parameters = ParamSpec("Parameters")
+Answer = TypeVar("Answer")
+
+
+def fail(message: str, code: ExitCode = ExitCode.WRONG_USE) -> NoReturn:
+    """Print to standard error and exit."""
+    sys.stderr.write(f"{message}\n")
+    raise typer.Exit(code)
+
+
+def print_json(value: object) -> None:
+    """Print one JSON document."""
+    raw = orjson.dumps(value, default=str, option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS)
+    sys.stdout.write(raw.decode() + "\n")
+
+
+def print_rows(rows: Iterable[Mapping[str, Any]], *, columns: Sequence[str], output: OutputFormat, empty: str) -> None:
+    """Print records as an aligned table or as a JSON list. `empty` is said when there are none (text only)."""
+    rows = list(rows)
+    if output is OutputFormat.JSON:
+        print_json(rows)
+        return
+    if not rows:
+        sys.stdout.write(f"{empty}\n")
+        return
+    cells = [[_cell(row.get(column)) for column in columns] for row in rows]
+    widths = [max(len(title), *(len(line[i]) for line in cells)) for i, title in enumerate(columns)]
+    for line in ([title.upper() for title in columns], *cells):
+        sys.stdout.write("  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip() + "\n")
+
+
+def answering(function: Callable[Parameters, Answer]) -> Callable[Parameters, Answer]:
+    """Turn expected errors into one line on standard error and the right exit code."""
+
+    @functools.wraps(function)
+    def wrapper(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Answer:
+        try:
+            return function(*args, **kwargs)
+        except InputRefusedError as error:
+            fail(f"Refused; nothing was applied.\n{error}", ExitCode.WRONG_USE)
+        except PermissionDenied as error:
+            fail(str(error) or "Not allowed.", ExitCode.WRONG_USE)
+        except DatabaseError as error:
+            fail(f"The database did not answer: {error}", ExitCode.UNKNOWN)
+
+    return wrapper
+
+
+def _cell(value: object) -> str:
+    return "—" if value is None or value == "" else str(value)

@@ -1,0 +1,113 @@
+"""Announce what happened to whoever subscribes, in the transaction of the change.
+
+`publish` writes the event and one row for each subscriber of its kind; workers claim these rows. A subscriber runs in
+one transaction with the settling of its row, so what it writes to the database happens exactly once.
+"""
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any, ClassVar, TypeVar
+
+from django.db import models, transaction
+from pydantic import BaseModel, ConfigDict
+
+from core.clock import database_now
+from core.leases import LeasedModel
+from core.work import WorkQueue, register_queue, wake
+
+
+class DomainEvent(BaseModel):
+    """What an app announces; a subclass names its `kind` (past tense, `incident.acknowledged`) and fields."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    kind: ClassVar[str]
+
+
+class Event(models.Model):
+    """Something that happened, as announced."""
+
+    kind = models.CharField(max_length=100, db_index=True)
+    payload = models.JSONField()
+    published_at = models.DateTimeField()
+
+    class Meta:
+        ordering = ("-pk",)
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.pk}"
+
+
+class EventDelivery(LeasedModel):
+    """An event that one subscriber still has to hear of, or has heard of."""
+
+    event = models.ForeignKey(Event, on_delete=models.CASCADE, related_name="deliveries")
+    subscriber = models.CharField(max_length=160)
+
+    class Meta:
+        ordering = ("pk",)
+        constraints = (
+            models.UniqueConstraint(fields=("event", "subscriber"), name="one_delivery_per_event_and_subscriber"),
+        )
+        indexes = (
+            models.Index(
+                fields=("due_at",),
+                name="due_event_delivery",
+                condition=models.Q(finished_at__isnull=True, dead_at__isnull=True),
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.event} → {self.subscriber}"
+
+
+AnyEvent = TypeVar("AnyEvent", bound=DomainEvent)
+Subscriber = Callable[[AnyEvent], None]
+
+_subscribers: dict[str, dict[str, tuple[type[DomainEvent], Callable[[Any], None]]]] = {}
+
+
+def subscribe(event_type: type[AnyEvent]) -> Callable[[Subscriber[AnyEvent]], Subscriber[AnyEvent]]:
+    """Call the decorated function, in a worker and in its own transaction, for every event of this type."""
+
+    def register(function: Subscriber[AnyEvent]) -> Subscriber[AnyEvent]:
+        name = f"{function.__module__}.{function.__qualname__}"
+        by_name = _subscribers.setdefault(event_type.kind, {})
+        if name in by_name:
+            raise ValueError(f"{name} subscribes to {event_type.kind} twice")
+        by_name[name] = (event_type, function)
+        return function
+
+    return register
+
+
+def publish(event: DomainEvent) -> Event:
+    """Write the event and a row for each subscriber. Call it inside the transaction of the change."""
+    now = database_now()
+    with transaction.atomic():
+        row = Event.objects.create(kind=event.kind, payload=event.model_dump(mode="json"), published_at=now)
+        names = _subscribers.get(event.kind, {})
+        if names:
+            EventDelivery.objects.bulk_create([EventDelivery(event=row, subscriber=name, due_at=now) for name in names])
+            wake(EVENT_QUEUE.name)
+    return row
+
+
+def _deliver(row: EventDelivery) -> None:
+    event = row.event
+    known = _subscribers.get(event.kind, {}).get(row.subscriber)
+    if known is None:
+        raise LookupError(f"nothing is registered as {row.subscriber} for {event.kind}")
+    event_type, function = known
+    function(event_type.model_validate(event.payload))
+
+
+EVENT_QUEUE = register_queue(
+    WorkQueue(
+        name="core.events",
+        model=EventDelivery,
+        handle=_deliver,
+        transactional=True,
+        select_related=("event",),
+        lease_for=timedelta(seconds=60),
+    )
+)

@@ -1,0 +1,42 @@
+"""Model fields that keep secrets encrypted at rest."""
+
+import base64
+from typing import Any
+
+from cryptography.fernet import Fernet, InvalidToken
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from django.conf import settings
+from django.db import models
+
+
+class SecretUnreadableError(RuntimeError):
+    """The stored secret was encrypted under another SECRET_KEY."""
+
+
+def _box() -> Fernet:
+    derived = HKDF(algorithm=hashes.SHA256(), length=32, salt=b"assay", info=b"encrypted-field-v1")
+    return Fernet(base64.urlsafe_b64encode(derived.derive(settings.SECRET_KEY.encode())))
+
+
+class EncryptedTextField(models.TextField[str, str]):
+    """Text that is stored as a Fernet token under a key derived from SECRET_KEY. It cannot be searched or compared."""
+
+    def get_prep_value(self, value: Any) -> Any:
+        if value is None or value == "":
+            return value
+        return _box().encrypt(str(value).encode()).decode("ascii")
+
+    def from_db_value(self, value: str | None, *_: Any) -> str | None:
+        if not value:
+            return value
+        try:
+            return _box().decrypt(value.encode("ascii")).decode()
+        except InvalidToken:
+            raise SecretUnreadableError(
+                f"{self.model.__name__}.{self.name} was stored under another SECRET_KEY; "
+                "restore that key or enter the secret again."
+            ) from None
+
+    def get_lookup(self, lookup_name: str) -> Any:
+        return super().get_lookup(lookup_name) if lookup_name == "isnull" else None

@@ -1,0 +1,131 @@
+"""Claim rows of intent so that one worker at a time acts on each, and a stale one cannot write.
+
+A row is *due* when it is unfinished, its `due_at` has passed and no live lease holds it. Claiming raises its
+fence; every later write names the fence and fails once somebody else has claimed the row.
+"""
+
+import os
+import secrets
+import socket
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any, TypeVar
+
+from django.db import connection, models, transaction
+from django.db.models import F, Q, QuerySet
+
+from core.clock import database_now
+
+
+class StaleFenceError(RuntimeError):
+    """Somebody else has claimed the row since; the caller's work must not be written."""
+
+
+class LeasedModel(models.Model):
+    """A row of intent: something that must be done at or after `due_at`, once."""
+
+    due_at = models.DateTimeField(help_text="Not before this instant.")
+    lease_owner = models.CharField(max_length=80, blank=True, default="", editable=False)
+    lease_until = models.DateTimeField(null=True, blank=True, editable=False)
+    fence = models.PositiveBigIntegerField(default=0, editable=False)
+    attempts = models.PositiveIntegerField(default=0, editable=False)
+    finished_at = models.DateTimeField(null=True, blank=True, editable=False)
+    dead_at = models.DateTimeField(
+        null=True, blank=True, editable=False, help_text="Given up at this instant; a person must look."
+    )
+    last_error = models.TextField(blank=True, default="", editable=False)
+
+    class Meta:
+        abstract = True
+
+
+Leased = TypeVar("Leased", bound=LeasedModel)
+
+
+def lease_owner_name() -> str:
+    """Return a name for this process and claim that no other process shares."""
+    return f"{socket.gethostname()[:40]}:{os.getpid()}:{secrets.token_hex(4)}"
+
+
+def due_q(now: datetime) -> Q:
+    """Return the condition that a row is due and free at `now`."""
+    return Q(finished_at__isnull=True, dead_at__isnull=True, due_at__lte=now) & (
+        Q(lease_until__isnull=True) | Q(lease_until__lt=now)
+    )
+
+
+def claim_due(
+    queryset: QuerySet[Leased], *, lease_for: timedelta, limit: int = 1, owner: str | None = None
+) -> list[Leased]:
+    """Claim up to `limit` due rows, oldest first, and return them with their new fence.
+
+    The claim is committed before this returns when called outside a transaction. `attempts` counts claims.
+    """
+    owner = owner or lease_owner_name()
+    now = database_now()
+    free = queryset.filter(due_q(now)).order_by("due_at", "pk")
+    changes: dict[str, Any] = {
+        "lease_owner": owner,
+        "lease_until": now + lease_for,
+        "fence": F("fence") + 1,
+        "attempts": F("attempts") + 1,
+    }
+    model = queryset.model
+    if connection.features.has_select_for_update_skip_locked:
+        with transaction.atomic():
+            keys = list(free.select_for_update(skip_locked=True, of=("self",)).values_list("pk", flat=True)[:limit])
+            if not keys:
+                return []
+            model._base_manager.filter(pk__in=keys).update(**changes)  # noqa: SLF001 Django's documented name
+    else:
+        keys = [
+            pk
+            for pk, fence in list(free.values_list("pk", "fence")[:limit])
+            if model._base_manager.filter(due_q(now), pk=pk, fence=fence).update(**changes)  # noqa: SLF001
+        ]
+        if not keys:
+            return []
+    return list(queryset.filter(pk__in=keys, lease_owner=owner).order_by("due_at", "pk"))
+
+
+def settle(row: LeasedModel, **changes: Any) -> None:
+    """Write `changes` to a claimed row and give up the lease, if the fence still holds.
+
+    Raises StaleFenceError when another worker has claimed the row. Finished is what `finished_at` in `changes` says.
+    """
+    _write(row, {**changes, "lease_owner": "", "lease_until": None})
+
+
+def finish(row: LeasedModel, **changes: Any) -> None:
+    """Settle a claimed row as done."""
+    settle(row, finished_at=database_now(), last_error="", **changes)
+
+
+def retry_later(row: LeasedModel, *, delay: timedelta, error: str, **changes: Any) -> None:
+    """Settle a claimed row so that it falls due again after `delay`."""
+    settle(row, due_at=database_now() + delay, last_error=error[:4000], **changes)
+
+
+def give_up(row: LeasedModel, *, error: str, **changes: Any) -> None:
+    """Settle a claimed row as dead: it is kept, never retried by itself, and shown to a person."""
+    settle(row, dead_at=database_now(), last_error=error[:4000], **changes)
+
+
+def extend(row: LeasedModel, *, lease_for: timedelta) -> None:
+    """Keep a claim alive. Raises StaleFenceError when it is lost."""
+    _write(row, {"lease_until": database_now() + lease_for})
+
+
+def revive(queryset: QuerySet[Leased], *, keys: Sequence[Any]) -> int:
+    """Make dead rows due again at once; returns how many."""
+    return queryset.filter(pk__in=keys, dead_at__isnull=False).update(
+        dead_at=None, due_at=database_now(), attempts=0, lease_until=None, lease_owner=""
+    )
+
+
+def _write(row: LeasedModel, changes: dict[str, Any]) -> None:
+    model = type(row)
+    if not model._base_manager.filter(pk=row.pk, fence=row.fence).update(**changes):  # noqa: SLF001
+        raise StaleFenceError(f"{model._meta.label} {row.pk}: fence {row.fence} is no longer current")  # noqa: SLF001
+    for name, value in changes.items():
+        setattr(row, name, value)

@@ -1,0 +1,6 @@
+"""The tables of core, gathered where Django looks for them."""
+
+from core.events import Event, EventDelivery
+from core.work import PeriodicJob
+
+__all__ = ["Event", "EventDelivery", "PeriodicJob"]

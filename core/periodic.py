@@ -1,0 +1,75 @@
+"""Things that recur: registered in an app's `tasks.py`, run by whichever worker claims the turn."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+
+from core.clock import database_now
+from core.leases import settle
+from core.work import PeriodicJob, WorkQueue, register_queue
+
+
+@dataclass(frozen=True)
+class Periodic:
+    """A job that runs every `every`; a missed turn runs once, late, and is not made up for."""
+
+    name: str
+    every: timedelta
+    run: Callable[[], None]
+
+
+_jobs: dict[str, Periodic] = {}
+
+
+def periodic(name: str, *, every: timedelta) -> Callable[[Callable[[], None]], Callable[[], None]]:
+    """Register the decorated function to run every `every`."""
+
+    def register(run: Callable[[], None]) -> Callable[[], None]:
+        if name in _jobs:
+            raise ValueError(f"periodic job {name!r} is registered twice")
+        _jobs[name] = Periodic(name=name, every=every, run=run)
+        return run
+
+    return register
+
+
+def ensure_jobs() -> None:
+    """Create the rows of registered jobs that have none yet and drop those of jobs that are gone."""
+    known = set(PeriodicJob.objects.values_list("name", flat=True))
+    now = database_now()
+    PeriodicJob.objects.bulk_create(
+        [PeriodicJob(name=name, due_at=now) for name in _jobs if name not in known], ignore_conflicts=True
+    )
+    if stale := known - set(_jobs):
+        PeriodicJob.objects.filter(name__in=stale).delete()
+
+
+def run_now(name: str) -> None:
+    """Run a job once, at once, in this process (for a command or a test)."""
+    _jobs[name].run()
+
+
+def _run_turn(row: PeriodicJob) -> None:
+    job = _jobs[row.name]
+    started = database_now()
+    error = ""
+    try:
+        job.run()
+    except Exception as failure:
+        error = f"{type(failure).__name__}: {failure}"
+        raise
+    finally:
+        # A job that fails takes its next turn as usual; the error stays on the row until a turn succeeds.
+        settle(
+            row,
+            due_at=max(started + job.every, database_now()),
+            attempts=0,
+            last_started_at=started,
+            last_error=error[:4000],
+            **({} if error else {"last_succeeded_at": database_now()}),
+        )
+
+
+PERIODIC_QUEUE = register_queue(
+    WorkQueue(name="core.periodic", model=PeriodicJob, handle=_run_turn, lease_for=timedelta(minutes=10))
+)

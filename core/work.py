@@ -1,0 +1,169 @@
+"""Queues of due rows and the loop that drains them.
+
+An app registers a queue in its `tasks.py`. A commit wakes a Celery worker, which drains the queue; the scheduler
+looks for due rows every second and wakes again, so a lost message costs a second, never the work.
+"""
+
+import logging
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any, Generic, TypeVar
+
+from django.db import models, transaction
+from django.db.models import Min, QuerySet
+
+from core.clock import database_now
+from core.leases import LeasedModel, StaleFenceError, claim_due, due_q, finish, give_up, retry_later
+
+logger = logging.getLogger(__name__)
+
+Row = TypeVar("Row", bound=LeasedModel)
+
+BACKOFF = (1, 5, 15, 60, 300, 900, 3600)
+
+
+@dataclass(frozen=True)
+class WorkQueue(Generic[Row]):
+    """One kind of due rows and what to do with each.
+
+    `handle` gets a claimed row. With `transactional` it runs in one transaction with the settling of the row, so its
+    effects in the database happen exactly once; without it, `handle` acts on the outside world between two commits.
+    When `handle` returns without settling the row itself, the row is finished; when it raises, the row is retried by
+    `BACKOFF` seconds and given up after `max_attempts` claims.
+    """
+
+    name: str
+    model: type[Row]
+    handle: Callable[[Row], None]
+    transactional: bool = False
+    lease_for: timedelta = timedelta(seconds=60)
+    batch: int = 20
+    max_attempts: int = 10
+    select_related: tuple[str, ...] = ()
+    rows: Callable[[], QuerySet[Row]] | None = field(default=None)
+
+    def queryset(self) -> QuerySet[Row]:
+        """Return the rows this queue looks at."""
+        rows = self.rows() if self.rows else self.model._base_manager.all()  # noqa: SLF001
+        return rows.select_related(*self.select_related) if self.select_related else rows
+
+
+_queues: dict[str, WorkQueue[Any]] = {}
+
+
+def register_queue(queue: WorkQueue[Row]) -> WorkQueue[Row]:
+    """Add a queue. Raises ValueError when the name is taken."""
+    if queue.name in _queues:
+        raise ValueError(f"work queue {queue.name!r} is registered twice")
+    _queues[queue.name] = queue
+    return queue
+
+
+def queue_names() -> tuple[str, ...]:
+    """Return the registered names in order of registration."""
+    return tuple(_queues)
+
+
+def drain(name: str, *, limit: int = 1000) -> int:
+    """Do all that is due in a queue, up to `limit` rows, and return how many rows were handled."""
+    queue = _queues[name]
+    done = 0
+    while done < limit:
+        claimed = claim_due(
+            queue.queryset(), lease_for=queue.lease_for, limit=1 if not queue.transactional else queue.batch
+        )
+        if not claimed:
+            break
+        for row in claimed:
+            _handle(queue, row)
+            done += 1
+    return done
+
+
+def drain_all(*, rounds: int = 20) -> int:
+    """Drain every queue until nothing is due, for tests and for `manage.py work --once`."""
+    total = 0
+    for _ in range(rounds):
+        done = sum(drain(name) for name in _queues)
+        total += done
+        if not done:
+            break
+    return total
+
+
+def wake(name: str) -> None:
+    """Ask a worker to drain a queue once the current transaction has committed. Losing the message is harmless."""
+    transaction.on_commit(lambda: _send_wake_up(name), robust=True)
+
+
+def oldest_overdue() -> dict[str, timedelta]:
+    """Return, for each queue with due rows, how long the oldest has been due."""
+    now = database_now()
+    ages: dict[str, timedelta] = {}
+    for queue in _queues.values():
+        oldest = queue.queryset().filter(due_q(now)).aggregate(oldest=Min("due_at"))["oldest"]
+        if oldest is not None:
+            ages[queue.name] = now - oldest
+    return ages
+
+
+def dead_counts() -> dict[str, int]:
+    """Return, for each queue that has any, the number of rows given up."""
+    counts = {q.name: q.queryset().filter(dead_at__isnull=False).count() for q in _queues.values()}
+    return {name: count for name, count in counts.items() if count}
+
+
+def _send_wake_up(name: str) -> None:
+    from core.tasks import send_wake_up  # noqa: PLC0415 core.tasks registers queues and imports this module
+
+    send_wake_up(name)
+
+
+def _handle(queue: WorkQueue[Any], row: LeasedModel) -> None:
+    try:
+        if queue.transactional:
+            with transaction.atomic():
+                queue.handle(row)
+                _finish_if_held(row)
+        else:
+            queue.handle(row)
+            _finish_if_held(row)
+    except StaleFenceError:
+        logger.info("%s %s: lost the claim; another worker has it", queue.name, row.pk)
+    except Exception as error:  # noqa: BLE001 a handler's failure is recorded on its row and retried
+        _record_failure(queue, row, error)
+
+
+def _finish_if_held(row: LeasedModel) -> None:
+    if row.lease_owner:
+        finish(row)
+
+
+def _record_failure(queue: WorkQueue[Any], row: LeasedModel, error: Exception) -> None:
+    text = "".join(traceback.format_exception_only(error)).strip()
+    logger.warning("%s %s failed (attempt %d): %s", queue.name, row.pk, row.attempts, text, exc_info=error)
+    try:
+        if row.attempts >= queue.max_attempts:
+            give_up(row, error=text)
+        else:
+            seconds = BACKOFF[min(row.attempts - 1, len(BACKOFF) - 1)]
+            retry_later(row, delay=timedelta(seconds=seconds), error=text)
+    except StaleFenceError:
+        logger.info("%s %s: lost the claim while failing", queue.name, row.pk)
+
+
+class PeriodicJob(LeasedModel):
+    """The next turn of something that recurs; one row for each registered job."""
+
+    name = models.CharField(max_length=120, unique=True)
+    last_started_at = models.DateTimeField(null=True, blank=True)
+    last_succeeded_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        app_label = "core"
+        ordering = ("name",)
+
+    def __str__(self) -> str:
+        return self.name
