@@ -116,7 +116,7 @@ class _NoAliasLoader(yaml.SafeLoader):
     def compose_node(self, parent: Any, index: Any) -> Any:
         if self.check_event(yaml.AliasEvent):
             event: yaml.Event = self.peek_event()  # type: ignore[no-untyped-call]
-            raise yaml.MarkedYAMLError(problem="an alias (*name)", problem_mark=event.start_mark)
+            raise yaml.MarkedYAMLError(problem="an alias (*name)", problem_mark=event.start_mark)  # type: ignore[arg-type]
         return super().compose_node(parent, index)
 
 
