@@ -85,7 +85,6 @@ class GuardedSession(requests.Session):
         super().__init__()
         self.policy = policy
         self.trust_env = False
-        self.max_redirects = 0
         self.mount_guard()
 
     def mount_guard(self) -> None:
@@ -100,7 +99,10 @@ class GuardedSession(requests.Session):
             kwargs["timeout"] = self.policy.timeout_seconds
         wants_stream = kwargs.pop("stream", False)
         kwargs["stream"] = True
-        response = super().request(method, url, *args, **kwargs)
+        try:
+            response = super().request(method, url, *args, **kwargs)
+        except requests.exceptions.ConnectionError as error:
+            raise _refusal_within(error) or error from None
         if not wants_stream:
             _read_bounded(response, self.policy.max_bytes)
         return response
@@ -114,6 +116,15 @@ def guarded_session(
 ) -> GuardedSession:
     """Return a session for one purpose; `allow` names private hosts or networks its set-up has asked for."""
     return GuardedSession(OutboundPolicy(allow=tuple(allow), timeout_seconds=timeout_seconds, max_bytes=max_bytes))
+
+
+def _refusal_within(error: BaseException | None) -> OutboundRefusedError | None:
+    """Return the guard's own refusal from under the errors that urllib3 and requests wrap it in."""
+    while error is not None:
+        if isinstance(error, OutboundRefusedError):
+            return error
+        error = error.__cause__ or error.__context__
+    return None
 
 
 def _read_bounded(response: requests.Response, max_bytes: int) -> None:

@@ -110,6 +110,9 @@ def load_json(raw: bytes, *, source: str, max_bytes: int = MAX_BYTES) -> Any:
         ) from None
 
 
+_PLAIN_TAGS = frozenset(f"tag:yaml.org,2002:{name}" for name in ("map", "seq", "str", "int", "float", "bool", "null"))
+
+
 class _NoAliasLoader(yaml.SafeLoader):
     """Composes plain YAML and refuses aliases, the seed of exponential documents."""
 
@@ -138,6 +141,12 @@ def _construct_document(node: yaml.Node, source: str) -> tuple[Any, LineIndex]:
                 found="a document that is too deep or too large",
                 allowed=f"depth {MAX_DEPTH} and {MAX_NODES} values are allowed",
             )
+        if current.tag not in _PLAIN_TAGS:
+            raise refuse(
+                f"{source}:{current.start_mark.line + 1}",
+                found=f"the tag {current.tag}",
+                allowed="plain values are allowed",
+            )
         if isinstance(current, yaml.MappingNode):
             mapping: dict[Any, Any] = {}
             for key_node, value_node in current.value:
@@ -153,12 +162,6 @@ def _construct_document(node: yaml.Node, source: str) -> tuple[Any, LineIndex]:
             return mapping
         if isinstance(current, yaml.SequenceNode):
             return [build(child, (*path, position)) for position, child in enumerate(current.value)]
-        if not current.tag.startswith("tag:yaml.org,2002:") or current.tag.startswith("tag:yaml.org,2002:python"):
-            raise refuse(
-                f"{source}:{current.start_mark.line + 1}",
-                found=f"the tag {current.tag}",
-                allowed="plain values are allowed",
-            )
         return constructor.construct_object(current, deep=True)
 
     return build(node, ()), LineIndex(lines)

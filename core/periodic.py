@@ -1,5 +1,6 @@
 """Things that recur: registered in an app's `tasks.py`, run by whichever worker claims the turn."""
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
@@ -7,6 +8,8 @@ from datetime import timedelta
 from core.clock import database_now
 from core.leases import settle
 from core.work import PeriodicJob, WorkQueue, register_queue
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -56,18 +59,18 @@ def _run_turn(row: PeriodicJob) -> None:
     try:
         job.run()
     except Exception as failure:
+        logger.exception("periodic job %s failed", row.name)
         error = f"{type(failure).__name__}: {failure}"
-        raise
-    finally:
-        # A job that fails takes its next turn as usual; the error stays on the row until a turn succeeds.
-        settle(
-            row,
-            due_at=max(started + job.every, database_now()),
-            attempts=0,
-            last_started_at=started,
-            last_error=error[:4000],
-            **({} if error else {"last_succeeded_at": database_now()}),
-        )
+    # A job that fails takes its next turn as usual; the error stays on the row until a turn succeeds.
+    now = database_now()
+    settle(
+        row,
+        due_at=max(started + job.every, now),
+        attempts=0,
+        last_started_at=started,
+        last_error=error[:4000],
+        **({} if error else {"last_succeeded_at": now}),
+    )
 
 
 PERIODIC_QUEUE = register_queue(

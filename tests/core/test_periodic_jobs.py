@@ -1,0 +1,54 @@
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+
+from core import periodic
+from core.work import PeriodicJob, drain
+
+pytestmark = [pytest.mark.django_db, pytest.mark.database]
+
+
+@pytest.fixture
+def jobs(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    calls: list[str] = []
+
+    def broken() -> None:
+        calls.append("broken")
+        raise ValueError("no such source")
+
+    monkeypatch.setattr(
+        periodic,
+        "_jobs",
+        {
+            "good": periodic.Periodic("good", timedelta(minutes=1), lambda: calls.append("good")),
+            "broken": periodic.Periodic("broken", timedelta(minutes=1), broken),
+        },
+    )
+    return calls
+
+
+def test_each_job_runs_once_and_falls_due_again_after_its_interval(jobs: list[str]) -> None:
+    periodic.ensure_jobs()
+    drain("core.periodic")
+    drain("core.periodic")
+    assert sorted(jobs) == ["broken", "good"]
+    good = PeriodicJob.objects.get(name="good")
+    assert good.due_at > timezone.now() + timedelta(seconds=50)
+    assert good.last_succeeded_at is not None
+
+
+def test_a_failing_job_keeps_its_error_and_its_turn(jobs: list[str]) -> None:
+    periodic.ensure_jobs()
+    drain("core.periodic")
+    broken = PeriodicJob.objects.get(name="broken")
+    assert "no such source" in broken.last_error
+    assert broken.dead_at is None
+    assert broken.last_succeeded_at is None
+    assert timezone.now() < broken.due_at < timezone.now() + timedelta(minutes=2)
+
+
+def test_the_row_of_a_job_that_is_gone_is_dropped(jobs: list[str]) -> None:
+    PeriodicJob.objects.create(name="gone", due_at=timezone.now())
+    periodic.ensure_jobs()
+    assert set(PeriodicJob.objects.values_list("name", flat=True)) == {"good", "broken"}
