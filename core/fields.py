@@ -1,7 +1,7 @@
 """Model fields that keep secrets encrypted at rest."""
 
 import base64
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cryptography.fernet import Fernet, InvalidToken
 from cryptography.hazmat.primitives import hashes
@@ -19,7 +19,13 @@ def _box() -> Fernet:
     return Fernet(base64.urlsafe_b64encode(derived.derive(settings.SECRET_KEY.encode())))
 
 
-class EncryptedTextField(models.TextField[str, str]):
+if TYPE_CHECKING:
+    _TextField = models.TextField[str, str]
+else:
+    _TextField = models.TextField
+
+
+class EncryptedTextField(_TextField):
     """Text that is stored as a Fernet token under a key derived from SECRET_KEY. It cannot be searched or compared."""
 
     def get_prep_value(self, value: Any) -> Any:

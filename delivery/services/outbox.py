@@ -1,0 +1,165 @@
+"""Put something into the outbox; release it again."""
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
+
+from django.core.exceptions import PermissionDenied
+from django.db import transaction
+
+from core.clock import database_now
+from core.events import publish
+from core.identifiers import new_id
+from core.work import wake
+from delivery.data import Actor, AttemptOutcome, Channel, DeliveryState
+from delivery.events import DeliverySettled
+from delivery.models import URGENT_BELOW, Delivery, DeliveryAttempt, Notification
+
+URGENT_QUEUE = "delivery.urgent"
+ORDINARY_QUEUE = "delivery.ordinary"
+
+
+def send(
+    *,
+    channel: Channel,
+    address: str,
+    idempotency_key: str,
+    subject: str,
+    text: str,
+    payload: dict[str, Any] | None = None,
+    link: str = "",
+    priority: int = 5,
+    about: str = "",
+) -> Delivery:
+    """Put a message into the outbox, in the caller's transaction, and return its row.
+
+    A key that was used before returns the row that has it and changes nothing. Priority below 5 is urgent: it has its
+    own queue and short retries. In-app messages are written at once; there is nothing to wait for.
+    """
+    now = database_now()
+    with transaction.atomic():
+        delivery, created = Delivery.objects.get_or_create(
+            idempotency_key=idempotency_key,
+            defaults={
+                "reference": new_id("dlv"),
+                "channel": channel,
+                "address": address,
+                "subject": subject[:300],
+                "text": text,
+                "payload": payload if payload is not None else _plain_payload(channel, now, subject, text, link),
+                "link": link,
+                "priority": priority,
+                "about": about,
+                "due_at": now,
+                "created_at": now,
+            },
+        )
+        if not created:
+            return delivery
+        if channel is Channel.IN_APP:
+            _write_notification(delivery, now)
+        else:
+            wake(queue_name_for(priority))
+    return delivery
+
+
+def queue_name_for(priority: int) -> str:
+    """Return the queue that carries this priority."""
+    return URGENT_QUEUE if priority < URGENT_BELOW else ORDINARY_QUEUE
+
+
+def redeliver(*, principal: Actor, delivery: Delivery) -> Delivery:
+    """Release a delivery again, whatever became of it, with the same identity and a fresh schedule.
+
+    Raises PermissionDenied; returns the row unchanged when a worker holds it at this moment.
+    """
+    ensure_may_edit(principal)
+    now = database_now()
+    with transaction.atomic():
+        if (
+            Delivery.objects.filter(pk=delivery.pk, lease_owner="")
+            .exclude(channel=Channel.IN_APP)
+            .update(
+                state=DeliveryState.PENDING,
+                tries=0,
+                attempts=0,
+                due_at=now,
+                finished_at=None,
+                dead_at=None,
+                sent_at=None,
+                withdrawn_at=None,
+                last_error="",
+            )
+        ):
+            wake(queue_name_for(delivery.priority))
+        delivery.refresh_from_db()
+    return delivery
+
+
+def withdraw_pending(*, about: str, keys_starting_with: str = "") -> int:
+    """Withdraw what has not been handed over yet (an acknowledged page needs no further mail); returns how many.
+
+    A delivery that a worker holds right now goes out: it cannot be called back.
+    """
+    now = database_now()
+    waiting = Delivery.objects.filter(about=about, state=DeliveryState.PENDING, lease_owner="")
+    if keys_starting_with:
+        waiting = waiting.filter(idempotency_key__startswith=keys_starting_with)
+    with transaction.atomic():
+        withdrawn = 0
+        for row in waiting:
+            withdrawn += Delivery.objects.filter(pk=row.pk, fence=row.fence, lease_owner="", finished_at=None).update(
+                state=DeliveryState.WITHDRAWN, withdrawn_at=now, finished_at=now
+            )
+    return withdrawn
+
+
+def announce_settled(rows: Iterable[Delivery]) -> None:
+    """Publish that each of these has settled."""
+    for row in rows:
+        publish(
+            DeliverySettled(
+                delivery_id=row.pk,
+                idempotency_key=row.idempotency_key,
+                channel=row.channel,
+                address=row.address,
+                state=row.state,
+                about=row.about,
+                error=row.last_error[:500],
+            )
+        )
+
+
+def ensure_may_edit(principal: Actor) -> None:
+    """Raise PermissionDenied unless the principal may change deliveries and endpoints."""
+    if not principal.may("delivery.edit"):
+        raise PermissionDenied(f"{principal.label} may not do this (delivery.edit); allowed for: admin.")
+
+
+def _plain_payload(channel: Channel, now: datetime, subject: str, text: str, link: str) -> dict[str, Any] | None:
+    if channel is not Channel.WEBHOOK:
+        return None
+    return {
+        "type": "message",
+        "timestamp": now.isoformat(),
+        "data": {"subject": subject, "text": text, "link": link},
+    }
+
+
+def _write_notification(delivery: Delivery, now: datetime) -> None:
+    Notification.objects.create(
+        delivery=delivery,
+        recipient=delivery.address,
+        title=delivery.subject,
+        text=delivery.text,
+        link=delivery.link,
+        created_at=now,
+    )
+    DeliveryAttempt.objects.create(
+        delivery=delivery, number=1, started_at=now, finished_at=now, outcome=AttemptOutcome.ACCEPTED
+    )
+    changes = {"state": DeliveryState.SENT, "sent_at": now, "finished_at": now, "tries": 1}
+    for name, value in changes.items():
+        setattr(delivery, name, value)
+    delivery.save(update_fields=list(changes))
+    announce_settled([delivery])

@@ -1,0 +1,24 @@
+"""The queues of the outbox: what is urgent never waits behind what is not."""
+
+from datetime import timedelta
+
+from django.db.models import QuerySet
+
+from core.work import WorkQueue, register_queue
+from delivery.models import URGENT_BELOW, Delivery
+from delivery.services import deliver
+from delivery.services.outbox import ORDINARY_QUEUE, URGENT_QUEUE
+
+LEASE = timedelta(seconds=60)
+
+
+def _urgent() -> QuerySet[Delivery]:
+    return Delivery.objects.filter(priority__lt=URGENT_BELOW)
+
+
+def _ordinary() -> QuerySet[Delivery]:
+    return Delivery.objects.filter(priority__gte=URGENT_BELOW)
+
+
+register_queue(WorkQueue(name=URGENT_QUEUE, model=Delivery, handle=deliver, lease_for=LEASE, rows=_urgent))
+register_queue(WorkQueue(name=ORDINARY_QUEUE, model=Delivery, handle=deliver, lease_for=LEASE, rows=_ordinary))
