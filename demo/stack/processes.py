@@ -1,0 +1,51 @@
+"""The processes of the stack: what to start, on which port, under which name drivers find them."""
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+GATEWAY, FIRST_MODEL_SERVER, REPLICAS = 0, 1, 3
+FEATURE_STORE = FIRST_MODEL_SERVER + REPLICAS
+
+
+@dataclass(frozen=True)
+class StackProcess:
+    """One process: its name (also `ASSAY_TARGET` in its environment), command and the port it listens on, if any."""
+
+    name: str
+    command: tuple[str, ...]
+    port: int | None = None
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+def stack_processes(*, first_port: int, state_dir: Path, seed: int = 1) -> tuple[StackProcess, ...]:
+    """Return the stack's processes in the order of their start; they use `first_port` and the four after it."""
+
+    def process(name: str, module: str, port: int | None, *arguments: str) -> StackProcess:
+        listen = () if port is None else ("--port", str(port))
+        return StackProcess(
+            name=name,
+            command=(sys.executable, "-m", f"demo.stack.{module}", *listen, *arguments),
+            port=port,
+            environment={"ASSAY_TARGET": name},
+        )
+
+    replicas = [first_port + FIRST_MODEL_SERVER + number for number in range(REPLICAS)]
+    store, gateway = first_port + FEATURE_STORE, first_port + GATEWAY
+    return (
+        process("feature-store", "feature_store", store, "--database", str(state_dir / "feature-store.sqlite3")),
+        *(
+            process(f"model-server-{n}", "model_server", port, "--name", f"model-server-{n}", "--seed", str(seed + n))
+            for n, port in enumerate(replicas, start=1)
+        ),
+        process(
+            "gateway",
+            "gateway",
+            gateway,
+            "--feature-store",
+            f"127.0.0.1:{store}",
+            *(part for port in replicas for part in ("--replica", f"127.0.0.1:{port}")),
+        ),
+        process("load", "load", None, "--gateway", f"127.0.0.1:{gateway}", "--seed", str(seed)),
+    )
