@@ -1,10 +1,17 @@
 """The Celery application. A message here only wakes a worker; the rows in the database are what counts."""
 
 import os
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 from celery import Celery
+from django.conf import settings
+
+from core.broker import SCHEME, register_transport, transport_options
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+
+register_transport()
 
 app = Celery("assay")
 app.config_from_object("django.conf:settings", namespace="CELERY")
@@ -13,7 +20,11 @@ app.conf.update(
     task_acks_late=True,
     task_reject_on_worker_lost=True,
     worker_prefetch_multiplier=1,
-    broker_connection_retry_on_startup=True,
+    worker_enable_remote_control=False,
     worker_hijack_root_logger=False,
+    broker_connection_retry_on_startup=True,
+    event_queue_prefix="assay.events",
 )
+if settings.CELERY_BROKER_URL.startswith(f"{SCHEME}:"):
+    app.conf.broker_transport_options = transport_options(Path(unquote(urlsplit(settings.CELERY_BROKER_URL).path)))
 app.autodiscover_tasks()

@@ -165,7 +165,7 @@ SPECTACULAR_SETTINGS = {
     "SCHEMA_PATH_PREFIX": "/api/v1",
 }
 
-CELERY_BROKER_URL = ENVIRONMENT.broker_url or f"assay+filesystem://{STATE_DIR / 'broker'}"
+CELERY_BROKER_URL = ENVIRONMENT.broker_url or f"atomicfile://{STATE_DIR / 'broker'}"
 ARTIFACT_STORE_URL = ENVIRONMENT.artifact_store_url or f"file://{STATE_DIR / 'artifacts'}"
 OUTBOUND_ALLOW = ENVIRONMENT.assay_outbound_allow
 

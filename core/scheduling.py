@@ -1,0 +1,54 @@
+"""Look for due rows every second and wake workers; where wake-ups are not heard, do the work here."""
+
+import logging
+import threading
+import time
+from datetime import timedelta
+
+from django.db import DatabaseError, close_old_connections
+
+from core.periodic import ensure_jobs
+from core.tasks import send_wake_up
+from core.work import drain, oldest_overdue
+
+logger = logging.getLogger(__name__)
+
+SWEEP_SECONDS = 1.0
+# A row this long overdue says that nobody hears the wake-ups: the broker or the workers are gone.
+UNHEARD_AFTER = timedelta(seconds=8)
+# A wake-up is repeated only after this long, so that a busy worker does not find a heap of them.
+REPEAT_AFTER_SECONDS = 2.0
+
+
+class Scheduler:
+    """One sweep after the other until `stop` is set. Two schedulers at once are harmless."""
+
+    def __init__(self, stop: threading.Event) -> None:
+        self._stop = stop
+        self._woken: dict[str, float] = {}
+
+    def run(self) -> None:
+        """Sweep until told to stop; a database that does not answer is asked again."""
+        ready = False
+        while not self._stop.is_set():
+            started = time.monotonic()
+            try:
+                if not ready:
+                    ensure_jobs()
+                    ready = True
+                self.sweep()
+            except DatabaseError as error:
+                logger.warning("the database did not answer: %s", error)
+                close_old_connections()
+            self._stop.wait(max(SWEEP_SECONDS - (time.monotonic() - started), 0.05))
+
+    def sweep(self) -> None:
+        """Wake a worker for each queue that has due rows; drain those that nobody hears of."""
+        now = time.monotonic()
+        for queue, age in oldest_overdue().items():
+            if age > UNHEARD_AFTER:
+                logger.warning("%s: the oldest row is %.0f s overdue; draining it here", queue, age.total_seconds())
+                drain(queue, limit=50)
+            elif now - self._woken.get(queue, 0.0) >= REPEAT_AFTER_SECONDS:
+                self._woken[queue] = now
+                send_wake_up(queue)
