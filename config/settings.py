@@ -3,6 +3,7 @@
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from csp.constants import NONE, SELF
 
@@ -167,6 +168,7 @@ SPECTACULAR_SETTINGS = {
 
 CELERY_BROKER_URL = ENVIRONMENT.broker_url or f"atomicfile://{STATE_DIR / 'broker'}"
 ARTIFACT_STORE_URL = ENVIRONMENT.artifact_store_url or f"file://{STATE_DIR / 'artifacts'}"
+LEDGER_ORIGIN = urlsplit(SITE_URL).netloc or "assay"
 OUTBOUND_ALLOW = ENVIRONMENT.assay_outbound_allow
 
 EMAIL_URL = ENVIRONMENT.assay_email_url

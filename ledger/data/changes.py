@@ -1,0 +1,25 @@
+"""Changes and deployments."""
+
+from datetime import datetime
+from typing import ClassVar
+
+from ledger.data.base import EvidenceType, LedgerPayload
+
+
+class DeploymentRecorded(LedgerPayload):
+    """A change reached an environment."""
+
+    entry_type: ClassVar[str] = "change.deployed"
+    evidence_type: ClassVar[EvidenceType | None] = EvidenceType.CHG
+    deployment: str
+    service: str
+    environment: str
+    commit: str
+    ticket: str
+    author: str
+    approver: str
+    emergency: bool
+    tests_passed: bool | None = None
+    result: str
+    started_at: datetime
+    finished_at: datetime | None = None

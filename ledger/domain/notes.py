@@ -1,0 +1,71 @@
+"""Checkpoints as C2SP signed notes (c2sp.org/signed-note, c2sp.org/tlog-checkpoint) with Ed25519."""
+
+import base64
+import hashlib
+from dataclasses import dataclass
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+ED25519 = b"\x01"
+
+
+class NoteRefusedError(ValueError):
+    """A note that is not well formed, or whose signature does not hold."""
+
+
+@dataclass(frozen=True)
+class TreeHead:
+    """What a checkpoint says: the log's name, how many leaves, and their root."""
+
+    origin: str
+    size: int
+    root: bytes
+
+    def text(self) -> str:
+        """Return the text that is signed."""
+        return f"{self.origin}\n{self.size}\n{base64.b64encode(self.root).decode()}\n"
+
+
+def raw_public_key(key: Ed25519PublicKey) -> bytes:
+    """Return the 32 bytes of a public key."""
+    return key.public_bytes(Encoding.Raw, PublicFormat.Raw)
+
+
+def key_id(name: str, public: bytes) -> bytes:
+    """Return the four bytes that name a key in a signature line."""
+    return hashlib.sha256(name.encode() + b"\n" + ED25519 + public).digest()[:4]
+
+
+def verifier_key(name: str, public: bytes) -> str:
+    """Return the key as text to hand to an auditor: `name+id+base64`."""
+    return f"{name}+{key_id(name, public).hex()}+{base64.b64encode(ED25519 + public).decode()}"
+
+
+def sign_checkpoint(head: TreeHead, *, name: str, key: Ed25519PrivateKey) -> str:
+    """Return the signed note."""
+    text = head.text()
+    signature = key_id(name, raw_public_key(key.public_key())) + key.sign(text.encode())
+    return f"{text}\n— {name} {base64.b64encode(signature).decode()}\n"
+
+
+def open_checkpoint(note: str, *, name: str, public: bytes) -> TreeHead:
+    """Return what a note says if this key has signed it. Raises NoteRefusedError."""
+    text, separator, signatures = note.partition("\n\n")
+    lines = text.split("\n")
+    if not separator or len(lines) != 3:
+        raise NoteRefusedError("not a checkpoint: three lines, an empty one and signatures are expected")
+    wanted = key_id(name, public)
+    for line in signatures.splitlines():
+        parts = line.split(" ")
+        if len(parts) != 3 or parts[0] != "—" or parts[1] != name:
+            continue
+        raw = base64.b64decode(parts[2])
+        if raw[:4] == wanted:
+            try:
+                Ed25519PublicKey.from_public_bytes(public).verify(raw[4:], f"{text}\n".encode())
+            except InvalidSignature:
+                raise NoteRefusedError("the signature does not hold") from None
+            return TreeHead(origin=lines[0], size=int(lines[1]), root=base64.b64decode(lines[2]))
+    raise NoteRefusedError(f"no signature by {name} with key {wanted.hex()}")

@@ -1,0 +1,135 @@
+"""The log's tables. Entries are only ever inserted; the database refuses to change or delete them."""
+
+from django.db import models
+from django.db.models import Q
+
+
+class LedgerEntry(models.Model):
+    """Something that happened, recorded in the transaction of the change. Its place in the log is its `Seal`."""
+
+    entry_type = models.CharField(max_length=80)
+    version = models.PositiveSmallIntegerField()
+    evidence_type = models.CharField(max_length=3, blank=True, default="")
+    actor = models.CharField(max_length=120)
+    subject = models.CharField(max_length=200)
+    recorded_at = models.DateTimeField()
+    occurred_at = models.DateTimeField()
+    period_start = models.DateTimeField(null=True)
+    period_end = models.DateTimeField(null=True)
+    payload_sha256 = models.CharField(max_length=64)
+    artifacts = models.JSONField(default=list)
+
+    class Meta:
+        ordering = ("-pk",)
+        verbose_name_plural = "ledger entries"
+        indexes = (
+            models.Index(fields=("entry_type", "occurred_at"), name="ledger_by_type"),
+            models.Index(fields=("evidence_type", "occurred_at"), name="ledger_by_evidence"),
+            models.Index(fields=("subject",), name="ledger_by_subject"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.entry_type} {self.subject}"
+
+    @property
+    def seq(self) -> int | None:
+        """The entry's place in the log, from 0; None until it is sealed (seconds after its commit)."""
+        seal: Seal | None = getattr(self, "seal", None)
+        return None if seal is None else seal.seq
+
+    @property
+    def payload(self) -> dict[str, object] | None:
+        """What the entry says, or None when its content was erased."""
+        return self.content.value
+
+
+class EntryContent(models.Model):
+    """An entry's payload and the nonce it was committed with. May be erased; the entry and its proof stay."""
+
+    entry = models.OneToOneField(LedgerEntry, on_delete=models.PROTECT, primary_key=True, related_name="content")
+    nonce = models.BinaryField(max_length=32)
+    body = models.BinaryField(help_text="Canonical JSON (RFC 8785).")
+    value = models.JSONField(null=True)
+    sealed = models.BooleanField(default=False)
+    erased_at = models.DateTimeField(null=True)
+
+    class Meta:
+        ordering = ("pk",)
+        indexes = (models.Index(fields=("entry",), name="ledger_unsealed", condition=Q(sealed=False)),)
+
+    def __str__(self) -> str:
+        return f"content of entry {self.pk}"
+
+
+class Seal(models.Model):
+    """An entry's place in the log: its sequence number and the hash that the tree and the next entry hold."""
+
+    entry = models.OneToOneField(LedgerEntry, on_delete=models.PROTECT, primary_key=True, related_name="seal")
+    seq = models.PositiveBigIntegerField(unique=True)
+    leaf_hash = models.BinaryField(max_length=32)
+    sealed_at = models.DateTimeField()
+
+    class Meta:
+        ordering = ("-seq",)
+
+    def __str__(self) -> str:
+        return f"seal {self.seq}"
+
+
+class TreeNode(models.Model):
+    """The hash of a perfect subtree of level 1 and up; `position` is `index << 6 | level`."""
+
+    position = models.PositiveBigIntegerField(primary_key=True)
+    hash = models.BinaryField(max_length=32)
+
+    class Meta:
+        ordering = ("position",)
+
+    def __str__(self) -> str:
+        return f"node {self.position & 63}/{self.position >> 6}"
+
+
+class LogHead(models.Model):
+    """The end of the log: one row, locked by the sealer."""
+
+    origin = models.CharField(max_length=200)
+    size = models.PositiveBigIntegerField(default=0)
+    last_leaf_hash = models.BinaryField(max_length=32, default=b"")
+    frontier = models.JSONField(default=list, help_text="Hashes of the perfect subtrees, left to right, in hex.")
+
+    class Meta:
+        ordering = ("pk",)
+
+    def __str__(self) -> str:
+        return f"{self.origin} at {self.size}"
+
+
+class Checkpoint(models.Model):
+    """A signed statement of the log's size and root at an instant."""
+
+    size = models.PositiveBigIntegerField()
+    root = models.BinaryField(max_length=32)
+    note = models.TextField(help_text="C2SP signed note.")
+    created_at = models.DateTimeField()
+
+    class Meta:
+        ordering = ("-pk",)
+
+    def __str__(self) -> str:
+        return f"checkpoint at {self.size}"
+
+
+class Artifact(models.Model):
+    """A file that entries refer to by its SHA-256."""
+
+    sha256 = models.CharField(max_length=64, primary_key=True)
+    name = models.CharField(max_length=255)
+    media_type = models.CharField(max_length=120)
+    size = models.PositiveBigIntegerField(help_text="Bytes.")
+    stored_at = models.DateTimeField()
+
+    class Meta:
+        ordering = ("-stored_at",)
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.sha256[:12]})"

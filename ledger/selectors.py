@@ -1,0 +1,56 @@
+"""Reads of the log."""
+
+from collections.abc import Iterable
+from datetime import datetime
+
+from django.db.models import QuerySet
+
+from ledger.data.base import EvidenceType
+from ledger.models import Artifact, Checkpoint, LedgerEntry, LogHead
+
+
+def entries(
+    *,
+    types: Iterable[str] = (),
+    evidence_types: Iterable[EvidenceType] = (),
+    subjects: Iterable[str] = (),
+    since: datetime | None = None,
+    until: datetime | None = None,
+) -> QuerySet[LedgerEntry]:
+    """Return entries with their content and seal, newest first; a bound left out does not filter.
+
+    `since` and `until` bound `occurred_at`, `until` exclusively.
+    """
+    found = LedgerEntry.objects.select_related("content", "seal")
+    if types := list(types):
+        found = found.filter(entry_type__in=types)
+    if evidence := list(evidence_types):
+        found = found.filter(evidence_type__in=[str(kind) for kind in evidence])
+    if subjects := list(subjects):
+        found = found.filter(subject__in=subjects)
+    if since is not None:
+        found = found.filter(occurred_at__gte=since)
+    if until is not None:
+        found = found.filter(occurred_at__lt=until)
+    return found
+
+
+def entry_by_seq(seq: int) -> LedgerEntry | None:
+    """Return the entry at a place in the log."""
+    return LedgerEntry.objects.select_related("content", "seal").filter(seal__seq=seq).first()
+
+
+def log_size() -> int:
+    """Return how many entries are sealed."""
+    head = LogHead.objects.filter(pk=1).first()
+    return head.size if head else 0
+
+
+def latest_checkpoint() -> Checkpoint | None:
+    """Return the newest checkpoint."""
+    return Checkpoint.objects.first()
+
+
+def artifacts_of(entry: LedgerEntry) -> QuerySet[Artifact]:
+    """Return the files an entry refers to."""
+    return Artifact.objects.filter(sha256__in=entry.artifacts)

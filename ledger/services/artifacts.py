@@ -1,0 +1,52 @@
+"""Files that entries refer to, kept by their SHA-256."""
+
+import hashlib
+import os
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
+from django.utils import timezone
+
+from core.identifiers import new_id
+from ledger.models import Artifact
+
+MAX_BYTES = 256 * 1024 * 1024
+
+
+def store_artifact(content: bytes, *, media_type: str, name: str) -> str:
+    """Keep a file and return its SHA-256 in hex. The same content is kept once."""
+    if len(content) > MAX_BYTES:
+        raise ValueError(f"{name} has {len(content)} bytes; at most {MAX_BYTES} are allowed")
+    digest = hashlib.sha256(content).hexdigest()
+    path = artifact_path(digest)
+    if not path.exists():
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        draft = path.with_name(f".{new_id('draft')}")
+        with draft.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(path)
+    Artifact.objects.get_or_create(
+        sha256=digest,
+        defaults={"name": name[:255], "media_type": media_type, "size": len(content), "stored_at": timezone.now()},
+    )
+    return digest
+
+
+def artifact_path(sha256: str) -> Path:
+    """Return where an artifact's file is kept."""
+    parts = urlsplit(settings.ARTIFACT_STORE_URL)
+    if parts.scheme != "file":
+        raise ImproperlyConfigured(f"ARTIFACT_STORE_URL starts with {parts.scheme!r}; allowed is file:///folder.")
+    return Path(unquote(parts.path)) / sha256[:2] / sha256
+
+
+def read_artifact(sha256: str) -> bytes | None:
+    """Return an artifact's content, or None when the file is gone. The caller checks the hash."""
+    try:
+        return artifact_path(sha256).read_bytes()
+    except FileNotFoundError:
+        return None
