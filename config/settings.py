@@ -169,6 +169,7 @@ SPECTACULAR_SETTINGS = {
 CELERY_BROKER_URL = ENVIRONMENT.broker_url or f"atomicfile://{STATE_DIR / 'broker'}"
 ARTIFACT_STORE_URL = ENVIRONMENT.artifact_store_url or f"file://{STATE_DIR / 'artifacts'}"
 LEDGER_ORIGIN = urlsplit(SITE_URL).netloc or "assay"
+LEDGER_KEY_FILE = STATE_DIR / "ledger_key"
 OUTBOUND_ALLOW = ENVIRONMENT.assay_outbound_allow
 
 EMAIL_URL = ENVIRONMENT.assay_email_url

@@ -1,7 +1,25 @@
-"""What other rooms call: record what happened, keep a file, seal, checkpoint, export."""
+"""What other rooms call: record what happened, keep a file, seal, checkpoint, prove, verify."""
 
 from ledger.services.artifacts import read_artifact, store_artifact
+from ledger.services.checkpoints import NothingSealedError, make_checkpoint, public_key, public_verifier_key
+from ledger.services.proving import NotInLogError, prove_consistency, prove_inclusion
 from ledger.services.recording import record
-from ledger.services.sealing import seal_pending
+from ledger.services.sealing import log_origin, seal_pending
+from ledger.services.verifying import Verification, verify_log
 
-__all__ = ["read_artifact", "record", "seal_pending", "store_artifact"]
+__all__ = [
+    "NotInLogError",
+    "NothingSealedError",
+    "Verification",
+    "log_origin",
+    "make_checkpoint",
+    "prove_consistency",
+    "prove_inclusion",
+    "public_key",
+    "public_verifier_key",
+    "read_artifact",
+    "record",
+    "seal_pending",
+    "store_artifact",
+    "verify_log",
+]

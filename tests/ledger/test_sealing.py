@@ -1,0 +1,118 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from django.db import transaction
+
+from ledger.data.access import AuditedAction
+from ledger.domain.canonical import NotCanonicalError
+from ledger.models import LedgerEntry, LogHead, Seal
+from ledger.selectors import entries
+from ledger.services import record, seal_pending
+
+pytestmark = [pytest.mark.django_db, pytest.mark.database]
+
+
+def act(number: int) -> LedgerEntry:
+    return record(AuditedAction(action="lamp.lit", target=str(number)), actor="user:1", subject=f"lamp:{number}")
+
+
+def test_entries_are_sealed_in_the_order_of_their_commit_without_gaps() -> None:
+    for number in range(5):
+        act(number)
+    assert seal_pending() == 5
+    act(5)
+    assert seal_pending() == 1
+    assert seal_pending() == 0
+    assert list(Seal.objects.order_by("seq").values_list("seq", "entry__subject")) == [
+        (number, f"lamp:{number}") for number in range(6)
+    ]
+    assert len(LogHead.objects.get().frontier) == 2  # 6 = 4 + 2
+
+
+def test_an_entry_of_a_change_that_is_rolled_back_never_was() -> None:
+    with transaction.atomic():
+        act(1)
+        transaction.set_rollback(True)
+    assert seal_pending() == 0
+    assert not LedgerEntry.objects.exists()
+
+
+def test_an_entry_has_its_payload_and_its_place() -> None:
+    act(7)
+    assert entries().get().seq is None
+    seal_pending()
+    found = entries(types=["audit.action"], subjects=["lamp:7"]).get()
+    assert found.seq == 0
+    assert found.payload is not None
+    assert found.payload["action"] == "lamp.lit"
+
+
+def test_a_payload_with_what_an_entry_cannot_hold_is_refused() -> None:
+    with pytest.raises(NotCanonicalError, match="ASCII keys"):
+        record(AuditedAction(action="a", target="b", after={"größe": "1"}), actor="user:1", subject="x")
+
+
+def test_an_artifact_must_be_named_by_its_hash() -> None:
+    with pytest.raises(ValueError, match="SHA-256"):
+        record(AuditedAction(action="a", target="b"), actor="user:1", subject="x", artifacts=["evil"])
+
+
+WRITER = """
+import django
+django.setup()
+from django.db import transaction
+from ledger.data.access import AuditedAction
+from ledger.services import record
+for number in range(80):
+    with transaction.atomic():
+        record(AuditedAction(action="storm", target=str(number)), actor="user:1", subject="storm")
+        if number % 10 == 9:
+            transaction.set_rollback(True)
+"""
+SEALER = """
+import django, time
+django.setup()
+from ledger.services import seal_pending
+deadline = time.monotonic() + 60
+while time.monotonic() < deadline:
+    seal_pending()
+"""
+COUNT = """
+import django
+django.setup()
+from ledger.services import seal_pending
+from ledger.models import LedgerEntry, LogHead, Seal
+seal_pending()
+seqs = list(Seal.objects.order_by("seq").values_list("seq", flat=True))
+print(LedgerEntry.objects.count(), seqs == list(range(LedgerEntry.objects.count())), LogHead.objects.get().size)
+"""
+
+
+@pytest.mark.integration
+def test_two_sealers_and_one_killed_in_mid_batch_leave_a_log_without_gap_or_double(tmp_path: Path) -> None:
+    environment = {
+        **os.environ,
+        "DATABASE_URL": f"sqlite:///{tmp_path / 'site.sqlite3'}",
+        "ASSAY_STATE_DIR": str(tmp_path),
+        "DJANGO_SETTINGS_MODULE": "config.settings",
+    }
+
+    def start(code: str) -> subprocess.Popen[str]:
+        return subprocess.Popen([sys.executable, "-c", code], env=environment, stdout=subprocess.PIPE, text=True)
+
+    subprocess.run([sys.executable, "manage.py", "migrate", "-v0"], env=environment, check=True, timeout=120)
+    sealers = [start(SEALER) for _ in range(2)]
+    writers = [start(WRITER) for _ in range(3)]
+    writers[0].wait(120)
+    sealers[0].kill()
+    for writer in writers:
+        writer.communicate(timeout=120)
+        assert writer.returncode == 0
+    sealers[1].kill()
+    for sealer in sealers:
+        sealer.communicate(timeout=20)
+    said, _ = start(COUNT).communicate(timeout=60)
+    assert said.split() == ["216", "True", "216"]
