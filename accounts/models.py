@@ -1,5 +1,6 @@
 """People, teams, and the roles they hold."""
 
+from django.conf import settings
 from django.contrib.auth.models import AbstractUser
 from django.db import models
 from django.db.models import Q
@@ -66,3 +67,41 @@ class RoleGrant(models.Model):
 
     def __str__(self) -> str:
         return f"{self.user}: {self.role} ({self.team or 'site'})"
+
+
+class ApiToken(models.Model):
+    """A key for machines: acts for its owner within its scopes until it expires. Only its SHA-256 is kept."""
+
+    name = models.CharField(max_length=120)
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="api_tokens")
+    digest = models.CharField(max_length=64, unique=True)
+    hint = models.CharField(max_length=12, help_text="The first characters, to tell tokens apart.")
+    scopes = models.JSONField(default=list, help_text="Capabilities that the token may use, of those its owner has.")
+    created_at = models.DateTimeField(auto_now_add=True)
+    expires_at = models.DateTimeField()
+    last_used_at = models.DateTimeField(null=True, blank=True)
+    revoked_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ("-created_at",)
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.hint}…)"
+
+
+class SignInFailure(models.Model):
+    """A sign-in that failed; too many of them in a while lock the name and the address out for the rest of it."""
+
+    username = models.CharField(max_length=150)
+    address = models.CharField(max_length=64)
+    failed_at = models.DateTimeField()
+
+    class Meta:
+        ordering = ("-failed_at",)
+        indexes = (
+            models.Index(fields=("username", "failed_at"), name="failures_by_name"),
+            models.Index(fields=("address", "failed_at"), name="failures_by_address"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.username} from {self.address}"

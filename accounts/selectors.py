@@ -1,21 +1,26 @@
 """Reads about people and their rights."""
 
+import hashlib
 from collections import defaultdict
+from datetime import datetime
 
-from accounts.data import Principal, PrincipalKind
-from accounts.domain.permissions import Role
-from accounts.models import RoleGrant, User
+from django.db.models import Q, QuerySet
+
+from accounts.data import Capability, Principal, PrincipalKind
+from accounts.domain.permissions import ROLE_CAPABILITIES, Role
+from accounts.models import ApiToken, RoleGrant, Team, User
 
 
 def principal_for_user(*, user: User) -> Principal:
-    """Return what a signed-in person may do, read in one query."""
+    """Return what a signed-in person may do, read in one query. An inactive person may do nothing."""
     site: set[Role] = set()
     teams: dict[int, set[Role]] = defaultdict(set)
-    for grant in RoleGrant.objects.filter(user=user).only("role", "team_id"):
-        if grant.team_id is None:
-            site.add(Role(grant.role))
-        else:
-            teams[grant.team_id].add(Role(grant.role))
+    if user.is_active:
+        for grant in RoleGrant.objects.filter(user=user).only("role", "team_id"):
+            if grant.team_id is None:
+                site.add(Role(grant.role))
+            else:
+                teams[grant.team_id].add(Role(grant.role))
     return Principal(
         kind=PrincipalKind.USER,
         label=str(user),
@@ -23,3 +28,63 @@ def principal_for_user(*, user: User) -> Principal:
         site_roles=frozenset(site),
         team_roles={team: frozenset(roles) for team, roles in teams.items()},
     )
+
+
+def token_digest(secret: str) -> str:
+    """Return what is kept of a token."""
+    return hashlib.sha256(secret.encode()).hexdigest()
+
+
+def live_token(*, secret: str, now: datetime) -> ApiToken | None:
+    """Return the token of this secret if it is neither expired nor revoked and its owner is active."""
+    return (
+        ApiToken.objects.select_related("owner")
+        .filter(digest=token_digest(secret), revoked_at__isnull=True, expires_at__gt=now, owner__is_active=True)
+        .first()
+    )
+
+
+def principal_for_token(*, token: ApiToken) -> Principal:
+    """Return what a token may do: what its owner may, within its scopes."""
+    owner = principal_for_user(user=token.owner)
+    return Principal(
+        kind=PrincipalKind.TOKEN,
+        label=f"{owner.label} by token {token.name}",
+        user_id=owner.user_id,
+        token_id=token.pk,
+        site_roles=owner.site_roles,
+        team_roles=owner.team_roles,
+        scopes=frozenset(Capability(scope) for scope in token.scopes),
+    )
+
+
+def user_by_username(*, username: str) -> User | None:
+    """Return an active person."""
+    return User.objects.filter(username=username, is_active=True).first()
+
+
+def people() -> QuerySet[User]:
+    """Return everybody, with roles and teams."""
+    return User.objects.prefetch_related("grants__team", "teams")
+
+
+def team_by_slug(*, slug: str) -> Team | None:
+    """Return a team."""
+    return Team.objects.filter(slug=slug).first()
+
+
+def teams() -> QuerySet[Team]:
+    """Return all teams with their members."""
+    return Team.objects.prefetch_related("members")
+
+
+def users_with(capability: Capability, *, team_id: int | None = None) -> QuerySet[User]:
+    """Return active people who may; with `team_id`, also those who may for that team only."""
+    roles = [role.value for role, held in ROLE_CAPABILITIES.items() if capability in held]
+    scope = Q(grants__team__isnull=True) | (Q(grants__team_id=team_id) if team_id is not None else Q(pk__in=()))
+    return User.objects.filter(scope, is_active=True, grants__role__in=roles).distinct()
+
+
+def tokens_of(*, user_id: int) -> QuerySet[ApiToken]:
+    """Return a person's tokens, newest first."""
+    return ApiToken.objects.filter(owner_id=user_id)

@@ -1,9 +1,39 @@
-"""Changes to people and rights, and the one permission check."""
+"""Changes to people and rights, and the one permission check.
 
+Every change is recorded in the ledger in the same transaction.
+"""
+
+import secrets
+from collections.abc import Iterable
+from datetime import timedelta
+
+from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import PermissionDenied
+from django.db import transaction
+from django.http import HttpRequest
+from rest_framework.request import Request
 
 from accounts.data import Capability, Principal
-from accounts.domain.permissions import ROLE_CAPABILITIES
+from accounts.domain.permissions import ROLE_CAPABILITIES, Role
+from accounts.events import RightsChanged, SignInLocked
+from accounts.models import ApiToken, RoleGrant, SignInFailure, Team, User
+from accounts.selectors import token_digest
+from core.clock import database_now
+from core.events import publish
+from core.parsing import refuse
+from ledger.data.access import AuditedAction
+from ledger.services import record
+
+DEFAULT_TOKEN_LIFE = timedelta(days=90)
+LONGEST_TOKEN_LIFE = timedelta(days=366)
+LAST_USED_RESOLUTION = timedelta(minutes=1)
+LOCKOUT_WINDOW = timedelta(minutes=15)
+FAILURES_BY_NAME = 8
+FAILURES_BY_ADDRESS = 40
+
+
+class LastAdminError(PermissionDenied):
+    """The change would leave the site without an administrator."""
 
 
 def ensure_may(principal: Principal, capability: Capability, *, team_id: int | None = None) -> None:
@@ -11,3 +41,237 @@ def ensure_may(principal: Principal, capability: Capability, *, team_id: int | N
     if not principal.may(capability, team_id=team_id):
         roles = ", ".join(role.value for role, held in ROLE_CAPABILITIES.items() if capability in held)
         raise PermissionDenied(f"{principal.label} may not do this ({capability.value}); allowed for: {roles}.")
+
+
+def ensure_other_person(principal: Principal, *, requester: str) -> None:
+    """Raise PermissionDenied when the principal is who asked (four eyes). A token counts as its owner."""
+    if principal.user_id is None or requester in (f"user:{principal.user_id}", principal.reference):
+        raise PermissionDenied("Somebody else than the requester must approve this.")
+
+
+def principal_of(request: HttpRequest | Request) -> Principal:
+    """Return who makes a request, on pages and in the REST API."""
+    django_request = request._request if isinstance(request, Request) else request  # noqa: SLF001 DRF's only way
+    principal: Principal = django_request.principal  # type: ignore[attr-defined]
+    return principal
+
+
+@transaction.atomic
+def create_user(
+    *,
+    principal: Principal,
+    username: str,
+    password: str | None,
+    email: str = "",
+    full_name: str = "",
+    time_zone: str = "UTC",
+) -> User:
+    """Create a person without any role. Without a password they cannot sign in."""
+    ensure_may(principal, Capability.SITE_ADMIN)
+    first, _, last = full_name.partition(" ")
+    user = User(username=username, email=email, first_name=first, last_name=last, time_zone=time_zone)
+    if password is None:
+        user.set_unusable_password()
+    else:
+        validate_password(password, user)
+        user.set_password(password)
+    user.full_clean(exclude=["password"])
+    user.save()
+    _audit(principal, action="account.created", user=user, after={"email": email})
+    return user
+
+
+@transaction.atomic
+def create_team(*, principal: Principal, slug: str, name: str) -> Team:
+    """Create a team, or rename the one that has this slug."""
+    ensure_may(principal, Capability.CATALOG_EDIT)
+    team, created = Team.objects.get_or_create(slug=slug, defaults={"name": name})
+    if not created and team.name == name:
+        return team
+    before = {} if created else {"name": team.name}
+    team.name = name
+    team.save(update_fields=["name"])
+    action = AuditedAction(
+        action="team.created" if created else "team.renamed", target=slug, before=before, after={"name": name}
+    )
+    record(action, actor=principal.reference, subject=f"team:{slug}")
+    return team
+
+
+@transaction.atomic
+def set_team_members(*, principal: Principal, team: Team, usernames: Iterable[str]) -> None:
+    """Make exactly these people the members of a team. Raises InputRefusedError for an unknown name."""
+    ensure_may(principal, Capability.CATALOG_EDIT, team_id=team.pk)
+    wanted = set(usernames)
+    members = {user.username: user for user in User.objects.filter(username__in=wanted)}
+    if missing := sorted(wanted - set(members)):
+        raise refuse(f"team {team.slug} members", found=missing[0], allowed="only usernames of this site are allowed")
+    before = set(team.members.values_list("username", flat=True))
+    if before == wanted:
+        return
+    team.members.set(members.values())
+    record(
+        AuditedAction(
+            action="team.members_changed",
+            target=team.slug,
+            before={"members": ", ".join(sorted(before))},
+            after={"members": ", ".join(sorted(wanted))},
+        ),
+        actor=principal.reference,
+        subject=f"team:{team.slug}",
+    )
+
+
+@transaction.atomic
+def grant_role(*, principal: Principal, user: User, role: Role, team: Team | None = None) -> RoleGrant:
+    """Give a person a role, for the site or for a team. Granting what they hold changes nothing."""
+    ensure_may(principal, Capability.SITE_ADMIN)
+    grant, created = RoleGrant.objects.get_or_create(
+        user=user, role=role.value, team=team, defaults={"granted_by": principal.reference}
+    )
+    if created:
+        scope = team.slug if team else "site"
+        _audit(principal, action="role.granted", user=user, after={"role": role.value, "scope": scope})
+        publish(RightsChanged(user_id=user.pk, username=user.username, change=f"granted {role.value} ({scope})"))
+    return grant
+
+
+@transaction.atomic
+def revoke_role(*, principal: Principal, user: User, role: Role, team: Team | None = None) -> bool:
+    """Take a role away; returns whether it was held. Raises LastAdminError."""
+    ensure_may(principal, Capability.SITE_ADMIN)
+    if role is Role.ADMIN and team is None:
+        _ensure_admin_remains(without=user)
+    deleted, _ = RoleGrant.objects.filter(user=user, role=role.value, team=team).delete()
+    if deleted:
+        scope = team.slug if team else "site"
+        _audit(principal, action="role.revoked", user=user, before={"role": role.value, "scope": scope})
+        publish(RightsChanged(user_id=user.pk, username=user.username, change=f"revoked {role.value} ({scope})"))
+    return bool(deleted)
+
+
+@transaction.atomic
+def deactivate_user(*, principal: Principal, user: User) -> None:
+    """Close an account: no sign-in, no tokens, no roles. What the person did stays. Raises LastAdminError."""
+    ensure_may(principal, Capability.SITE_ADMIN)
+    _ensure_admin_remains(without=user)
+    if not User.objects.filter(pk=user.pk, is_active=True).update(is_active=False):
+        return
+    RoleGrant.objects.filter(user=user).delete()
+    ApiToken.objects.filter(owner=user, revoked_at__isnull=True).update(revoked_at=database_now())
+    _audit(principal, action="account.deactivated", user=user)
+    publish(RightsChanged(user_id=user.pk, username=user.username, change="deactivated"))
+
+
+@transaction.atomic
+def create_api_token(
+    *,
+    principal: Principal,
+    owner: User,
+    name: str,
+    scopes: Iterable[Capability],
+    life: timedelta = DEFAULT_TOKEN_LIFE,
+) -> tuple[ApiToken, str]:
+    """Create a token and return it with its secret, which is shown this once.
+
+    People make their own; an administrator may make them for others. Raises InputRefusedError for a life or scopes
+    outside the bounds.
+    """
+    if principal.user_id != owner.pk:
+        ensure_may(principal, Capability.SITE_ADMIN)
+    wanted = sorted({scope.value for scope in scopes})
+    if not wanted:
+        raise refuse("scopes", found="none", allowed="at least one capability is needed")
+    if not timedelta(0) < life <= LONGEST_TOKEN_LIFE:
+        raise refuse("life", found=str(life), allowed=f"more than nothing and at most {LONGEST_TOKEN_LIFE.days} days")
+    secret = f"assay_{secrets.token_urlsafe(32)}"
+    token = ApiToken.objects.create(
+        name=name[:120],
+        owner=owner,
+        digest=token_digest(secret),
+        hint=secret[:10],
+        scopes=wanted,
+        expires_at=database_now() + life,
+    )
+    _audit(
+        principal,
+        action="token.created",
+        user=owner,
+        after={"token": name[:120], "scopes": ", ".join(wanted), "expires_at": token.expires_at.isoformat()},
+    )
+    return token, secret
+
+
+@transaction.atomic
+def revoke_api_token(*, principal: Principal, token: ApiToken) -> None:
+    """End a token at once."""
+    if principal.user_id != token.owner_id:
+        ensure_may(principal, Capability.SITE_ADMIN)
+    if ApiToken.objects.filter(pk=token.pk, revoked_at__isnull=True).update(revoked_at=database_now()):
+        _audit(principal, action="token.revoked", user=token.owner, before={"token": token.name})
+
+
+def token_used(*, token: ApiToken) -> None:
+    """Note that a token was used, at most once a minute."""
+    now = database_now()
+    if token.last_used_at is None or now - token.last_used_at > LAST_USED_RESOLUTION:
+        ApiToken.objects.filter(pk=token.pk).update(last_used_at=now)
+
+
+def sign_in_is_locked(*, username: str, address: str) -> bool:
+    """Say whether too many sign-ins failed lately for this name or from this address."""
+    recent = SignInFailure.objects.filter(failed_at__gt=database_now() - LOCKOUT_WINDOW)
+    return (
+        recent.filter(username=username[:150]).count() >= FAILURES_BY_NAME
+        or recent.filter(address=address[:64]).count() >= FAILURES_BY_ADDRESS
+    )
+
+
+@transaction.atomic
+def sign_in_failed(*, username: str, address: str) -> None:
+    """Note a failed sign-in; the one that locks the name out is recorded and announced."""
+    now = database_now()
+    SignInFailure.objects.create(username=username[:150], address=address[:64], failed_at=now)
+    SignInFailure.objects.filter(failed_at__lt=now - timedelta(days=1)).delete()
+    failures = SignInFailure.objects.filter(username=username[:150], failed_at__gt=now - LOCKOUT_WINDOW).count()
+    if failures == FAILURES_BY_NAME:
+        record(
+            AuditedAction(action="sign_in.locked", target=username[:150], outcome="refused", address=address[:64]),
+            actor="system:sign-in",
+            subject=f"username:{username[:150]}",
+        )
+        publish(SignInLocked(username=username[:150], address=address[:64]))
+
+
+@transaction.atomic
+def signed_in(*, user: User, address: str) -> None:
+    """Record a sign-in and forget the failures of this name."""
+    SignInFailure.objects.filter(username=user.username).delete()
+    record(
+        AuditedAction(action="sign_in.succeeded", target=user.username, address=address[:64]),
+        actor=f"user:{user.pk}",
+        subject=f"user:{user.username}",
+    )
+
+
+def _ensure_admin_remains(*, without: User) -> None:
+    admins = RoleGrant.objects.select_for_update().filter(
+        role=Role.ADMIN.value, team__isnull=True, user__is_active=True
+    )
+    if admins.filter(user=without).exists() and not admins.exclude(user=without).exists():
+        raise LastAdminError(f"{without} is the only administrator; make somebody else one first.")
+
+
+def _audit(
+    principal: Principal,
+    *,
+    action: str,
+    user: User,
+    before: dict[str, str] | None = None,
+    after: dict[str, str] | None = None,
+) -> None:
+    record(
+        AuditedAction(action=action, target=user.username, before=before or {}, after=after or {}),
+        actor=principal.reference,
+        subject=f"user:{user.username}",
+    )

@@ -39,6 +39,7 @@ class Capability(StrEnum):
     AUDIT_EXPORT = "audit.export"
     DELIVERY_VIEW = "delivery.view"
     DELIVERY_EDIT = "delivery.edit"
+    TELEMETRY_INGEST = "telemetry.ingest"
     SITE_ADMIN = "site.admin"
 
 

@@ -1,0 +1,115 @@
+"""`manage.py account`: people, roles and tokens."""
+
+from datetime import timedelta
+from typing import Annotated
+
+import typer
+from django.core.exceptions import ValidationError
+from django_typer.management import TyperCommand, command
+
+from accounts.data import Capability, Role, system_principal
+from accounts.models import Team, User
+from accounts.selectors import people, team_by_slug, user_by_username
+from accounts.services import create_api_token, create_user, deactivate_user, grant_role, revoke_role
+from core.cli import ExitCode, FormatOption, OutputFormat, answering, fail, print_json, print_rows
+
+USERNAME = Annotated[str, typer.Argument(help="User name.")]
+TEAM = Annotated[str, typer.Option(help="Slug of a team; without it the role holds for the whole site.")]
+
+
+class Command(TyperCommand):
+    help = "People, the roles they hold, and API tokens."
+
+    @command(name="list")
+    @answering
+    def list_people(self, output: FormatOption = OutputFormat.TEXT) -> None:
+        """Print everybody with their roles."""
+        rows = [
+            {
+                "username": user.username,
+                "name": str(user),
+                "active": user.is_active,
+                "roles": ", ".join(f"{g.role}{f' ({g.team.slug})' if g.team else ''}" for g in user.grants.all()),
+            }
+            for user in people()
+        ]
+        print_rows(rows, columns=("username", "name", "active", "roles"), output=output, empty="Nobody yet.")
+
+    @command(name="create-user")
+    @answering
+    def create(
+        self,
+        username: USERNAME,
+        role: Annotated[list[Role] | None, typer.Option(help="A site-wide role; may be repeated.")] = None,
+        email: str = "",
+        name: Annotated[str, typer.Option(help="Full name.")] = "",
+        password: Annotated[str, typer.Option(prompt=True, hide_input=True, confirmation_prompt=True)] = "",
+    ) -> None:
+        """Create a person who can sign in; for the first administrator: --role admin."""
+        principal = system_principal("cli")
+        try:
+            user = create_user(principal=principal, username=username, password=password, email=email, full_name=name)
+        except ValidationError as error:
+            fail("\n".join(error.messages))
+        for granted in role or ():
+            grant_role(principal=principal, user=user, role=granted)
+        typer.echo(f"{username} can sign in.")
+
+    @command()
+    @answering
+    def grant(self, username: USERNAME, role: Role, team: TEAM = "") -> None:
+        """Give a person a role."""
+        grant_role(principal=system_principal("cli"), user=self._user(username), role=role, team=self._team(team))
+
+    @command()
+    @answering
+    def revoke(self, username: USERNAME, role: Role, team: TEAM = "") -> None:
+        """Take a role away. Exit code 1: the person did not hold it."""
+        user, scope = self._user(username), self._team(team)
+        if not revoke_role(principal=system_principal("cli"), user=user, role=role, team=scope):
+            fail(f"{username} does not hold {role.value} there.", ExitCode.NO)
+
+    @command()
+    @answering
+    def deactivate(self, username: USERNAME) -> None:
+        """Close an account: no sign-in, no tokens, no roles."""
+        deactivate_user(principal=system_principal("cli"), user=self._user(username))
+
+    @command()
+    @answering
+    def token(
+        self,
+        username: USERNAME,
+        scope: Annotated[list[Capability], typer.Option(help="What the token may do; may be repeated.")],
+        name: str = "cli",
+        days: Annotated[int, typer.Option(min=1, max=366)] = 90,
+        output: FormatOption = OutputFormat.TEXT,
+    ) -> None:
+        """Create an API token and print it; it is not shown again."""
+        token, secret = create_api_token(
+            principal=system_principal("cli"),
+            owner=self._user(username),
+            name=name,
+            scopes=scope,
+            life=timedelta(days=days),
+        )
+        if output is OutputFormat.JSON:
+            print_json({"token": secret, "name": token.name, "expires_at": token.expires_at.isoformat()})
+        else:
+            typer.echo(secret)
+
+    @staticmethod
+    def _user(username: str) -> User:
+        user = user_by_username(username=username)
+        if user is None:
+            fail(f"There is no active person named {username!r}.")
+        return user
+
+    @staticmethod
+    def _team(slug: str) -> Team | None:
+        if not slug:
+            return None
+        team = team_by_slug(slug=slug)
+        if team is None:
+            fail(f"There is no team {slug!r}.")
+        return team
