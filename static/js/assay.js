@@ -1,0 +1,79 @@
+// The site's small behaviours: theme, keys, dialogs, copying, relative times.
+(function () {
+  "use strict";
+  const root = document.documentElement;
+
+  function toggleTheme() {
+    const next = root.getAttribute("data-bs-theme") === "dark" ? "light" : "dark";
+    root.setAttribute("data-bs-theme", next);
+    try { localStorage.setItem("assay-theme", next); } catch { /* storage may be switched off */ }
+    document.dispatchEvent(new CustomEvent("assay:theme"));
+  }
+
+  function relative(seconds) {
+    const span = Math.abs(seconds);
+    if (span < 5) { return "just now"; }
+    const units = [["d", 86400], ["h", 3600], ["min", 60], ["s", 1]];
+    const [unit, size] = units.find((one) => span >= one[1]);
+    const text = Math.floor(span / size) + "\u00a0" + unit;
+    return seconds > 0 ? "in " + text : text + " ago";
+  }
+
+  function refreshTimes() {
+    for (const element of document.querySelectorAll("time[data-relative]")) {
+      element.textContent = relative((Date.parse(element.dateTime) - Date.now()) / 1000);
+    }
+  }
+
+  function moveRow(step) {
+    const rows = Array.from(document.querySelectorAll("table[data-rows] tbody tr"));
+    if (!rows.length) { return; }
+    const here = rows.findIndex((row) => row.classList.contains("row-here"));
+    const next = rows[Math.min(rows.length - 1, Math.max(0, here + step))];
+    rows.forEach((row) => row.classList.remove("row-here"));
+    next.classList.add("row-here");
+    next.scrollIntoView({ block: "nearest" });
+    const link = next.querySelector("a");
+    if (link) { link.focus({ preventScroll: true }); }
+  }
+
+  let pending = "";
+  function onKey(event) {
+    const field = event.target.closest("input, textarea, select, [contenteditable]");
+    if (event.key === "Escape" && event.target.matches("[data-search]")) { clearHits(); event.target.blur(); return; }
+    if (field || event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]")) { return; }
+    const search = document.querySelector("[data-search]");
+    if (pending === "g" && event.key === "h") { window.location.assign("/"); }
+    pending = event.key === "g" ? "g" : "";
+    if (event.key === "/" && search) { event.preventDefault(); search.focus(); search.select(); }
+    if (event.key === "j") { moveRow(1); }
+    if (event.key === "k") { moveRow(-1); }
+    if (event.key === "?") { document.getElementById("keys")?.showModal(); }
+  }
+
+  function clearHits() {
+    const hits = document.getElementById("search-hits");
+    if (hits) { hits.replaceChildren(); }
+  }
+
+  function copyFrom(button) {
+    const text = button.closest(".code-block").querySelector("code").textContent;
+    navigator.clipboard.writeText(text).then(() => {
+      button.classList.add("is-copied");
+      window.setTimeout(() => button.classList.remove("is-copied"), 1500);
+    });
+  }
+
+  document.addEventListener("click", (event) => {
+    const target = event.target.closest("[data-theme-toggle], [data-dialog], [data-dialog-close], [data-copy], [data-print]");
+    if (!event.target.closest(".search")) { clearHits(); }
+    if (!target) { return; }
+    if (target.matches("[data-theme-toggle]")) { toggleTheme(); }
+    if (target.matches("[data-dialog]")) { document.getElementById(target.dataset.dialog)?.showModal(); }
+    if (target.matches("[data-dialog-close]")) { target.closest("dialog").close(); }
+    if (target.matches("[data-copy]")) { copyFrom(target); }
+    if (target.matches("[data-print]")) { window.print(); }
+  });
+  document.addEventListener("keydown", onKey);
+  window.setInterval(refreshTimes, 15000);
+})();
