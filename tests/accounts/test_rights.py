@@ -49,7 +49,7 @@ def test_a_role_for_a_team_opens_that_team_s_things_only() -> None:
     assert alice.may(Capability.INCIDENT_RESPOND, team_id=inference.pk)
     assert not alice.may(Capability.INCIDENT_RESPOND, team_id=data.pk)
     assert not alice.may(Capability.INCIDENT_RESPOND)
-    assert alice.teams_where(Capability.OPERATIONS_VIEW) == {inference.pk}
+    assert alice.teams_where(Capability.OPERATIONS_VIEW) == frozenset({inference.pk})
 
 
 def test_the_refusal_names_the_roles_that_may() -> None:

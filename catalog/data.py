@@ -1,0 +1,21 @@
+"""Values of the catalog that other rooms hold."""
+
+from django.db import models
+
+
+class ActivityKind(models.TextChoices):
+    """What kind of interval an activity is."""
+
+    DEPLOYMENT = "deployment", "Deployment"
+    INCIDENT = "incident", "Incident"
+    CHAOS_RUN = "chaos_run", "Chaos run"
+    DR_TEST = "dr_test", "Recovery test"
+    MAINTENANCE = "maintenance", "Maintenance"
+
+
+class ActionItemState(models.TextChoices):
+    """Where a follow-up stands."""
+
+    OPEN = "open", "Open"
+    DONE = "done", "Done"
+    DROPPED = "dropped", "Dropped"

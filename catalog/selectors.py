@@ -1,0 +1,81 @@
+"""Reads of the catalog."""
+
+from collections.abc import Iterable
+from datetime import datetime
+
+from django.db.models import Q, QuerySet
+
+from accounts.data import Capability, Principal
+from catalog.data import ActionItemState, ActivityKind
+from catalog.models import ActionItem, Activity, Dependency, Deployment, Service
+
+
+def services_visible(*, viewer: Principal) -> QuerySet[Service]:
+    """Return the services that the viewer may see, most important first."""
+    found = Service.objects.select_related("team", "environment", "region")
+    teams = viewer.teams_where(Capability.OPERATIONS_VIEW)
+    if teams is None:
+        return found
+    if not teams:
+        return found.none()
+    return found.filter(Q(team_id__in=teams) | Q(team__isnull=True))
+
+
+def service_by_slug(*, slug: str) -> Service | None:
+    """Return a service."""
+    return Service.objects.select_related("team", "environment", "region").filter(slug=slug).first()
+
+
+def services_by_slugs(slugs: Iterable[str]) -> QuerySet[Service]:
+    """Return the services of these slugs; unknown ones are left out."""
+    return Service.objects.select_related("team", "environment").filter(slug__in=list(slugs))
+
+
+def dependencies() -> list[tuple[str, str]]:
+    """Return every dependency as (consumer, provider) slugs."""
+    return list(Dependency.objects.values_list("consumer__slug", "provider__slug"))
+
+
+def dependents_of(*, service_ids: Iterable[int]) -> set[int]:
+    """Return every service that needs one of these, directly or through others; cycles are harmless."""
+    needed_by: dict[int, set[int]] = {}
+    for consumer, provider in Dependency.objects.values_list("consumer_id", "provider_id"):
+        needed_by.setdefault(provider, set()).add(consumer)
+    found: set[int] = set()
+    front = set(service_ids)
+    while front:
+        front = set().union(*(needed_by.get(service, set()) for service in front)) - found
+        found |= front
+    return found
+
+
+def activities_between(
+    start: datetime, end: datetime, *, service_id: int | None = None, kinds: Iterable[ActivityKind] = ()
+) -> QuerySet[Activity]:
+    """Return activities that overlap an interval, newest first."""
+    found = Activity.objects.filter(Q(ended_at__isnull=True) | Q(ended_at__gte=start), started_at__lt=end)
+    if service_id is not None:
+        found = found.filter(services=service_id)
+    if kinds := list(kinds):
+        found = found.filter(kind__in=kinds)
+    return found
+
+
+def open_activities(*, service_ids: Iterable[int], kinds: Iterable[ActivityKind]) -> QuerySet[Activity]:
+    """Return activities of these kinds that are going on for any of these services."""
+    return Activity.objects.filter(
+        ended_at__isnull=True, services__in=list(service_ids), kind__in=list(kinds)
+    ).distinct()
+
+
+def deployments_visible(*, viewer: Principal) -> QuerySet[Deployment]:
+    """Return deployments of the services that the viewer may see."""
+    return Deployment.objects.filter(service__in=services_visible(viewer=viewer)).select_related(
+        "service", "environment"
+    )
+
+
+def open_action_items(*, owner: str = "") -> QuerySet[ActionItem]:
+    """Return follow-ups that are open, the most urgent first."""
+    found = ActionItem.objects.filter(state=ActionItemState.OPEN).select_related("service")
+    return found.filter(owner=owner) if owner else found

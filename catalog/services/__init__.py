@@ -1,0 +1,21 @@
+"""Changes to the catalog."""
+
+from catalog.services.activities import (
+    close_action_item,
+    end_activity,
+    open_action_item,
+    record_deployment,
+    start_activity,
+)
+from catalog.services.documents import Applied, apply_documents, parse_documents
+
+__all__ = [
+    "Applied",
+    "apply_documents",
+    "close_action_item",
+    "end_activity",
+    "open_action_item",
+    "parse_documents",
+    "record_deployment",
+    "start_activity",
+]
