@@ -79,3 +79,8 @@ def open_action_items(*, owner: str = "") -> QuerySet[ActionItem]:
     """Return follow-ups that are open, the most urgent first."""
     found = ActionItem.objects.filter(state=ActionItemState.OPEN).select_related("service")
     return found.filter(owner=owner) if owner else found
+
+
+def action_items_from(*, source: str) -> QuerySet[ActionItem]:
+    """Return the follow-ups of one source in any state (`review:INC-3` for the keys `review:INC-3:…`), oldest first."""
+    return ActionItem.objects.filter(source_key__startswith=f"{source}:").order_by("pk")

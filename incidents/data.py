@@ -83,6 +83,7 @@ class OnCallPerson:
     user_id: int
     username: str
     name: str
+    mail: str
     schedule: str
-    until: datetime
+    until: datetime | None
     why: str

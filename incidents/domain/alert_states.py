@@ -14,6 +14,7 @@ class Verdict(StrEnum):
     """What to do with an incoming state.
 
     CONTINUE: it fires still, under a later start; a resolution of the earlier start must not close it any more.
+    RESOLVE: close the stored episode; of its start and the incoming one, the later names it from then on.
     """
 
     OPEN = "open"

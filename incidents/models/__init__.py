@@ -1,0 +1,23 @@
+"""The tables of the room: what comes in, incidents, who is on call."""
+
+from incidents.models.escalation import EscalationPolicy, EscalationRun, EscalationStep
+from incidents.models.inbound import Alert, InboundEvent, Integration, Route
+from incidents.models.incident import Incident, Review, RoleAssignment, TimelineEntry
+from incidents.models.oncall import Schedule, ScheduleOverride, ScheduleVersion
+
+__all__ = [
+    "Alert",
+    "EscalationPolicy",
+    "EscalationRun",
+    "EscalationStep",
+    "InboundEvent",
+    "Incident",
+    "Integration",
+    "Review",
+    "RoleAssignment",
+    "Route",
+    "Schedule",
+    "ScheduleOverride",
+    "ScheduleVersion",
+    "TimelineEntry",
+]

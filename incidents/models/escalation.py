@@ -1,0 +1,85 @@
+"""Escalation policies and their runs."""
+
+from datetime import timedelta
+
+from django.conf import settings
+from django.db import models
+from django.db.models import Q
+
+from core.leases import LeasedModel
+from incidents.data import EscalationState
+from incidents.models.choices import choices_of
+from incidents.models.oncall import Schedule
+
+
+class EscalationPolicy(models.Model):
+    """Whom to page, in which order, how often around."""
+
+    slug = models.SlugField(max_length=63, unique=True)
+    name = models.CharField(max_length=120)
+    team = models.ForeignKey(
+        "accounts.Team", null=True, blank=True, on_delete=models.PROTECT, related_name="escalation_policies"
+    )
+    repeat = models.PositiveSmallIntegerField(default=1, help_text="Times all steps are gone through.")
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ("slug",)
+        verbose_name_plural = "escalation policies"
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class EscalationStep(models.Model):
+    """One step: page whoever is on call in a schedule, or one person, then wait before the next step."""
+
+    policy = models.ForeignKey(EscalationPolicy, on_delete=models.CASCADE, related_name="steps")
+    position = models.PositiveSmallIntegerField()
+    schedule = models.ForeignKey(Schedule, null=True, blank=True, on_delete=models.PROTECT, related_name="steps")
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.PROTECT, related_name="escalation_steps"
+    )
+    wait = models.DurationField(default=timedelta(minutes=5), help_text="Time to acknowledge before the next step.")
+
+    class Meta:
+        ordering = ("policy_id", "position")
+        constraints = (
+            models.UniqueConstraint(fields=("policy", "position"), name="one_escalation_step_per_position"),
+            models.CheckConstraint(
+                condition=Q(schedule__isnull=True, user__isnull=False) | Q(schedule__isnull=False, user__isnull=True),
+                name="escalation_step_has_one_target",
+                violation_error_message="A step pages a schedule or a person, not both.",
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"step {self.position} of {self.policy_id}"
+
+
+class EscalationRun(LeasedModel):
+    """A policy at work on one incident, from a snapshot: editing the policy does not disturb it."""
+
+    incident = models.OneToOneField("incidents.Incident", on_delete=models.CASCADE, related_name="escalation")
+    policy = models.ForeignKey(EscalationPolicy, null=True, on_delete=models.SET_NULL, related_name="runs")
+    snapshot = models.JSONField()
+    state = models.CharField(max_length=16, choices=choices_of(EscalationState), default=EscalationState.RUNNING)
+    loop = models.PositiveSmallIntegerField(default=0)
+    step = models.PositiveSmallIntegerField(default=0, help_text="The next step to take.")
+    people_paged = models.PositiveIntegerField(default=0)
+    started_at = models.DateTimeField()
+    stopped_at = models.DateTimeField(null=True, blank=True)
+    exhausted_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ("-pk",)
+        indexes = (
+            models.Index(
+                fields=("due_at",),
+                name="due_escalation",
+                condition=Q(finished_at__isnull=True, dead_at__isnull=True),
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"escalation {self.pk} of incident {self.incident_id}: {self.state}"

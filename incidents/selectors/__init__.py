@@ -1,0 +1,46 @@
+"""Reads of incidents, alerts, inbound events and on-call duty."""
+
+from incidents.selectors.inbound import inbound_event_by_reference, inbound_events, integrations, routes
+from incidents.selectors.incidents import (
+    alerts_visible,
+    firing_alerts_of,
+    follow_ups_of,
+    incident_by_reference,
+    incidents_visible,
+    measured,
+    open_incidents,
+    review_of,
+    timeline_of,
+)
+from incidents.selectors.oncall import (
+    Coverage,
+    coverage_of,
+    gaps_between,
+    on_call_now,
+    schedule_by_slug,
+    schedules,
+    shifts_between,
+)
+
+__all__ = [
+    "Coverage",
+    "alerts_visible",
+    "coverage_of",
+    "firing_alerts_of",
+    "follow_ups_of",
+    "gaps_between",
+    "inbound_event_by_reference",
+    "inbound_events",
+    "incident_by_reference",
+    "incidents_visible",
+    "integrations",
+    "measured",
+    "on_call_now",
+    "open_incidents",
+    "review_of",
+    "routes",
+    "schedule_by_slug",
+    "schedules",
+    "shifts_between",
+    "timeline_of",
+]

@@ -1,0 +1,33 @@
+"""Reads of what came in. Bodies may hold anything, so they are for those who answer alerts."""
+
+from django.db.models import QuerySet
+
+from accounts.data import Capability, Principal
+from incidents.models import InboundEvent, Integration, Route
+
+
+def inbound_events(*, viewer: Principal, integration_slug: str = "", state: str = "") -> QuerySet[InboundEvent]:
+    """Return stored events without their bodies, newest first; none for those who may not respond to incidents."""
+    found = InboundEvent.objects.select_related("integration").defer("body")
+    if not viewer.may(Capability.INCIDENT_RESPOND):
+        return found.none()
+    if integration_slug:
+        found = found.filter(integration__slug=integration_slug)
+    return found.filter(state=state) if state else found
+
+
+def inbound_event_by_reference(*, viewer: Principal, reference: str) -> InboundEvent | None:
+    """Return one stored event with its body, or None."""
+    if not viewer.may(Capability.INCIDENT_RESPOND):
+        return None
+    return InboundEvent.objects.select_related("integration").filter(reference=reference).first()
+
+
+def integrations() -> QuerySet[Integration]:
+    """Return the integrations."""
+    return Integration.objects.all()
+
+
+def routes() -> QuerySet[Route]:
+    """Return the routes in the order in which they are tried."""
+    return Route.objects.select_related("service", "policy")

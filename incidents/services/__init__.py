@@ -1,0 +1,66 @@
+"""Changes: keep what comes in, decide on alerts, page, and take an incident from its opening to its review."""
+
+from incidents.services.documents import Applied, apply_documents
+from incidents.services.escalation import acknowledge_link, advance_after_dead_page, start_escalation, take_step
+from incidents.services.lifecycle import (
+    Opening,
+    acknowledge_incident,
+    assign_role,
+    change_severity,
+    link_runbook_run,
+    mitigate_incident,
+    open_incident,
+    resolve_incident,
+    resolve_quiet_incidents,
+)
+from incidents.services.oncall import add_override, end_override, record_daily_coverage, save_schedule
+from incidents.services.processing import preview_route, process_event
+from incidents.services.receiving import (
+    InboundRequest,
+    NewToken,
+    UnknownSenderError,
+    add_integration,
+    receive,
+    replay,
+    rotate_integration_token,
+    store_internal,
+)
+from incidents.services.reviews import add_follow_up, approve_review, edit_review
+from incidents.services.timeline import add_timeline_entry, write_note
+
+__all__ = [
+    "Applied",
+    "InboundRequest",
+    "NewToken",
+    "Opening",
+    "UnknownSenderError",
+    "acknowledge_incident",
+    "acknowledge_link",
+    "add_follow_up",
+    "add_integration",
+    "add_override",
+    "add_timeline_entry",
+    "advance_after_dead_page",
+    "apply_documents",
+    "approve_review",
+    "assign_role",
+    "change_severity",
+    "edit_review",
+    "end_override",
+    "link_runbook_run",
+    "mitigate_incident",
+    "open_incident",
+    "preview_route",
+    "process_event",
+    "receive",
+    "record_daily_coverage",
+    "replay",
+    "resolve_incident",
+    "resolve_quiet_incidents",
+    "rotate_integration_token",
+    "save_schedule",
+    "start_escalation",
+    "store_internal",
+    "take_step",
+    "write_note",
+]

@@ -1,0 +1,214 @@
+"""Page people step by step until somebody acknowledges, from a snapshot of the policy; one row holds the next step."""
+
+from datetime import timedelta
+from typing import Any
+
+from django.conf import settings
+from django.core.signing import TimestampSigner
+from django.db.models import F
+
+from accounts.data import Capability, system_principal
+from accounts.selectors import users_with
+from core.clock import database_now
+from core.leases import finish, settle
+from core.work import wake
+from delivery.data import Channel, DeliveryState
+from delivery.selectors import deliveries_about
+from delivery.services import send, withdraw_pending
+from incidents.data import EscalationState, IncidentStatus, OnCallPerson, TimelineKind
+from incidents.models import EscalationPolicy, EscalationRun, Incident, Schedule
+from incidents.selectors.oncall import on_call_now_in, person_as_on_call
+from incidents.services.timeline import add_timeline_entry
+
+ESCALATION_QUEUE = "incidents.escalation"
+PAGER = system_principal("escalation")
+PAGE_PRIORITY = 1
+LINK_SALT = "incidents.acknowledge"
+
+
+def start_escalation(*, incident: Incident, policy: EscalationPolicy) -> EscalationRun:
+    """Put a policy to work on an incident, from a snapshot; the first step is due at once."""
+    now = database_now()
+    steps = policy.steps.select_related("schedule", "user").order_by("position")
+    snapshot = {
+        "policy": policy.slug,
+        "repeat": policy.repeat,
+        "steps": [
+            {
+                "schedule_id": step.schedule_id,
+                "schedule": step.schedule.slug if step.schedule else "",
+                "user_id": step.user_id,
+                "wait_seconds": step.wait.total_seconds(),
+            }
+            for step in steps
+        ],
+    }
+    run = EscalationRun.objects.create(incident=incident, policy=policy, snapshot=snapshot, started_at=now, due_at=now)
+    wake(ESCALATION_QUEUE)
+    return run
+
+
+def stop_escalation(*, incident: Incident, reason: str) -> None:
+    """End the run and withdraw pages that no channel has yet; a worker that holds the run cannot go on with it."""
+    now = database_now()
+    for run in EscalationRun.objects.filter(incident=incident, state=EscalationState.RUNNING):
+        EscalationRun.objects.filter(pk=run.pk).update(
+            state=EscalationState.STOPPED,
+            stopped_at=now,
+            finished_at=now,
+            fence=F("fence") + 1,
+            lease_owner="",
+            lease_until=None,
+            last_error=reason,
+        )
+        withdraw_pending(about=about(incident), keys_starting_with=f"escalation:{run.pk}:")
+
+
+def take_step(run: EscalationRun) -> None:
+    """Take the due step of a claimed run and set when the next is due. Runs in one transaction with the settling.
+
+    A step that finds nobody costs no waiting time: the next one is due at once.
+    """
+    incident = Incident.objects.select_for_update().get(pk=run.incident_id)
+    if incident.status != IncidentStatus.TRIGGERED:
+        finish(run, state=EscalationState.STOPPED, stopped_at=database_now())
+        return
+    steps: list[dict[str, Any]] = run.snapshot["steps"]
+    if run.step >= len(steps) and not _next_loop(run, len(steps)):
+        _exhaust(run, incident)
+        return
+    step = steps[run.step]
+    people = _targets(step)
+    for person in people:
+        _page(run, incident, person)
+    if not people:
+        _note_nobody(run, incident, step)
+    wait = timedelta(seconds=step["wait_seconds"]) if people else timedelta(0)
+    if people and incident.first_notified_at is None:
+        Incident.objects.filter(pk=incident.pk, first_notified_at=None).update(first_notified_at=database_now())
+    settle(
+        run,
+        step=run.step + 1,
+        loop=run.loop,
+        people_paged=run.people_paged + len(people),
+        due_at=database_now() + wait,
+        attempts=0,
+        last_error="",
+    )
+
+
+def advance_after_dead_page(*, incident_id: int, run_id: int, position: str) -> None:
+    """Bring the next step forward when every mail of a step is given up: a dead channel costs no waiting time."""
+    incident = Incident.objects.get(pk=incident_id)
+    prefix = f"escalation:{run_id}:{position}:"
+    states = [
+        row.state
+        for row in deliveries_about(about=about(incident)).filter(idempotency_key__startswith=prefix)
+        if row.channel != Channel.IN_APP
+    ]
+    if states and all(state == DeliveryState.DEAD for state in states):
+        EscalationRun.objects.filter(pk=run_id, state=EscalationState.RUNNING, lease_owner="").update(
+            due_at=database_now()
+        )
+        wake(ESCALATION_QUEUE)
+
+
+def about(incident: Incident) -> str:
+    """Return how deliveries refer to an incident."""
+    return f"incident:{incident.reference}"
+
+
+def acknowledge_link(incident: Incident, user_id: int) -> str:
+    """Return the address of the page on which this person, and nobody else, acknowledges without signing in."""
+    token = TimestampSigner(salt=LINK_SALT).sign(f"{incident.pk}:{user_id}")
+    return f"{settings.SITE_URL.rstrip('/')}/incidents/acknowledge/{token}/"
+
+
+def _page(run: EscalationRun, incident: Incident, person: OnCallPerson) -> None:
+    key = f"escalation:{run.pk}:{run.step}:{run.loop}:{person.user_id}"
+    subject = f"[{incident.severity.upper()}] {incident.reference} {incident.title}"
+    room = f"/incidents/{incident.reference}/"
+    services = ", ".join(incident.services.values_list("name", flat=True)) or "no service"
+    text = (
+        f"{incident.title}\n\nService: {services}\nSeverity: {incident.severity.upper()}\n"
+        f"Since: {incident.impact_started_at:%Y-%m-%d %H:%M:%S} UTC\nYou are paged because: {person.why}\n"
+    )
+    send(
+        channel=Channel.IN_APP,
+        address=f"user:{person.user_id}",
+        idempotency_key=f"{key}:{Channel.IN_APP}",
+        subject=subject,
+        text=text,
+        link=room,
+        priority=PAGE_PRIORITY,
+        about=about(incident),
+    )
+    channels = ["in the site"]
+    if person.mail:
+        link = acknowledge_link(incident, person.user_id)
+        send(
+            channel=Channel.EMAIL,
+            address=person.mail,
+            idempotency_key=f"{key}:{Channel.EMAIL}",
+            subject=subject,
+            text=f"{text}\nRoom: {settings.SITE_URL.rstrip('/')}{room}\nAcknowledge: {link}\n",
+            priority=PAGE_PRIORITY,
+            about=about(incident),
+        )
+        channels.append("by mail")
+    add_timeline_entry(
+        incident=incident,
+        kind=TimelineKind.PAGE,
+        text=f"Paged {person.name} {' and '.join(channels)} (step {run.step + 1}, round {run.loop + 1}: {person.why})",
+        source_key=key,
+        principal=PAGER,
+    )
+
+
+def _targets(step: dict[str, Any]) -> list[OnCallPerson]:
+    if step["user_id"]:
+        person = person_as_on_call(user_id=step["user_id"], why="named in the escalation policy")
+        return [person] if person else []
+    schedule = Schedule.objects.filter(pk=step["schedule_id"]).first()
+    return on_call_now_in(schedule=schedule, at=database_now()) if schedule else []
+
+
+def _next_loop(run: EscalationRun, steps: int) -> bool:
+    if not steps or run.loop + 1 >= run.snapshot["repeat"]:
+        return False
+    run.loop += 1
+    run.step = 0
+    return True
+
+
+def _note_nobody(run: EscalationRun, incident: Incident, step: dict[str, Any]) -> None:
+    add_timeline_entry(
+        incident=incident,
+        kind=TimelineKind.PAGE,
+        text=f"Nobody is on call in {step['schedule'] or 'this step'}; going on with the next step",
+        source_key=f"escalation:{run.pk}:{run.step}:{run.loop}:nobody",
+        principal=PAGER,
+    )
+
+
+def _exhaust(run: EscalationRun, incident: Incident) -> None:
+    """Say that nobody answered, and tell the administrators: an incident must not wait unheard."""
+    add_timeline_entry(
+        incident=incident,
+        kind=TimelineKind.PAGE,
+        text=f"All steps are done and nobody has acknowledged ({run.people_paged} pages); telling the administrators",
+        source_key=f"escalation:{run.pk}:exhausted",
+        principal=PAGER,
+    )
+    for user in users_with(Capability.SITE_ADMIN):
+        send(
+            channel=Channel.IN_APP,
+            address=f"user:{user.pk}",
+            idempotency_key=f"escalation:{run.pk}:exhausted:{user.pk}",
+            subject=f"Nobody acknowledges {incident.reference} {incident.title}",
+            text="Every step of its escalation policy was taken.",
+            link=f"/incidents/{incident.reference}/",
+            priority=PAGE_PRIORITY,
+            about=about(incident),
+        )
+    finish(run, state=EscalationState.EXHAUSTED, exhausted_at=database_now())

@@ -1,0 +1,384 @@
+"""Open an incident, take it on, end its impact, resolve it; each step in one transaction with all that follows."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db import transaction
+
+from accounts.data import Capability, Principal
+from accounts.services import ensure_may
+from catalog.data import ActivityKind
+from catalog.selectors import open_activities
+from catalog.services import end_activity, start_activity
+from core.clock import database_now
+from core.events import publish
+from core.identifiers import new_id
+from core.parsing import refuse
+from incidents.data import AlertStatus, IncidentRole, IncidentStatus, Severity, TimelineKind
+from incidents.events import IncidentAcknowledged, IncidentMitigated, IncidentOpened, IncidentResolved
+from incidents.models import Alert, EscalationPolicy, Incident, RoleAssignment, Route
+from incidents.services.escalation import start_escalation, stop_escalation
+from incidents.services.records import record_acknowledged, record_opened, record_resolved, record_severity
+from incidents.services.reviews import draft_review
+from incidents.services.timeline import add_timeline_entry
+
+CAUSES = (ActivityKind.CHAOS_RUN, ActivityKind.DR_TEST)
+
+
+@dataclass(frozen=True)
+class Opening:
+    """What an incident starts from."""
+
+    title: str
+    severity: Severity
+    service_ids: tuple[int, ...] = ()
+    service_slugs: tuple[str, ...] = ()
+    team_id: int | None = None
+    grouping_key: str = ""
+    route_name: str = ""
+    policy: EscalationPolicy | None = None
+    runbook_slug: str = ""
+    quiet_period: timedelta | None = None
+    impact_started_at: datetime | None = None
+    detected_at: datetime | None = None
+    alert_keys: tuple[str, ...] = ()
+
+
+def open_incident(*, principal: Principal, opening: Opening) -> Incident:
+    """Open an incident, start its escalation and announce it. Raises PermissionDenied."""
+    ensure_may(principal, Capability.INCIDENT_RESPOND, team_id=opening.team_id)
+    now = database_now()
+    with transaction.atomic():
+        caused_by = _declared_cause(opening.service_ids)
+        incident = Incident.objects.create(
+            title=opening.title[:200],
+            severity=opening.severity,
+            grouping_key=opening.grouping_key or new_id("inc"),
+            route_name=opening.route_name,
+            team_id=opening.team_id,
+            caused_by=caused_by,
+            runbook_slug=opening.runbook_slug,
+            declared_by=principal.reference,
+            impact_started_at=min(opening.impact_started_at or now, now),
+            detected_at=min(opening.detected_at or now, now),
+            triggered_at=now,
+            quiet_period=opening.quiet_period,
+        )
+        incident.services.set(opening.service_ids)
+        add_timeline_entry(
+            incident=incident,
+            kind=TimelineKind.STATUS,
+            text=f"Opened as {incident.severity.upper()}: {incident.title}",
+            source_key="opened",
+            principal=principal,
+            at=now,
+        )
+        if caused_by:
+            add_timeline_entry(
+                incident=incident,
+                kind=TimelineKind.CAUSE,
+                text=f"{caused_by} is running on this service and has declared itself; it is the likely cause.",
+                source_key=f"cause:{caused_by}",
+                principal=principal,
+                at=now,
+            )
+        start_activity(
+            kind=ActivityKind.INCIDENT,
+            source_key=f"incident:{incident.reference}",
+            title=f"{incident.reference} {incident.title}",
+            url=page_of(incident),
+            service_ids=list(opening.service_ids),
+            started_at=incident.impact_started_at,
+        )
+        record_opened(incident, principal=principal, service_slugs=opening.service_slugs)
+        publish(
+            IncidentOpened(
+                incident_id=incident.pk,
+                reference=incident.reference,
+                title=incident.title,
+                severity=incident.severity,
+                service_slugs=opening.service_slugs,
+                alert_keys=opening.alert_keys,
+                caused_by=caused_by,
+                opened_at=now,
+            )
+        )
+        if opening.policy is not None:
+            start_escalation(incident=incident, policy=opening.policy)
+        else:
+            add_timeline_entry(
+                incident=incident,
+                kind=TimelineKind.PAGE,
+                text="Nobody is paged: no escalation policy belongs to it.",
+                source_key="no-policy",
+                principal=principal,
+            )
+    return incident
+
+
+def acknowledge_incident(*, principal: Principal, incident: Incident, via: str = "page") -> Incident:
+    """Take an incident on; its escalation stops. Only a person can; a second acknowledgement only joins.
+
+    Raises PermissionDenied, and InputRefusedError when nobody in particular acknowledges.
+    """
+    ensure_may(principal, Capability.INCIDENT_RESPOND, team_id=incident.team_id)
+    if principal.user_id is None:
+        raise refuse("acknowledge", found=principal.label, allowed="a person acknowledges (--as USERNAME)")
+    now = database_now()
+    with transaction.atomic():
+        first = Incident.objects.filter(pk=incident.pk, status=IncidentStatus.TRIGGERED).update(
+            status=IncidentStatus.ACKNOWLEDGED, acknowledged_at=now, acknowledged_by_id=principal.user_id
+        )
+        incident.refresh_from_db()
+        if not incident.is_open:
+            return incident
+        _join(incident, principal.user_id, principal.reference, now)
+        if not first:
+            return incident
+        add_timeline_entry(
+            incident=incident,
+            kind=TimelineKind.STATUS,
+            text=f"Acknowledged by {principal.label} ({via})",
+            source_key="acknowledged",
+            principal=principal,
+            at=now,
+        )
+        stop_escalation(incident=incident, reason="acknowledged")
+        record_acknowledged(incident, principal=principal)
+        publish(
+            IncidentAcknowledged(
+                incident_id=incident.pk,
+                reference=incident.reference,
+                acknowledged_by=principal.label,
+                acknowledged_at=now,
+            )
+        )
+    return incident
+
+
+def mitigate_incident(*, principal: Principal, incident: Incident) -> Incident:
+    """Say that the impact has ended. Does nothing when that was said before or the incident is resolved."""
+    ensure_may(principal, Capability.INCIDENT_RESPOND, team_id=incident.team_id)
+    now = database_now()
+    with transaction.atomic():
+        changed = Incident.objects.filter(
+            pk=incident.pk, status__in=[IncidentStatus.TRIGGERED, IncidentStatus.ACKNOWLEDGED]
+        ).update(status=IncidentStatus.MITIGATED, mitigated_at=now)
+        incident.refresh_from_db()
+        if not changed:
+            return incident
+        add_timeline_entry(
+            incident=incident,
+            kind=TimelineKind.STATUS,
+            text=f"Mitigated, says {principal.label}",
+            source_key="mitigated",
+            principal=principal,
+            at=now,
+        )
+        stop_escalation(incident=incident, reason="mitigated")
+        publish(
+            IncidentMitigated(
+                incident_id=incident.pk,
+                reference=incident.reference,
+                mitigated_by=principal.label,
+                mitigated_at=now,
+            )
+        )
+    return incident
+
+
+def resolve_incident(*, principal: Principal, incident: Incident, reason: str = "") -> Incident:
+    """End an incident: stop its escalation, close its activity, record it whole, draft its review.
+
+    Does nothing when it is resolved already. Raises PermissionDenied.
+    """
+    ensure_may(principal, Capability.INCIDENT_RESPOND, team_id=incident.team_id)
+    now = database_now()
+    with transaction.atomic():
+        changed = (
+            Incident.objects.filter(pk=incident.pk)
+            .exclude(status=IncidentStatus.RESOLVED)
+            .update(status=IncidentStatus.RESOLVED, resolved_at=now, resolved_by=principal.label[:80])
+        )
+        incident.refresh_from_db()
+        if not changed:
+            return incident
+        add_timeline_entry(
+            incident=incident,
+            kind=TimelineKind.STATUS,
+            text=f"Resolved by {principal.label}{f': {reason}' if reason else ''}",
+            source_key="resolved",
+            principal=principal,
+            at=now,
+        )
+        stop_escalation(incident=incident, reason="resolved")
+        end_activity(source_key=f"incident:{incident.reference}", ended_at=now)
+        slugs = tuple(incident.services.values_list("slug", flat=True))
+        record_resolved(incident, principal=principal, service_slugs=slugs, reason=reason)
+        publish(
+            IncidentResolved(
+                incident_id=incident.pk,
+                reference=incident.reference,
+                service_slugs=slugs,
+                resolved_by=principal.label,
+                resolved_at=now,
+            )
+        )
+        draft_review(incident=incident, now=now)
+    return incident
+
+
+def change_severity(*, principal: Principal, incident: Incident, severity: Severity, reason: str) -> Incident:
+    """Decide another severity; who decided, and why, stands in the timeline."""
+    ensure_may(principal, Capability.INCIDENT_RESPOND, team_id=incident.team_id)
+    with transaction.atomic():
+        before = incident.severity
+        if not Incident.objects.filter(pk=incident.pk).exclude(severity=severity).update(severity=severity):
+            return incident
+        incident.refresh_from_db()
+        add_timeline_entry(
+            incident=incident,
+            kind=TimelineKind.STATUS,
+            text=f"Severity {before.upper()} → {severity.upper()}, decided by {principal.label}: {reason}",
+            source_key=new_id("sev"),
+            principal=principal,
+        )
+        record_severity(incident, principal=principal, before=before, reason=reason)
+    return incident
+
+
+def assign_role(
+    *, principal: Principal, incident: Incident, role: IncidentRole, user_id: int, user_label: str
+) -> RoleAssignment:
+    """Give a role to a person; whoever held it (other than as responder) hands it over."""
+    ensure_may(principal, Capability.INCIDENT_RESPOND, team_id=incident.team_id)
+    now = database_now()
+    with transaction.atomic():
+        if role is not IncidentRole.RESPONDER:
+            RoleAssignment.objects.filter(incident=incident, role=role).exclude(user_id=user_id).delete()
+        assignment, created = RoleAssignment.objects.get_or_create(
+            incident=incident,
+            role=role,
+            user_id=user_id,
+            defaults={"assigned_at": now, "assigned_by": principal.reference},
+        )
+        if created:
+            add_timeline_entry(
+                incident=incident,
+                kind=TimelineKind.ROLE,
+                text=f"{user_label} is {role.value}",
+                source_key=new_id("role"),
+                principal=principal,
+            )
+    return assignment
+
+
+def open_by_route(*, principal: Principal, alert: Alert, route: Route, service: Any) -> tuple[Incident, bool]:
+    """Let an alert join the open incident of its service and route, or open one; returns it and whether it is new."""
+    grouping_key = f"{service.slug if service else '-'}:{route.slug}"
+    existing = (
+        Incident.objects.select_for_update()
+        .filter(grouping_key=grouping_key)
+        .exclude(status=IncidentStatus.RESOLVED)
+        .first()
+    )
+    if existing is not None:
+        Incident.objects.filter(pk=existing.pk).update(quiet_since=None)
+        incident, is_new = existing, False
+    else:
+        incident = open_incident(
+            principal=principal,
+            opening=Opening(
+                title=alert.title,
+                severity=Severity(route.severity),
+                service_ids=(service.pk,) if service else (),
+                service_slugs=(service.slug,) if service else (),
+                team_id=service.team_id if service else None,
+                grouping_key=grouping_key,
+                route_name=route.slug,
+                policy=route.policy,
+                runbook_slug=route.runbook_slug,
+                quiet_period=route.quiet_period,
+                impact_started_at=alert.starts_at,
+                detected_at=alert.first_received_at,
+                alert_keys=(alert.key,),
+            ),
+        )
+        is_new = True
+    add_timeline_entry(
+        incident=incident,
+        kind=TimelineKind.ALERT,
+        text=f"Alert fires: {alert.title}",
+        source_key=f"{alert.key}:firing",
+        principal=principal,
+        at=alert.starts_at,
+        link=f"/alerts/{alert.pk}/",
+    )
+    return incident, is_new
+
+
+def note_alert_resolved(*, principal: Principal, incident: Incident, alert: Alert) -> None:
+    """Write that an alert is over; when it was the last that fired, the quiet period begins."""
+    now = database_now()
+    add_timeline_entry(
+        incident=incident,
+        kind=TimelineKind.ALERT,
+        text=f"Alert resolved: {alert.title}",
+        source_key=f"{alert.key}:resolved",
+        principal=principal,
+        at=alert.resolved_at,
+        link=f"/alerts/{alert.pk}/",
+    )
+    if not Alert.objects.filter(incident=incident, status=AlertStatus.FIRING).exists():
+        Incident.objects.filter(pk=incident.pk).exclude(status=IncidentStatus.RESOLVED).update(quiet_since=now)
+
+
+def resolve_quiet_incidents(*, principal: Principal) -> int:
+    """Resolve incidents whose alerts have stayed resolved for their quiet period; returns how many."""
+    now = database_now()
+    waiting = Incident.objects.exclude(status=IncidentStatus.RESOLVED).filter(
+        quiet_since__isnull=False, quiet_period__isnull=False
+    )
+    due = [i for i in waiting if i.quiet_since and i.quiet_period is not None and i.quiet_since + i.quiet_period <= now]
+    for incident in due:
+        seconds = int((incident.quiet_period or timedelta(0)).total_seconds())
+        resolve_incident(
+            principal=principal, incident=incident, reason=f"all its alerts have been resolved for {seconds} s"
+        )
+    return len(due)
+
+
+def page_of(incident: Incident) -> str:
+    """Return the address of the incident's room, within the site."""
+    return f"/incidents/{incident.reference}/"
+
+
+def link_runbook_run(*, principal: Principal, incident: Incident, run_reference: str, title: str, state: str) -> None:
+    """Write a runbook run's state to the timeline, once for each state."""
+    add_timeline_entry(
+        incident=incident,
+        kind=TimelineKind.RUNBOOK,
+        text=f"Runbook {title}: {state}",
+        source_key=f"runbook:{run_reference}:{state}",
+        principal=principal,
+        link=f"/runbooks/runs/{run_reference}/",
+    )
+
+
+def _join(incident: Incident, user_id: int, assigned_by: str, now: datetime) -> None:
+    taken = {"assigned_at": now, "assigned_by": assigned_by}
+    RoleAssignment.objects.get_or_create(
+        incident=incident, role=IncidentRole.RESPONDER, user_id=user_id, defaults=taken
+    )
+    if not RoleAssignment.objects.filter(incident=incident, role=IncidentRole.COMMANDER).exists():
+        RoleAssignment.objects.create(incident=incident, role=IncidentRole.COMMANDER, user_id=user_id, **taken)
+
+
+def _declared_cause(service_ids: Sequence[int]) -> str:
+    if not service_ids:
+        return ""
+    for activity in open_activities(service_ids=list(service_ids), kinds=CAUSES):
+        return activity.source_key
+    return ""

@@ -1,0 +1,1 @@
+"""Pages of the room, and the door for inbound webhooks."""
