@@ -146,11 +146,11 @@ def _bar(interval: Interval, axis: TimeAxis, y: int) -> SafeString:
     ended = timezone.localtime(interval.ended_at).strftime("%H:%M:%S") if interval.ended_at else "still going on"
     title = f"{interval.title}: {began} to {ended} ({zone})"
     rect = format_html(
-        '<rect class="axis-bar tone-{}" x="{}" y="{}" width="{:.1f}" height="{}" rx="3"><title>{}</title></rect>',
+        '<rect class="axis-bar tone-{}" x="{}" y="{}" width="{}" height="{}" rx="3"><title>{}</title></rect>',
         interval.tone.value,
         f"{min(left, WIDTH - 4):.1f}",
         y + 3,
-        max(4.0, right - left),
+        f"{max(4.0, right - left):.1f}",
         ROW - 6,
         title,
     )
@@ -158,10 +158,10 @@ def _bar(interval: Interval, axis: TimeAxis, y: int) -> SafeString:
     if room >= 4:
         text = interval.title if len(interval.title) <= room else interval.title[: room - 1] + "…"
         rect = format_html(
-            '{}<text class="axis-text tone-{}" x="{:.1f}" y="{}">{}</text>',
+            '{}<text class="axis-text tone-{}" x="{}" y="{}">{}</text>',
             rect,
             interval.tone.value,
-            left + 5,
+            f"{left + 5:.1f}",
             y + 15,
             text,
         )

@@ -8,6 +8,7 @@ from typing import Any
 import orjson
 from django import template
 from django.forms import BoundField, CheckboxInput, CheckboxSelectMultiple, RadioSelect, Select
+from django.forms.boundfield import BoundWidget
 from django.forms.widgets import ChoiceWidget
 from django.http import HttpRequest
 from django.template import Context
@@ -143,6 +144,13 @@ def form_field(field: BoundField) -> SafeString:
     if described:
         attributes["aria-describedby"] = " ".join(described)
     return mark_safe(field.as_widget(attrs=attributes))  # noqa: S308 Django's own escaped markup
+
+
+@register.simple_tag
+def form_choice(choice: BoundWidget) -> SafeString:
+    """One box or radio button of a group, without its label."""
+    choice.data["attrs"]["class"] = "form-check-input"
+    return choice.tag()
 
 
 @register.filter

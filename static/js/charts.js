@@ -7,18 +7,34 @@
     return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
   }
 
+  const DAY = 86400;
+
+  function timeLabels(plot, ticks, axis, space, step) {
+    const clock = uPlot.fmtDate("{HH}:{mm}");
+    const day = uPlot.fmtDate("{DD} {MMM}");
+    const zone = document.documentElement.dataset.zone || "UTC";
+    let last = "";
+    return ticks.map((tick) => {
+      const moment = uPlot.tzDate(new Date(tick * 1000), zone);
+      const date = day(moment);
+      const text = step >= DAY ? date : date === last ? clock(moment) : clock(moment) + "\n" + date;
+      last = date;
+      return text;
+    });
+  }
+
   function axes(unit) {
     const text = colour("--assay-chart-text");
     const grid = { stroke: colour("--assay-chart-grid"), width: 1 };
     const font = "12px InterVariable, sans-serif";
     return [
-      { stroke: text, grid, ticks: grid, font },
+      { stroke: text, grid, ticks: grid, font, space: 70, values: timeLabels },
       { stroke: text, grid, ticks: grid, font, size: 64, values: (_, ticks) => ticks.map((tick) => tick + (unit ? " " + unit : "")) },
     ];
   }
 
   function seriesOf(data) {
-    return [{}].concat(data.series.map((one) => ({
+    return [{ label: "Time", value: "{YYYY}-{MM}-{DD} {HH}:{mm}" }].concat(data.series.map((one) => ({
       label: one.label,
       stroke: colour("--tone-" + (one.tone || "active")),
       width: one.width || 1.5,
@@ -37,6 +53,7 @@
     const options = {
       width: figure.clientWidth || 300,
       height: Number(figure.dataset.height),
+      tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1000), document.documentElement.dataset.zone || "UTC"),
       series: seriesOf(data),
       axes: axes(data.unit),
       bands: data.bands ? data.bands.map((pair) => ({ series: pair, fill: colour("--tone-active-soft") })) : undefined,
