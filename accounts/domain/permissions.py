@@ -49,6 +49,7 @@ _RESPONDER = _VIEWER | {
     Capability.RUNBOOK_RUN,
     Capability.CHAOS_STOP,
     Capability.DELIVERY_VIEW,
+    Capability.TELEMETRY_INGEST,
 }
 
 ROLE_CAPABILITIES: dict[Role, frozenset[Capability]] = {

@@ -1,0 +1,151 @@
+"""SLOs, their versions, what was counted, and the alerts on them."""
+
+from decimal import Decimal
+
+from django.db import models
+from django.db.models import Q
+
+
+class DataSource(models.Model):
+    """Where counts are read from: a Prometheus server. OTLP is received and needs none."""
+
+    slug = models.SlugField(max_length=63, unique=True)
+    name = models.CharField(max_length=120)
+    url = models.URLField()
+    allow_private = models.BooleanField(default=False, help_text="The set-up asks for a private address on purpose.")
+    last_success_at = models.DateTimeField(null=True, blank=True)
+    last_error = models.TextField(blank=True)
+    last_error_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ("slug",)
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class SLO(models.Model):
+    """A promise about a service: which events count, which are good, and the share that must be."""
+
+    slug = models.SlugField(max_length=120, unique=True)
+    name = models.CharField(max_length=200)
+    description = models.TextField(blank=True)
+    service = models.ForeignKey("catalog.Service", on_delete=models.PROTECT, related_name="slos")
+    labels = models.JSONField(default=dict, blank=True)
+
+    class Meta:
+        ordering = ("slug",)
+        verbose_name = "SLO"
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class SLOVersion(models.Model):
+    """One definition of an SLO. A changed definition is a new version; their counts are never mixed."""
+
+    slo = models.ForeignKey(SLO, on_delete=models.CASCADE, related_name="versions")
+    number = models.PositiveIntegerField()
+    definition = models.JSONField(help_text="The OpenSLO document.")
+    definition_sha256 = models.CharField(max_length=64)
+    indicator = models.JSONField(help_text="What is counted, as parsed.")
+    source_type = models.CharField(max_length=20)
+    data_source = models.ForeignKey(
+        DataSource, on_delete=models.PROTECT, null=True, blank=True, related_name="versions"
+    )
+    target = models.DecimalField(max_digits=9, decimal_places=8)
+    window_days = models.PositiveIntegerField()
+    tiers = models.JSONField(default=list, help_text="Burn-rate alert tiers.")
+    effective_from = models.DateTimeField()
+    retired_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ("slo", "-number")
+        verbose_name = "SLO version"
+        constraints = (
+            models.UniqueConstraint(fields=("slo", "number"), name="one_slo_version_per_number"),
+            models.UniqueConstraint(
+                fields=("slo",), condition=Q(retired_at__isnull=True), name="one_slo_version_in_force"
+            ),
+            models.CheckConstraint(condition=Q(target__gt=Decimal(0), target__lt=Decimal(1)), name="slo_target_in_0_1"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.slo} v{self.number}"
+
+
+class Tally(models.Model):
+    """Running sums of events up to and including a minute, so that any window is one subtraction.
+
+    A row exists for each minute that was measured; `minutes_sum` counts them.
+    """
+
+    version = models.ForeignKey(SLOVersion, on_delete=models.CASCADE, related_name="tallies")
+    minute = models.PositiveIntegerField(help_text="Minutes since 1970-01-01 UTC.")
+    good_sum = models.PositiveBigIntegerField()
+    bad_sum = models.PositiveBigIntegerField()
+    unknown_sum = models.PositiveBigIntegerField()
+    minutes_sum = models.PositiveIntegerField()
+
+    class Meta:
+        ordering = ("version", "minute")
+        verbose_name_plural = "tallies"
+        constraints = (models.UniqueConstraint(fields=("version", "minute"), name="one_tally_per_minute"),)
+
+    def __str__(self) -> str:
+        return f"{self.version_id} {self.minute}"
+
+
+class StreamState(models.Model):
+    """The last reading of a metric stream or series, so that each increment is credited once."""
+
+    digest = models.CharField(max_length=64, unique=True)
+    started_at_nano = models.PositiveBigIntegerField(default=0)
+    time_nano = models.PositiveBigIntegerField()
+    reading = models.JSONField()
+    seen_at = models.DateTimeField(db_index=True)
+
+    class Meta:
+        ordering = ("pk",)
+
+    def __str__(self) -> str:
+        return self.digest[:12]
+
+
+class SeenSpan(models.Model):
+    """A span that has been counted; a repeated export must not count it again."""
+
+    digest = models.CharField(max_length=64, unique=True)
+    seen_at = models.DateTimeField(db_index=True)
+
+    class Meta:
+        ordering = ("pk",)
+
+    def __str__(self) -> str:
+        return self.digest[:12]
+
+
+class BurnAlert(models.Model):
+    """A tier of an SLO's alert policy and whether it is firing."""
+
+    class State(models.TextChoices):
+        OK = "ok", "OK"
+        FIRING = "firing", "FIRING"
+        FROZEN = "frozen", "FROZEN"
+
+    slo = models.ForeignKey(SLO, on_delete=models.CASCADE, related_name="burn_alerts")
+    tier = models.CharField(max_length=60)
+    severity = models.CharField(max_length=20)
+    state = models.CharField(max_length=10, choices=State.choices, default=State.OK)
+    alert_key = models.CharField(max_length=200, blank=True, help_text="Names this firing; a new firing has a new key.")
+    burn_rate_long = models.FloatField(null=True, blank=True)
+    burn_rate_short = models.FloatField(null=True, blank=True)
+    changed_at = models.DateTimeField()
+    evaluated_at = models.DateTimeField()
+
+    class Meta:
+        ordering = ("slo", "tier")
+        constraints = (models.UniqueConstraint(fields=("slo", "tier"), name="one_burn_alert_per_tier"),)
+
+    def __str__(self) -> str:
+        return f"{self.slo}: {self.tier} {self.state}"
