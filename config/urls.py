@@ -32,3 +32,5 @@ urlpatterns = [
     path("api/v1/schema/", SpectacularAPIView.as_view(), name="api-schema"),
     *(path("api/v1/", include(f"{room}.api_urls")) for room in API_ROOMS),
 ]
+
+handler500 = "portal.views.server_error"

@@ -1,9 +1,11 @@
 """Give every request an id that an error page can quote and a log line carries."""
 
 import re
+import zoneinfo
 from collections.abc import Callable
 
 from django.http import HttpRequest, HttpResponse
+from django.utils import timezone
 
 from core.identifiers import new_id
 
@@ -23,3 +25,19 @@ class RequestIdMiddleware:
         response = self.get_response(request)
         response["X-Request-Id"] = request_id
         return response
+
+
+class ReaderTimeZoneMiddleware:
+    """Write the times of a page in the signed-in reader's zone; UTC for everybody else and for a zone nobody knows."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        name = getattr(request.user, "time_zone", "UTC") if request.user.is_authenticated else "UTC"
+        try:
+            zone = zoneinfo.ZoneInfo(name)
+        except (ValueError, OSError, zoneinfo.ZoneInfoNotFoundError):
+            zone = zoneinfo.ZoneInfo("UTC")
+        with timezone.override(zone):
+            return self.get_response(request)

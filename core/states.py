@@ -67,7 +67,7 @@ _WORDS = {
         "insufficient-data no-traffic not-evaluated not-collected"
     ),
     Tone.FROZEN: "frozen paused silenced suspended excepted excluded snoozed held on-hold blackout",
-    Tone.ACTIVE: "running in-progress started executing sending collecting evaluating",
+    Tone.ACTIVE: "running received in-progress started executing sending collecting evaluating",
 }
 _TONE_OF = {word: tone for tone, words in _WORDS.items() for word in words.split()}
 

@@ -1,3 +1,19 @@
-from core.navigation import Entry, add_entry
+from collections.abc import Iterable
+
+from accounts.data import Principal
+from catalog.selectors import services_visible
+from core.navigation import Entry, Hit, SearchProvider, add_entry, add_search
+from portal.links import page
+
+
+def find_services(principal: Principal, text: str, limit: int) -> Iterable[Hit]:
+    """Find services by name or slug."""
+    found = services_visible(viewer=principal)
+    for word in text.split():
+        found = found.filter(name__icontains=word) | found.filter(slug__icontains=word)
+    for service in found[:limit]:
+        yield Hit("Service", service.name, page("portal:service_detail", service.slug), f"tier {service.tier}")
+
 
 add_entry(Entry("", "Now", "portal:home", "home", 0, lambda _principal: True))
+add_search(SearchProvider("Service", 10, find_services))

@@ -1,9 +1,10 @@
 from django.urls import path
 
-from portal.views import HomeView, SearchView
+from portal.views import HomeView, SearchView, ServiceDetailView
 
 app_name = "portal"
 urlpatterns = [
     path("", HomeView.as_view(), name="home"),
     path("search/", SearchView.as_view(), name="search"),
+    path("services/<slug:slug>/", ServiceDetailView.as_view(), name="service_detail"),
 ]

@@ -3,19 +3,52 @@
 from typing import Any
 
 from django.contrib.auth.mixins import LoginRequiredMixin
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
+from django.template.loader import render_to_string
 from django.template.response import TemplateResponse
 from django.views import View
 from django.views.generic import TemplateView
 
+from accounts.services import principal_of
+from catalog.selectors import services_visible
+from core.clock import database_now
+from core.context import site
 from core.navigation import search_for
+from portal.selectors import now_for, service_page
 
 
 class HomeView(LoginRequiredMixin, TemplateView):
     """What needs me now, and is anything on fire?"""
 
     template_name = "portal/home.html"
-    extra_context = {"title": "Now"}
+
+    def get_template_names(self) -> list[str]:
+        return ["portal/now.html" if self.request.htmx else "portal/home.html"]  # type: ignore[attr-defined]
+
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        now = database_now()
+        board = now_for(viewer=principal_of(self.request), username=self.request.user.get_username(), now=now)
+        return super().get_context_data(title="Now", now=now, board=board, **kwargs)
+
+
+class ServiceDetailView(LoginRequiredMixin, TemplateView):
+    """How is this service, who owns it, what changed?"""
+
+    template_name = "portal/service_detail.html"
+
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        viewer = principal_of(self.request)
+        service = services_visible(viewer=viewer).filter(slug=kwargs["slug"]).first()
+        if service is None:
+            raise Http404("No such service.")
+        now = database_now()
+        return super().get_context_data(
+            title=service.name,
+            service=service,
+            now=now,
+            about=service_page(viewer=viewer, service=service, now=now),
+            **kwargs,
+        )
 
 
 class SearchView(LoginRequiredMixin, View):
@@ -23,8 +56,12 @@ class SearchView(LoginRequiredMixin, View):
 
     def get(self, request: HttpRequest) -> HttpResponse:
         text = request.GET.get("q", "").replace("\x00", "").strip()[:200]
-        principal = request.principal  # type: ignore[attr-defined]
         partial = bool(request.htmx)  # type: ignore[attr-defined]
-        hits = search_for(principal, text, limit=5 if partial else 50)
+        hits = search_for(principal_of(request), text, limit=5 if partial else 50)
         context: dict[str, Any] = {"title": "Search", "query": text, "hits": hits}
         return TemplateResponse(request, "portal/search_hits.html" if partial else "portal/search.html", context)
+
+
+def server_error(request: HttpRequest) -> HttpResponse:
+    """Answer when a page failed, with the id that the log carries; reads no database, which may be what failed."""
+    return HttpResponse(render_to_string("500.html", site(request)), status=500)

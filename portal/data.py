@@ -1,0 +1,89 @@
+"""What the pages that gather several rooms show."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from core.drawings import Graph, TimeAxis
+from core.states import Tone
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of a card: what it is, where it leads, and since or until when."""
+
+    title: str
+    url: str = ""
+    detail: str = ""
+    state: str = ""
+    tone: Tone | None = None
+    at: datetime | None = None
+
+
+@dataclass(frozen=True)
+class ServiceLine:
+    """A service with its worst state."""
+
+    slug: str
+    name: str
+    url: str
+    state: str
+    tone: Tone
+    tier: int
+    team: str
+    incidents: int
+
+
+@dataclass(frozen=True)
+class BudgetLine:
+    """An SLO with what is left of its budget, from `low` to `high`; None is not known."""
+
+    name: str
+    url: str
+    service: str
+    state: str
+    low: float | None
+    high: float | None
+    target: float
+    sli_low: float | None = None
+    sli_high: float | None = None
+    exhausts_at: datetime | None = None
+    burn_rate: float | None = None
+
+
+@dataclass(frozen=True)
+class Now:
+    """The home page: what needs the reader, and what is on fire."""
+
+    mine: Sequence[Line] = ()
+    incidents: Sequence[Line] = ()
+    services: Sequence[ServiceLine] = ()
+    budgets: Sequence[BudgetLine] = ()
+    experiments: Sequence[Line] = ()
+    evidence: Sequence[Line] = ()
+    shows: frozenset[str] = field(default_factory=frozenset)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many services stand in each tone."""
+        found: dict[str, int] = {}
+        for service in self.services:
+            found[service.tone.value] = found.get(service.tone.value, 0) + 1
+        return found
+
+
+@dataclass(frozen=True)
+class ServicePage:
+    """A service with everything that several rooms know of it."""
+
+    state: str
+    tone: Tone
+    facts: Sequence[tuple[str, object]]
+    on_call: Sequence[Line]
+    budgets: Sequence[BudgetLine]
+    incidents: Sequence[Line]
+    graph: Graph
+    axis: TimeAxis
+    runbooks: Sequence[Line]
+    deployments: Sequence[Line]
+    follow_ups: Sequence[Line]

@@ -1,0 +1,97 @@
+"""What needs the reader now."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from accounts.data import Capability, Principal
+from catalog.data import ActivityKind
+from catalog.selectors import open_action_items, open_activities, services_visible
+from core.states import Tone, tone_of
+from delivery.selectors import notifications_for
+from incidents.data import IncidentStatus
+from incidents.selectors import incidents_visible
+from portal.data import Line, Now
+from portal.links import page
+from portal.selectors.standing import incident_counts, service_lines
+
+SHOWN = 8
+
+
+def now_for(*, viewer: Principal, username: str, now: datetime) -> Now:
+    """Return the home page for a reader; `shows` names the cards that their roles open."""
+    shows = set()
+    mine = _mine(viewer, username, now)
+    incidents: list[Any] = []
+    services: list[Any] = []
+    experiments: Sequence[Line] = ()
+    if viewer.may_somewhere(Capability.OPERATIONS_VIEW):
+        shows |= {"operations"}
+        incidents = list(
+            incidents_visible(viewer=viewer)
+            .exclude(status=IncidentStatus.RESOLVED)
+            .prefetch_related("services")
+            .order_by("severity", "-pk")
+        )
+        services = list(services_visible(viewer=viewer))
+        experiments = _experiments(services)
+    return Now(
+        mine=mine,
+        incidents=[incident_line(incident) for incident in incidents],
+        services=service_lines(services, {}, incident_counts(incidents)),
+        experiments=experiments,
+        shows=frozenset(shows),
+    )
+
+
+def incident_line(incident: Any) -> Line:
+    """Return an incident as a line."""
+    return Line(
+        title=incident.title,
+        url=page("incidents:incident_detail", incident.reference),
+        detail=f"{incident.reference} · {incident.severity.upper()}"
+        + (f" · caused by {incident.caused_by}" if incident.caused_by else ""),
+        state=incident.status,
+        at=incident.triggered_at,
+    )
+
+
+def activity_line(activity: Any) -> Line:
+    """Return an activity as a line."""
+    return Line(
+        title=activity.title,
+        url=activity.url,
+        detail=ActivityKind(activity.kind).label,
+        state="finished" if activity.ended_at else "running",
+        tone=Tone.PLAIN if activity.ended_at else Tone.ACTIVE,
+        at=activity.started_at,
+    )
+
+
+def follow_up_line(item: Any, *, now: datetime) -> Line:
+    """Return a follow-up as a line, marked when it is overdue or due within a week."""
+    state = ""
+    if item.due_on is not None:
+        today = now.date()
+        state = "overdue" if item.due_on < today else "due" if item.due_on <= today + timedelta(days=7) else ""
+    detail = f"due {item.due_on:%d %b}" if item.due_on else "no date"
+    if item.service_id:
+        detail += f" · {item.service.name}"
+    return Line(title=item.title, url=item.url, detail=detail, state=state, tone=tone_of(state) if state else None)
+
+
+def _mine(viewer: Principal, username: str, now: datetime) -> list[Line]:
+    unread = notifications_for(recipient=viewer.reference).filter(read_at=None)[:SHOWN]
+    lines = [
+        Line(title=one.title, url=one.link, detail=one.text[:140], state="unread", tone=Tone.ACTIVE, at=one.created_at)
+        for one in unread
+    ]
+    lines += [follow_up_line(item, now=now) for item in open_action_items(owner=username)[:SHOWN]]
+    return lines
+
+
+def _experiments(services: list[Any]) -> list[Line]:
+    going = open_activities(
+        service_ids=[service.pk for service in services], kinds=[ActivityKind.CHAOS_RUN, ActivityKind.DR_TEST]
+    )
+    return [activity_line(activity) for activity in going]

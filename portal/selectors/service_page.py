@@ -1,0 +1,137 @@
+"""One service, with what every room knows of it."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from accounts.data import Principal
+from catalog.data import ActivityKind
+from catalog.selectors import (
+    activities_between,
+    dependencies,
+    deployments_visible,
+    open_action_items,
+    services_visible,
+)
+from core.drawings import Edge, Graph, Interval, Lane, Node, TimeAxis
+from core.formatting import written_duration
+from core.states import Tone, tone_of
+from incidents.data import IncidentStatus
+from incidents.selectors import incidents_visible, on_call_now
+from portal.data import Line, ServiceLine, ServicePage
+from portal.links import page
+from portal.selectors.now import follow_up_line, incident_line
+from portal.selectors.standing import incident_counts, service_lines
+
+LOOK_BACK = timedelta(days=7)
+TONES = {
+    ActivityKind.DEPLOYMENT: Tone.ACTIVE,
+    ActivityKind.INCIDENT: Tone.BAD,
+    ActivityKind.CHAOS_RUN: Tone.RISK,
+    ActivityKind.DR_TEST: Tone.FROZEN,
+    ActivityKind.MAINTENANCE: Tone.PLAIN,
+}
+
+
+def service_page(*, viewer: Principal, service: Any, now: datetime) -> ServicePage:
+    """Return everything that the page of a service shows, read in a fixed number of queries."""
+    services = list(services_visible(viewer=viewer))
+    incidents = list(
+        incidents_visible(viewer=viewer).exclude(status=IncidentStatus.RESOLVED).prefetch_related("services")
+    )
+    lines = {line.slug: line for line in service_lines(services, {}, incident_counts(incidents))}
+    own = lines[service.slug]
+    people = on_call_now(team_id=service.team_id, at=now) if service.team_id else []
+    return ServicePage(
+        state=own.state,
+        tone=own.tone,
+        facts=_facts(service),
+        on_call=[
+            Line(title=person.name, detail=f"{person.schedule} · {person.why}", at=person.until) for person in people
+        ],
+        budgets=(),
+        incidents=[
+            incident_line(incident)
+            for incident in incidents
+            if any(touched.pk == service.pk for touched in incident.services.all())
+        ],
+        graph=_graph(service.slug, lines),
+        axis=_axis(service, now),
+        runbooks=(),
+        deployments=[_deployment_line(one) for one in deployments_visible(viewer=viewer).filter(service=service)[:6]],
+        follow_ups=[follow_up_line(item, now=now) for item in open_action_items().filter(service=service)[:6]],
+    )
+
+
+def _facts(service: Any) -> list[tuple[str, object]]:
+    facts: list[tuple[str, object]] = [
+        ("Owner", service.team.name if service.team else "nobody"),
+        ("Tier", service.tier),
+        ("Environment", service.environment.name),
+        ("Lifecycle", service.lifecycle),
+    ]
+    if service.region:
+        facts.append(("Region", f"{service.region.name} {service.region.residency}".strip()))
+    facts.append(("Promised recovery time", written_duration(service.rto)))
+    facts.append(("Promised recovery point", written_duration(service.rpo)))
+    return facts
+
+
+def _graph(slug: str, lines: dict[str, ServiceLine]) -> Graph:
+    """Return the service with everything that it needs and everything that needs it."""
+    pairs = [(consumer, provider) for consumer, provider in dependencies() if {consumer, provider} <= set(lines)]
+    near = _reached(slug, pairs) | _reached(slug, [(provider, consumer) for consumer, provider in pairs])
+    return Graph(
+        label=f"What {slug} needs and what needs it",
+        nodes=[
+            Node(one.slug, one.name, one.tone, one.state, one.url, here=one.slug == slug)
+            for one in lines.values()
+            if one.slug in near
+        ],
+        edges=[Edge(consumer, provider) for consumer, provider in pairs if {consumer, provider} <= near],
+    )
+
+
+def _reached(start: str, pairs: Sequence[tuple[str, str]]) -> set[str]:
+    found, front = {start}, {start}
+    while front:
+        front = {end for begin, end in pairs if begin in front} - found
+        found |= front
+    return found
+
+
+def _axis(service: Any, now: datetime) -> TimeAxis:
+    start = now - LOOK_BACK
+    found = list(activities_between(start, now, service_id=service.pk))
+    lanes = [
+        Lane(
+            kind.label,
+            [
+                Interval(one.title, one.started_at, one.ended_at, one.url, TONES[kind])
+                for one in found
+                if one.kind == kind
+            ],
+        )
+        for kind in ActivityKind
+    ]
+    return TimeAxis(
+        label=f"What happened to {service.name} in the last 7 days",
+        start=start,
+        end=now + LOOK_BACK / 60,
+        lanes=[lane for lane in lanes if lane.intervals],
+        now=now,
+    )
+
+
+def _deployment_line(deployment: Any) -> Line:
+    parts = [deployment.commit[:10], deployment.ticket, f"by {deployment.author}"]
+    if deployment.emergency:
+        parts.append("emergency")
+    return Line(
+        title=deployment.reference,
+        url=page("catalog:deployment_detail", deployment.reference),
+        detail=" · ".join(part for part in parts if part),
+        state=deployment.result,
+        tone=tone_of(deployment.result),
+        at=deployment.started_at,
+    )

@@ -1,0 +1,40 @@
+import pytest
+from playwright.sync_api import BrowserContext
+
+from tests.browser.crawling import sign_in, walk
+from tests.browser.served_site import PEOPLE
+
+pytestmark = [pytest.mark.browser, pytest.mark.integration]
+
+
+@pytest.mark.parametrize("who", PEOPLE)
+def test_every_link_leads_to_a_page_without_errors(who: str, browsing: BrowserContext) -> None:
+    seen = walk(browsing, who, screenshots=who in {"admin", "alice", "carol", "ada"})
+    assert seen.problems == []
+    assert "/" in seen.looked_at
+
+
+def test_the_search_finds_a_service_from_the_keyboard(browsing: BrowserContext) -> None:
+    page = sign_in(browsing, "victor")
+    page.keyboard.press("/")
+    page.keyboard.type("gateway")
+    hit = page.locator("#search-hits a", has_text="Inference gateway")
+    hit.wait_for(timeout=5000)
+    hit.click()
+    page.wait_for_url("**/services/gateway/")
+    assert page.get_by_role("heading", level=1).inner_text().startswith("Inference gateway")
+
+
+def test_the_theme_is_remembered(browsing: BrowserContext) -> None:
+    page = sign_in(browsing, "victor")
+    before = page.locator("html").get_attribute("data-bs-theme")
+    page.get_by_role("button", name="Change between light and dark").first.click()
+    page.reload()
+    assert page.locator("html").get_attribute("data-bs-theme") != before
+
+
+def test_a_page_that_is_not_there_says_so_with_an_id(browsing: BrowserContext) -> None:
+    page = sign_in(browsing, "victor")
+    page.goto("/services/nothing/")
+    assert page.get_by_role("heading", level=1).inner_text() == "Not found"
+    assert "req_" in page.locator(".request-id").inner_text()
