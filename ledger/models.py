@@ -1,7 +1,8 @@
 """The log's tables. Entries are only ever inserted; the database refuses to change or delete them."""
 
+import orjson
 from django.db import models
-from django.db.models import Q
+from django.urls import reverse
 
 
 class LedgerEntry(models.Model):
@@ -31,6 +32,10 @@ class LedgerEntry(models.Model):
     def __str__(self) -> str:
         return f"{self.entry_type} {self.subject}"
 
+    def get_absolute_url(self) -> str:
+        """Return the entry's page."""
+        return reverse("ledger:entry_detail", args=(self.pk,))
+
     @property
     def seq(self) -> int | None:
         """The entry's place in the log, from 0; None until it is sealed (seconds after its commit)."""
@@ -40,25 +45,41 @@ class LedgerEntry(models.Model):
     @property
     def payload(self) -> dict[str, object] | None:
         """What the entry says, or None when its content was erased."""
-        return self.content.value
+        value: dict[str, object] | None = None if self.content.erased_at else orjson.loads(bytes(self.content.body))
+        return value
 
 
 class EntryContent(models.Model):
     """An entry's payload and the nonce it was committed with. May be erased; the entry and its proof stay."""
 
-    entry = models.OneToOneField(LedgerEntry, on_delete=models.PROTECT, primary_key=True, related_name="content")
+    # Written together with the entry in one statement; a constraint would cost each record a second look-up.
+    entry = models.OneToOneField(
+        LedgerEntry, on_delete=models.PROTECT, primary_key=True, related_name="content", db_constraint=False
+    )
     nonce = models.BinaryField(max_length=32)
-    body = models.BinaryField(help_text="Canonical JSON (RFC 8785).")
-    value = models.JSONField(null=True)
-    sealed = models.BooleanField(default=False)
+    body = models.BinaryField(help_text="Canonical JSON (RFC 8785); empty once erased.")
     erased_at = models.DateTimeField(null=True)
 
     class Meta:
         ordering = ("pk",)
-        indexes = (models.Index(fields=("entry",), name="ledger_unsealed", condition=Q(sealed=False)),)
 
     def __str__(self) -> str:
         return f"content of entry {self.pk}"
+
+
+class PendingEntry(models.Model):
+    """An entry that waits for its place in the log. The sealer deletes the row, so that entries are only inserted."""
+
+    entry = models.OneToOneField(
+        LedgerEntry, on_delete=models.PROTECT, primary_key=True, related_name="pending", db_constraint=False
+    )
+
+    class Meta:
+        ordering = ("pk",)
+        verbose_name_plural = "pending entries"
+
+    def __str__(self) -> str:
+        return f"entry {self.pk} waits"
 
 
 class Seal(models.Model):

@@ -1,18 +1,17 @@
 """The bytes of an entry that its leaf hash covers. Changing anything here is a new format version."""
 
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import NamedTuple
 
-from ledger.domain.canonical import canonical_json
+import orjson
+
 from ledger.domain.tree import leaf_hash
 
 FORMAT_VERSION = 1
 
 
-@dataclass(frozen=True)
-class EntryFacts:
-    """What an entry's hash covers beside its place in the log."""
+class EntryFacts(NamedTuple):
+    """What an entry's hash covers beside its place in the log. A tuple: verification makes millions of them."""
 
     entry_type: str
     version: int
@@ -24,17 +23,22 @@ class EntryFacts:
     period_start: datetime | None
     period_end: datetime | None
     payload_sha256: str
-    artifacts: tuple[str, ...]
+    artifacts: list[str]
 
 
 def instant_text(instant: datetime | None) -> str | None:
     """Return `2026-01-31T12:00:00.000000Z`."""
-    return None if instant is None else instant.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    if instant is None:
+        return None
+    return instant.astimezone(UTC).isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"
 
 
-def entry_document(facts: EntryFacts, *, origin: str, seq: int, previous: bytes) -> dict[str, Any]:
-    """Return an entry as the document that is hashed; `previous` is the leaf hash of the entry before, or empty."""
-    return {
+def entry_bytes(facts: EntryFacts, *, origin: str, seq: int, previous: bytes) -> bytes:
+    """Return an entry as canonical JSON; `previous` is the leaf hash of the entry before, or empty.
+
+    The values are text, whole numbers and lists of text under ASCII keys, so sorted orjson output is RFC 8785.
+    """
+    document = {
         "v": FORMAT_VERSION,
         "log": origin,
         "seq": seq,
@@ -49,10 +53,11 @@ def entry_document(facts: EntryFacts, *, origin: str, seq: int, previous: bytes)
         "period_start": instant_text(facts.period_start),
         "period_end": instant_text(facts.period_end),
         "payload_sha256": facts.payload_sha256,
-        "artifacts": list(facts.artifacts),
+        "artifacts": facts.artifacts,
     }
+    return orjson.dumps(document, option=orjson.OPT_SORT_KEYS)
 
 
 def entry_leaf(facts: EntryFacts, *, origin: str, seq: int, previous: bytes) -> bytes:
     """Return the leaf hash of an entry."""
-    return leaf_hash(canonical_json(entry_document(facts, origin=origin, seq=seq, previous=previous)))
+    return leaf_hash(entry_bytes(facts, origin=origin, seq=seq, previous=previous))

@@ -89,6 +89,7 @@ class Migration(migrations.Migration):
                 (
                     "entry",
                     models.OneToOneField(
+                        db_constraint=False,
                         on_delete=django.db.models.deletion.PROTECT,
                         primary_key=True,
                         related_name="content",
@@ -97,12 +98,30 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 ("nonce", models.BinaryField(max_length=32)),
-                ("body", models.BinaryField(help_text="Canonical JSON (RFC 8785).")),
-                ("value", models.JSONField(null=True)),
-                ("sealed", models.BooleanField(default=False)),
+                ("body", models.BinaryField(help_text="Canonical JSON (RFC 8785); empty once erased.")),
                 ("erased_at", models.DateTimeField(null=True)),
             ],
             options={
+                "ordering": ("pk",),
+            },
+        ),
+        migrations.CreateModel(
+            name="PendingEntry",
+            fields=[
+                (
+                    "entry",
+                    models.OneToOneField(
+                        db_constraint=False,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        primary_key=True,
+                        related_name="pending",
+                        serialize=False,
+                        to="ledger.ledgerentry",
+                    ),
+                ),
+            ],
+            options={
+                "verbose_name_plural": "pending entries",
                 "ordering": ("pk",),
             },
         ),
@@ -138,9 +157,5 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name="ledgerentry",
             index=models.Index(fields=["subject"], name="ledger_by_subject"),
-        ),
-        migrations.AddIndex(
-            model_name="entrycontent",
-            index=models.Index(condition=models.Q(("sealed", False)), fields=["entry"], name="ledger_unsealed"),
         ),
     ]

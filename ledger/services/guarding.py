@@ -6,39 +6,71 @@ rewrite the table, and only checkpoints kept elsewhere show it.
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-GUARDED_TABLES = ("ledger_ledgerentry", "ledger_seal", "ledger_treenode", "ledger_checkpoint")
+FIXED_TABLES = ("ledger_ledgerentry", "ledger_seal", "ledger_treenode", "ledger_checkpoint")
+# What may change in these, and only so: a payload is erased, the log's head moves on.
+CHANGING_TABLES = {
+    "ledger_entrycontent": "NEW.entry_id = OLD.entry_id AND NEW.erased_at IS NOT NULL AND length(NEW.body) = 0",
+    "ledger_loghead": "NEW.origin = OLD.origin AND NEW.size >= OLD.size",
+}
 MESSAGE = "the ledger is append-only"
 
 
 def install_guard(connection: BaseDatabaseWrapper) -> None:
     """Create the triggers; those that are there already are replaced."""
     remove_guard(connection)
+    statements = _postgresql() if connection.vendor == "postgresql" else _sqlite()
     with connection.cursor() as cursor:
-        if connection.vendor == "postgresql":
-            cursor.execute(
-                "CREATE OR REPLACE FUNCTION ledger_refuse() RETURNS trigger LANGUAGE plpgsql AS "
-                f"$$ BEGIN RAISE EXCEPTION '{MESSAGE}'; END $$"
-            )
-        for table in GUARDED_TABLES:
-            if connection.vendor == "postgresql":
-                cursor.execute(
-                    f"CREATE TRIGGER {table}_guard BEFORE UPDATE OR DELETE OR TRUNCATE ON {table} "
-                    "FOR EACH STATEMENT EXECUTE FUNCTION ledger_refuse()"
-                )
-            else:
-                for verb in ("UPDATE", "DELETE"):
-                    cursor.execute(
-                        f"CREATE TRIGGER {table}_guard_{verb.lower()} BEFORE {verb} ON {table} "
-                        f"BEGIN SELECT RAISE(ABORT, '{MESSAGE}'); END"
-                    )
+        for statement in statements:
+            cursor.execute(statement)
 
 
 def remove_guard(connection: BaseDatabaseWrapper) -> None:
     """Drop the triggers (tests that flush tables, and migrations that rebuild them)."""
     with connection.cursor() as cursor:
-        for table in GUARDED_TABLES:
+        for table in (*FIXED_TABLES, *CHANGING_TABLES):
             if connection.vendor == "postgresql":
                 cursor.execute(f"DROP TRIGGER IF EXISTS {table}_guard ON {table}")
+                cursor.execute(f"DROP TRIGGER IF EXISTS {table}_guard_update ON {table}")
             else:
                 for verb in ("update", "delete"):
                     cursor.execute(f"DROP TRIGGER IF EXISTS {table}_guard_{verb}")
+
+
+def _postgresql() -> list[str]:
+    statements = [
+        (
+            "CREATE OR REPLACE FUNCTION ledger_refuse() RETURNS trigger LANGUAGE plpgsql AS "
+            f"$$ BEGIN RAISE EXCEPTION '{MESSAGE}'; END $$"
+        )
+    ]
+    statements += [
+        f"CREATE TRIGGER {table}_guard BEFORE UPDATE OR DELETE OR TRUNCATE ON {table} "
+        "FOR EACH STATEMENT EXECUTE FUNCTION ledger_refuse()"
+        for table in FIXED_TABLES
+    ]
+    for table, allowed in CHANGING_TABLES.items():
+        statements += [
+            (
+                f"CREATE TRIGGER {table}_guard BEFORE DELETE OR TRUNCATE ON {table} "
+                "FOR EACH STATEMENT EXECUTE FUNCTION ledger_refuse()"
+            ),
+            (
+                f"CREATE TRIGGER {table}_guard_update BEFORE UPDATE ON {table} "
+                f"FOR EACH ROW WHEN (NOT ({allowed})) EXECUTE FUNCTION ledger_refuse()"
+            ),
+        ]
+    return statements
+
+
+def _sqlite() -> list[str]:
+    refuse = f"BEGIN SELECT RAISE(ABORT, '{MESSAGE}'); END"
+    statements = [f"CREATE TRIGGER {table}_guard_update BEFORE UPDATE ON {table} {refuse}" for table in FIXED_TABLES]
+    statements += [
+        f"CREATE TRIGGER {table}_guard_update BEFORE UPDATE ON {table} WHEN NOT ({allowed}) {refuse}"
+        for table, allowed in CHANGING_TABLES.items()
+    ]
+    statements += [
+        f"CREATE TRIGGER {table}_guard_delete BEFORE DELETE ON {table} {refuse}"
+        for table in (*FIXED_TABLES, *CHANGING_TABLES)
+    ]
+    return statements

@@ -6,31 +6,21 @@ from django.utils import timezone
 
 from ledger.domain.entries import EntryFacts, entry_leaf
 from ledger.domain.tree import append_leaves
-from ledger.models import EntryContent, LedgerEntry, LogHead, Seal, TreeNode
+from ledger.models import LedgerEntry, LogHead, PendingEntry, Seal, TreeNode
 
 BATCH = 2_000
+FACT_FIELDS = EntryFacts._fields
 
 
 def log_origin() -> str:
-    """Return the log's name as checkpoints carry it."""
-    return str(settings.LEDGER_ORIGIN)
+    """Return the log's name: fixed by its first entry, before that the name the settings would give it."""
+    named = LogHead.objects.filter(pk=1).values_list("origin", flat=True).first()
+    return named or str(settings.LEDGER_ORIGIN)
 
 
 def facts_of(entry: LedgerEntry) -> EntryFacts:
     """Return what an entry's hash covers."""
-    return EntryFacts(
-        entry_type=entry.entry_type,
-        version=entry.version,
-        evidence_type=entry.evidence_type,
-        actor=entry.actor,
-        subject=entry.subject,
-        recorded_at=entry.recorded_at,
-        occurred_at=entry.occurred_at,
-        period_start=entry.period_start,
-        period_end=entry.period_end,
-        payload_sha256=entry.payload_sha256,
-        artifacts=tuple(entry.artifacts),
-    )
+    return EntryFacts._make(getattr(entry, name) for name in FACT_FIELDS)
 
 
 def seal_pending(*, limit: int = 1_000_000) -> int:
@@ -49,11 +39,13 @@ def seal_pending(*, limit: int = 1_000_000) -> int:
 
 
 def _seal_batch() -> int:
-    LogHead.objects.get_or_create(pk=1, defaults={"origin": log_origin()})
+    if not PendingEntry.objects.exists():
+        return 0
+    LogHead.objects.get_or_create(pk=1, defaults={"origin": str(settings.LEDGER_ORIGIN)})
     with transaction.atomic():
         # A statement of its own: the rows below must be read after the lock is held, or two sealers seal one entry.
         head = LogHead.objects.select_for_update().get(pk=1)
-        keys = list(EntryContent.objects.filter(sealed=False).order_by("pk").values_list("pk", flat=True)[:BATCH])
+        keys = list(PendingEntry.objects.order_by("pk").values_list("pk", flat=True)[:BATCH])
         if not keys:
             return 0
         now = timezone.now()
@@ -70,7 +62,7 @@ def _seal_batch() -> int:
         TreeNode.objects.bulk_create(
             [TreeNode(position=(index << 6) | level, hash=value) for (level, index), value in completed], batch_size=500
         )
-        EntryContent.objects.filter(pk__in=keys).update(sealed=True)
+        PendingEntry.objects.filter(pk__in=keys)._raw_delete(PendingEntry.objects.db)  # noqa: SLF001 nothing cascades
         head.size += len(seals)
         head.last_leaf_hash = previous
         head.frontier = [value.hex() for value in frontier]

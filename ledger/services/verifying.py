@@ -9,15 +9,16 @@ from multiprocessing import get_context
 import django
 from django.db import connections
 
-from ledger.domain.entries import entry_leaf
+from ledger.domain.entries import EntryFacts, entry_leaf
 from ledger.domain.notes import NoteRefusedError, open_checkpoint
 from ledger.domain.tree import append_leaves, root_of_frontier
-from ledger.models import Artifact, Checkpoint, EntryContent, LogHead, Seal
+from ledger.models import Artifact, Checkpoint, LedgerEntry, LogHead, PendingEntry, Seal
 from ledger.services.artifacts import read_artifact
 from ledger.services.checkpoints import public_key
-from ledger.services.sealing import facts_of, log_origin
+from ledger.services.sealing import FACT_FIELDS
 
-CHUNK = 2_000
+# A power of two: the tree of the log is then the tree of its ranges' roots.
+CHUNK = 4096
 MAX_PROBLEMS = 100
 
 
@@ -38,101 +39,156 @@ class Verification:
         """Say whether everything held."""
         return not self.problems
 
+    def add(self, problem: str) -> None:
+        """Note a problem, up to MAX_PROBLEMS of them."""
+        if len(self.problems) < MAX_PROBLEMS:
+            self.problems.append(problem)
+
+
+@dataclass(frozen=True)
+class _Job:
+    origin: str
+    start: int
+    end: int
+    checkpoint_sizes: tuple[int, ...]
+
 
 @dataclass(frozen=True)
 class _Range:
-    leaves: list[bytes]
+    """What a range of entries comes to: its frontier at its end and at each checkpoint within."""
+
+    count: int
+    frontier: list[bytes]
+    at_checkpoints: dict[int, list[bytes]]
     erased: int
     problems: list[str]
 
 
 def verify_log(*, processes: int = 1, artifacts: bool = True) -> Verification:
     """Verify everything that is sealed and return what was found. Entries that are not sealed yet are counted."""
-    found = Verification(pending=EntryContent.objects.filter(sealed=False).count())
+    found = Verification(pending=PendingEntry.objects.count())
     head = LogHead.objects.filter(pk=1).first()
-    size = head.size if head else 0
-    known = Seal.objects.count()
-    if known != size:
-        found.problems.append(f"the log's head says {size} entries; {known} seals are there")
-    checkpoints = {checkpoint.size: checkpoint for checkpoint in Checkpoint.objects.order_by("size")}
+    size, origin = (head.size, head.origin) if head else (0, "")
+    checkpoints: dict[int, list[Checkpoint]] = {}
+    for checkpoint in Checkpoint.objects.filter(size__lte=size):
+        checkpoints.setdefault(checkpoint.size, []).append(checkpoint)
+    # Perfect subtrees left of the range at hand: of its whole ranges' roots, then those within the range.
+    whole: list[bytes] = []
     frontier: list[bytes] = []
-    position = 0
-    for part in _ranges(size, processes):
+    for number, part in enumerate(_ranges(size, origin, sorted(checkpoints), processes)):
+        found.entries += part.count
         found.erased += part.erased
-        found.problems.extend(part.problems[: MAX_PROBLEMS - len(found.problems)])
-        for leaf in part.leaves:
-            frontier, _ = append_leaves(frontier, position, [leaf])
-            position += 1
-            if position in checkpoints:
-                _check_checkpoint(found, checkpoints[position], root_of_frontier(frontier))
-    for beyond in checkpoints:
-        if beyond > position:
-            found.problems.append(f"a checkpoint says {beyond} entries; the log has {position}: its tail was cut")
-    if head and head.frontier != [value.hex() for value in frontier]:
-        found.problems.append("the stored tree is not that of the entries")
-    found.entries = position
+        for problem in part.problems:
+            found.add(problem)
+        for at, inner in part.at_checkpoints.items():
+            for checkpoint in checkpoints[at]:
+                _check_checkpoint(found, checkpoint, root_of_frontier([*whole, *inner]), origin)
+        frontier = [*whole, *part.frontier]
+        if part.count == CHUNK:
+            whole, _ = append_leaves(whole, number, part.frontier)
+            frontier = whole
+    _check_ends(found, head, frontier)
     found.root = root_of_frontier(frontier).hex()
     if artifacts:
         _check_artifacts(found)
     return found
 
 
-def _ranges(size: int, processes: int) -> Iterator[_Range]:
-    bounds = [(start, min(start + CHUNK, size)) for start in range(0, size, CHUNK)]
-    if processes <= 1 or len(bounds) <= 1:
-        yield from (_verify_range(start, end) for start, end in bounds)
+def _check_ends(found: Verification, head: LogHead | None, frontier: list[bytes]) -> None:
+    """Check what the ranges cannot see: seals beyond the head, checkpoints beyond it, entries that lost their place."""
+    size = head.size if head else 0
+    if (known := Seal.objects.count()) != size:
+        found.add(f"the log's head says {size} entries; {known} seals are there")
+    if lost := LedgerEntry.objects.filter(seal__isnull=True, pending__isnull=True).count():
+        found.add(f"{lost} entries have no place in the log and none is due to them")
+    for beyond in Checkpoint.objects.filter(size__gt=size).values_list("size", flat=True):
+        found.add(f"a checkpoint says {beyond} entries; the log has {size}: its tail was cut")
+    if head and head.frontier != [value.hex() for value in frontier]:
+        found.add("the stored tree is not that of the entries")
+
+
+def _ranges(size: int, origin: str, checkpoints: list[int], processes: int) -> Iterator[_Range]:
+    jobs = [
+        _Job(
+            origin=origin,
+            start=start,
+            end=min(start + CHUNK, size),
+            checkpoint_sizes=tuple(at for at in checkpoints if start < at <= min(start + CHUNK, size)),
+        )
+        for start in range(0, size, CHUNK)
+    ]
+    if processes <= 1 or len(jobs) <= 1:
+        yield from map(_verify_range, jobs)
         return
     connections.close_all()
     with ProcessPoolExecutor(processes, mp_context=get_context("spawn"), initializer=django.setup) as pool:
-        yield from pool.map(_verify_range, *zip(*bounds, strict=True))
+        yield from pool.map(_verify_range, jobs)
 
 
-def _verify_range(start: int, end: int) -> _Range:
-    """Verify the entries from `start` to `end - 1` and return their leaf hashes as recomputed."""
-    origin = log_origin()
+def _verify_range(job: _Job) -> _Range:
+    """Verify a range of entries; its chain starts at the stored leaf hash before it, which its own range verifies."""
+    before = Seal.objects.filter(seq=job.start - 1).values_list("leaf_hash", flat=True).first() if job.start else b""
+    previous = bytes(before or b"")
+    expected = job.start
     problems: list[str] = []
     leaves: list[bytes] = []
     erased = 0
-    before = Seal.objects.filter(seq=start - 1).values_list("leaf_hash", flat=True).first() if start else b""
-    previous = bytes(before or b"")
-    expected = start
-    seals = Seal.objects.select_related("entry", "entry__content").filter(seq__gte=start, seq__lt=end).order_by("seq")
-    for seal in seals.iterator(chunk_size=CHUNK):
-        if seal.seq != expected:
+    rows = (
+        Seal.objects.filter(seq__gte=job.start, seq__lt=job.end)
+        .order_by("seq")
+        .values_list(
+            "seq",
+            "leaf_hash",
+            "entry__content__nonce",
+            "entry__content__body",
+            "entry__content__erased_at",
+            *(f"entry__{name}" for name in FACT_FIELDS),
+        )
+    )
+    for seq, stored, nonce, body, erased_at, *values in rows:
+        if seq != expected:
             problems.append(f"entry {expected} is missing")
-            expected = seal.seq
+            expected = seq
         expected += 1
-        content = seal.entry.content
-        if content.erased_at is not None:
+        facts = EntryFacts._make(values)
+        if erased_at is not None:
             erased += 1
-        elif hashlib.sha256(bytes(content.nonce) + bytes(content.body)).hexdigest() != seal.entry.payload_sha256:
-            problems.append(f"entry {seal.seq}: its payload is not the one that was recorded")
-        leaf = entry_leaf(facts_of(seal.entry), origin=origin, seq=seal.seq, previous=previous)
-        if leaf != bytes(seal.leaf_hash):
-            problems.append(f"entry {seal.seq}: the entry or the one before it is not the one that was sealed")
-        leaves.append(bytes(seal.leaf_hash))
-        previous = bytes(seal.leaf_hash)
-    if expected != end:
-        problems.append(f"entries {expected} to {end - 1} are missing")
-    return _Range(leaves=leaves, erased=erased, problems=problems)
+        elif nonce is None or hashlib.sha256(bytes(nonce) + bytes(body)).hexdigest() != facts.payload_sha256:
+            problems.append(f"entry {seq}: its payload is not the one that was recorded")
+        kept = bytes(stored)
+        if entry_leaf(facts, origin=job.origin, seq=seq, previous=previous) != kept:
+            problems.append(f"entry {seq}: the entry or the one before it is not the one that was sealed")
+        leaves.append(kept)
+        previous = kept
+    if expected != job.end:
+        problems.append(f"entries {expected} to {job.end - 1} are missing")
+    frontier: list[bytes] = []
+    done = 0
+    at_checkpoints: dict[int, list[bytes]] = {}
+    for at in job.checkpoint_sizes:
+        frontier, _ = append_leaves(frontier, done, leaves[done : at - job.start])
+        done = min(at - job.start, len(leaves))
+        at_checkpoints[at] = frontier
+    frontier, _ = append_leaves(frontier, done, leaves[done:])
+    return _Range(count=len(leaves), frontier=frontier, at_checkpoints=at_checkpoints, erased=erased, problems=problems)
 
 
-def _check_checkpoint(found: Verification, checkpoint: Checkpoint, root: bytes) -> None:
+def _check_checkpoint(found: Verification, checkpoint: Checkpoint, root: bytes, origin: str) -> None:
     found.checkpoints += 1
     try:
-        head = open_checkpoint(checkpoint.note, name=log_origin(), public=public_key())
+        head = open_checkpoint(checkpoint.note, name=origin, public=public_key())
     except NoteRefusedError as error:
-        found.problems.append(f"checkpoint at {checkpoint.size}: {error}")
+        found.add(f"checkpoint at {checkpoint.size}: {error}")
         return
     if head.size != checkpoint.size or head.root != root:
-        found.problems.append(f"checkpoint at {checkpoint.size}: the log no longer has the root that was signed")
+        found.add(f"checkpoint at {checkpoint.size}: the log no longer has the root that was signed")
 
 
 def _check_artifacts(found: Verification) -> None:
-    for artifact in Artifact.objects.iterator():
+    for digest in Artifact.objects.values_list("sha256", flat=True).iterator():
         found.artifacts += 1
-        content = read_artifact(artifact.sha256)
+        content = read_artifact(digest)
         if content is None:
-            found.problems.append(f"artifact {artifact.sha256}: the file is gone")
-        elif hashlib.sha256(content).hexdigest() != artifact.sha256:
-            found.problems.append(f"artifact {artifact.sha256}: the file was changed")
+            found.add(f"artifact {digest}: the file is gone")
+        elif hashlib.sha256(content).hexdigest() != digest:
+            found.add(f"artifact {digest}: the file was changed")

@@ -1,10 +1,14 @@
 import os
+import secrets
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
+import psycopg
 import pytest
-from django.db import transaction
+from django.db import connection, transaction
 
 from ledger.data.access import AuditedAction
 from ledger.domain.canonical import NotCanonicalError
@@ -75,27 +79,50 @@ for number in range(80):
 SEALER = """
 import django, time
 django.setup()
+from django.db import connection
 from ledger.services import seal_pending
+def slowly(execute, *given):
+    time.sleep(REST)
+    return execute(*given)
 deadline = time.monotonic() + 60
-while time.monotonic() < deadline:
-    seal_pending()
+with connection.execute_wrapper(slowly):
+    while time.monotonic() < deadline:
+        seal_pending()
 """
 COUNT = """
 import django
 django.setup()
 from ledger.services import seal_pending
-from ledger.models import LedgerEntry, LogHead, Seal
+from ledger.models import LedgerEntry, LogHead, PendingEntry, Seal
+from ledger.services import verify_log
 seal_pending()
 seqs = list(Seal.objects.order_by("seq").values_list("seq", flat=True))
-print(LedgerEntry.objects.count(), seqs == list(range(LedgerEntry.objects.count())), LogHead.objects.get().size)
+print(LedgerEntry.objects.count(), seqs == list(range(LedgerEntry.objects.count())), LogHead.objects.get().size,
+    PendingEntry.objects.count(), verify_log().holds)
 """
 
 
+@pytest.fixture
+def scratch_url(tmp_path: Path) -> Iterator[str]:
+    """A database of its own on the engine at hand, for tests that kill processes."""
+    if connection.vendor == "sqlite":
+        yield f"sqlite:///{tmp_path / 'site.sqlite3'}"
+        return
+    name = f"scratch_{secrets.token_hex(6)}"
+    base = urlsplit(os.environ["DATABASE_URL"])
+    with psycopg.connect(base._replace(path="/postgres").geturl(), autocommit=True) as server:
+        server.execute(f"CREATE DATABASE {name}")
+        yield base._replace(path=f"/{name}").geturl()
+        server.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
 @pytest.mark.integration
-def test_two_sealers_and_one_killed_in_mid_batch_leave_a_log_without_gap_or_double(tmp_path: Path) -> None:
+def test_two_sealers_and_one_killed_in_mid_batch_leave_a_log_without_gap_or_double(
+    tmp_path: Path, scratch_url: str
+) -> None:
     environment = {
         **os.environ,
-        "DATABASE_URL": f"sqlite:///{tmp_path / 'site.sqlite3'}",
+        "DATABASE_URL": scratch_url,
         "ASSAY_STATE_DIR": str(tmp_path),
         "DJANGO_SETTINGS_MODULE": "config.settings",
     }
@@ -104,15 +131,17 @@ def test_two_sealers_and_one_killed_in_mid_batch_leave_a_log_without_gap_or_doub
         return subprocess.Popen([sys.executable, "-c", code], env=environment, stdout=subprocess.PIPE, text=True)
 
     subprocess.run([sys.executable, "manage.py", "migrate", "-v0"], env=environment, check=True, timeout=120)
-    sealers = [start(SEALER) for _ in range(2)]
+    doomed = start(SEALER.replace("REST", "0.005"))  # sleeps between its statements, so that it dies within a batch
+    sealers = [start(SEALER.replace("REST", "0")) for _ in range(2)]
     writers = [start(WRITER) for _ in range(3)]
     writers[0].wait(120)
+    doomed.kill()
     sealers[0].kill()
     for writer in writers:
         writer.communicate(timeout=120)
         assert writer.returncode == 0
     sealers[1].kill()
-    for sealer in sealers:
+    for sealer in [doomed, *sealers]:
         sealer.communicate(timeout=20)
     said, _ = start(COUNT).communicate(timeout=60)
-    assert said.split() == ["216", "True", "216"]
+    assert said.split() == ["216", "True", "216", "0", "True"]
