@@ -44,7 +44,7 @@ class BudgetLine:
     state: str
     low: float | None
     high: float | None
-    target: float
+    target: float | None
     sli_low: float | None = None
     sli_high: float | None = None
     exhausts_at: datetime | None = None

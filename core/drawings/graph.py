@@ -7,6 +7,7 @@ neighbours (the barycentre method of Sugiyama, Tagawa and Toda, 1981), swept dow
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
@@ -14,9 +15,10 @@ from django.utils.safestring import SafeString
 from core.drawings.icons import icon_reference
 from core.states import Tone
 
-NODE_WIDTH = 176
+NODE_WIDTH = 168
 NODE_HEIGHT = 44
-GAP_X = 84
+GAP_X = 72
+BEND_HEIGHT = 10
 GAP_Y = 18
 MARGIN = 10
 
@@ -69,21 +71,41 @@ def layers_of(graph: Graph) -> list[list[str]]:
     return _untangled(layers, forward)
 
 
+def _with_bends(layers: list[list[str]], edges: Sequence[Edge]) -> tuple[list[list[str]], dict[Edge, list[str]]]:
+    """Give an edge that skips layers a place of its own in each, so that it runs between the boxes."""
+    depth = {key: index for index, layer in enumerate(layers) for key in layer}
+    wide = [list(layer) for layer in layers]
+    bends: dict[Edge, list[str]] = {}
+    near: dict[str, list[str]] = defaultdict(list)
+    for edge in edges:
+        if edge.start not in depth or edge.end not in depth:
+            continue
+        chain = [edge.start]
+        for layer in range(depth[edge.start] + 1, depth[edge.end]):
+            bend = f"{edge.start}\n{edge.end}\n{layer}"
+            wide[layer].append(bend)
+            chain.append(bend)
+        bends[edge] = chain[1:]
+        chain.append(edge.end)
+        for one, other in pairwise(chain):
+            if depth[edge.start] < depth[edge.end]:
+                near[one].append(other)
+    return _untangled(wide, near), bends
+
+
 def draw_graph(graph: Graph) -> SafeString:
     """Return the graph as SVG; each box is a link where it has an address."""
-    layers = layers_of(graph)
-    tallest = max((len(layer) for layer in layers), default=0)
+    layers, bends = _with_bends(layers_of(graph), graph.edges)
+    columns = [_stacked(layer) for layer in layers]
+    tallest = max((column[-1][2] for column in columns), default=NODE_HEIGHT)
     places: dict[str, tuple[int, int]] = {}
-    for column, layer in enumerate(layers):
-        offset = (tallest - len(layer)) * (NODE_HEIGHT + GAP_Y) // 2
-        for row, key in enumerate(layer):
-            places[key] = (
-                MARGIN + column * (NODE_WIDTH + GAP_X),
-                MARGIN + offset + row * (NODE_HEIGHT + GAP_Y),
-            )
+    for index, column in enumerate(columns):
+        offset = (tallest - column[-1][2]) // 2
+        for key, top, _ in column:
+            places[key] = (MARGIN + index * (NODE_WIDTH + GAP_X), MARGIN + offset + top)
     width = 2 * MARGIN + max(1, len(layers)) * (NODE_WIDTH + GAP_X) - GAP_X
-    height = 2 * MARGIN + max(1, tallest) * (NODE_HEIGHT + GAP_Y) - GAP_Y
-    edges = [_arrow(edge, places) for edge in graph.edges if edge.start in places and edge.end in places]
+    height = 2 * MARGIN + tallest
+    edges = [_arrow(edge, places, bends[edge]) for edge in graph.edges if edge in bends]
     boxes = [_box(node, *places[node.key]) for node in graph.nodes]
     return format_html(
         '<div class="drawing-scroll" tabindex="0" role="group" aria-label="{}">'
@@ -141,28 +163,40 @@ def _untangled(layers: list[list[str]], forward: dict[str, list[str]]) -> list[l
     return layers
 
 
-def _arrow(edge: Edge, places: dict[str, tuple[int, int]]) -> SafeString:
+def _stacked(layer: list[str]) -> list[tuple[str, int, int]]:
+    """Return each key of a layer with its top and bottom; a bend of an edge takes little room."""
+    placed, top = [], 0
+    for key in layer:
+        bottom = top + (BEND_HEIGHT if "\n" in key else NODE_HEIGHT)
+        placed.append((key, top, bottom))
+        top = bottom + GAP_Y
+    return placed
+
+
+def _arrow(edge: Edge, places: dict[str, tuple[int, int]], bends: list[str]) -> SafeString:
     (x1, y1), (x2, y2) = places[edge.start], places[edge.end]
     backwards = x2 <= x1
-    sx, sy = (x1, y1 + NODE_HEIGHT // 2 + 8) if backwards else (x1 + NODE_WIDTH, y1 + NODE_HEIGHT // 2)
-    ex, ey = (x2 + NODE_WIDTH, y2 + NODE_HEIGHT // 2 + 8) if backwards else (x2, y2 + NODE_HEIGHT // 2)
-    bend = -GAP_X // 2 if backwards else GAP_X // 2
+    if backwards:
+        points = [(x1, y1 + NODE_HEIGHT // 2 + 8), (x2 + NODE_WIDTH + 6, y2 + NODE_HEIGHT // 2 + 8)]
+    else:
+        points = [(x1 + NODE_WIDTH, y1 + NODE_HEIGHT // 2)]
+        for bend in bends:
+            x, y = places[bend]
+            points += [(x, y + BEND_HEIGHT // 2), (x + NODE_WIDTH, y + BEND_HEIGHT // 2)]
+        points.append((x2 - 6, y2 + NODE_HEIGHT // 2))
+    reach = -GAP_X // 2 if backwards else GAP_X // 2
+    path = f"M{points[0][0]} {points[0][1]}"
+    for (sx, sy), (ex, ey) in pairwise(points):
+        path += f" L{ex} {ey}" if sy == ey else f" C{sx + reach} {sy} {ex - reach} {ey} {ex} {ey}"
+    tip_x, tip_y = points[-1]
     tip = 6 if backwards else -6
     return format_html(
-        '<path class="graph-edge{}" d="M{} {} C{} {} {} {} {} {}"><title>{}</title></path>'
-        '<path class="graph-tip" d="M{} {} l{} -4 v8 z"/>',
+        '<path class="graph-edge{}" d="{}"><title>{}</title></path><path class="graph-tip" d="M{} {} l{} -4 v8 z"/>',
         " graph-edge-back" if backwards else "",
-        sx,
-        sy,
-        sx + bend,
-        sy,
-        ex - bend + tip,
-        ey,
-        ex + tip,
-        ey,
+        path,
         edge.title or f"{edge.start} needs {edge.end}",
-        ex,
-        ey,
+        tip_x - tip,
+        tip_y,
         tip,
     )
 

@@ -10,8 +10,7 @@ from django.utils.safestring import SafeString
 
 from core.states import Tone
 
-WIDTH = 1000
-LABEL_WIDTH = 130
+LABEL_WIDTH = 104
 ROW = 22
 TOP = 26
 
@@ -46,7 +45,7 @@ class Mark:
 
 @dataclass(frozen=True)
 class TimeAxis:
-    """What is drawn: a span of time, lanes, and instants."""
+    """What is drawn: a span of time, lanes, and instants. `width` in pixels: about 760 in a column, 1100 on a page."""
 
     label: str
     start: datetime
@@ -54,6 +53,7 @@ class TimeAxis:
     lanes: Sequence[Lane]
     now: datetime | None = None
     marks: Sequence[Mark] = ()
+    width: int = 760
 
     @property
     def is_empty(self) -> bool:
@@ -88,7 +88,7 @@ def draw_time_axis(axis: TimeAxis) -> SafeString:
                 '<rect class="axis-lane" x="0" y="{}" width="{}" height="{}"/>'
                 '<text class="axis-label" x="4" y="{}">{}</text>',
                 y,
-                WIDTH,
+                axis.width,
                 height,
                 y + 15,
                 lane.label,
@@ -105,7 +105,7 @@ def draw_time_axis(axis: TimeAxis) -> SafeString:
         '<div class="drawing-scroll" tabindex="0" role="group" aria-label="{}">'
         '<svg class="axis" viewBox="0 0 {} {}" role="group" aria-label="{}">{}{}{}</svg></div>',
         axis.label,
-        WIDTH,
+        axis.width,
         y + 2,
         axis.label,
         _ticks(axis, y),
@@ -116,7 +116,7 @@ def draw_time_axis(axis: TimeAxis) -> SafeString:
 
 def _x(moment: datetime, axis: TimeAxis) -> str:
     share = (moment - axis.start) / (axis.end - axis.start)
-    return f"{LABEL_WIDTH + (WIDTH - LABEL_WIDTH) * min(1.0, max(0.0, share)):.1f}"
+    return f"{LABEL_WIDTH + (axis.width - LABEL_WIDTH) * min(1.0, max(0.0, share)):.1f}"
 
 
 def _levels(intervals: Sequence[Interval], axis: TimeAxis) -> list[list[Interval]]:
@@ -148,7 +148,7 @@ def _bar(interval: Interval, axis: TimeAxis, y: int) -> SafeString:
     rect = format_html(
         '<rect class="axis-bar tone-{}" x="{}" y="{}" width="{}" height="{}" rx="3"><title>{}</title></rect>',
         interval.tone.value,
-        f"{min(left, WIDTH - 4):.1f}",
+        f"{min(left, axis.width - 4):.1f}",
         y + 3,
         f"{max(4.0, right - left):.1f}",
         ROW - 6,
@@ -184,7 +184,7 @@ def _mark(mark: Mark, axis: TimeAxis, bottom: int) -> SafeString:
 
 def _ticks(axis: TimeAxis, bottom: int) -> SafeString:
     span = axis.end - axis.start
-    step = next((step for step in _STEPS if span / step <= 9), span / 6)
+    step = next((step for step in _STEPS if span / step <= 8), span / 6)
     first = timezone.localtime(axis.start).replace(hour=0, minute=0, second=0, microsecond=0)
     first += step * (-(-(axis.start - first) // step))
     pattern = "%d %b" if step >= timedelta(days=1) else "%H:%M" if span <= timedelta(days=1) else "%d %b %H:%M"

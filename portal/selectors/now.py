@@ -11,9 +11,11 @@ from core.states import Tone, tone_of
 from delivery.selectors import notifications_for
 from incidents.data import IncidentStatus
 from incidents.selectors import incidents_visible
-from portal.data import Line, Now
+from portal.data import BudgetLine, Line, Now
 from portal.links import page
+from portal.selectors.budgets import budget_lines, running_out, worst_by_service
 from portal.selectors.standing import incident_counts, service_lines
+from reliability.selectors import slos_visible
 
 SHOWN = 8
 
@@ -24,9 +26,10 @@ def now_for(*, viewer: Principal, username: str, now: datetime) -> Now:
     mine = _mine(viewer, username, now)
     incidents: list[Any] = []
     services: list[Any] = []
+    budgets: list[BudgetLine] = []
     experiments: Sequence[Line] = ()
     if viewer.may_somewhere(Capability.OPERATIONS_VIEW):
-        shows |= {"operations"}
+        shows |= {"operations", "budgets"}
         incidents = list(
             incidents_visible(viewer=viewer)
             .exclude(status=IncidentStatus.RESOLVED)
@@ -34,11 +37,13 @@ def now_for(*, viewer: Principal, username: str, now: datetime) -> Now:
             .order_by("severity", "-pk")
         )
         services = list(services_visible(viewer=viewer))
+        budgets = budget_lines(slos_visible(viewer=viewer), now=now)
         experiments = _experiments(services)
     return Now(
         mine=mine,
         incidents=[incident_line(incident) for incident in incidents],
-        services=service_lines(services, {}, incident_counts(incidents)),
+        services=service_lines(services, worst_by_service(budgets), incident_counts(incidents)),
+        budgets=running_out(budgets, now=now),
         experiments=experiments,
         shows=frozenset(shows),
     )

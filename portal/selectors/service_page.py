@@ -20,8 +20,10 @@ from incidents.data import IncidentStatus
 from incidents.selectors import incidents_visible, on_call_now
 from portal.data import Line, ServiceLine, ServicePage
 from portal.links import page
+from portal.selectors.budgets import budget_lines, worst_by_service
 from portal.selectors.now import follow_up_line, incident_line
 from portal.selectors.standing import incident_counts, service_lines
+from reliability.selectors import slos_visible
 
 LOOK_BACK = timedelta(days=7)
 TONES = {
@@ -39,7 +41,9 @@ def service_page(*, viewer: Principal, service: Any, now: datetime) -> ServicePa
     incidents = list(
         incidents_visible(viewer=viewer).exclude(status=IncidentStatus.RESOLVED).prefetch_related("services")
     )
-    lines = {line.slug: line for line in service_lines(services, {}, incident_counts(incidents))}
+    budgets = budget_lines(slos_visible(viewer=viewer), now=now)
+    states = worst_by_service(budgets)
+    lines = {line.slug: line for line in service_lines(services, states, incident_counts(incidents))}
     own = lines[service.slug]
     people = on_call_now(team_id=service.team_id, at=now) if service.team_id else []
     return ServicePage(
@@ -49,7 +53,7 @@ def service_page(*, viewer: Principal, service: Any, now: datetime) -> ServicePa
         on_call=[
             Line(title=person.name, detail=f"{person.schedule} · {person.why}", at=person.until) for person in people
         ],
-        budgets=(),
+        budgets=[line for line in budgets if line.service == service.slug],
         incidents=[
             incident_line(incident)
             for incident in incidents

@@ -25,11 +25,11 @@ def standing(budget_state: str | None, incident_count: int) -> tuple[str, Tone]:
     return budget_state, tone_of(budget_state)
 
 
-def service_lines(services: Iterable[Any], budget_states: dict[int, str], incidents: Counter[int]) -> list[ServiceLine]:
+def service_lines(services: Iterable[Any], budget_states: dict[str, str], incidents: Counter[int]) -> list[ServiceLine]:
     """Return the services, the worst first, then by tier."""
     lines = []
     for service in services:
-        state, tone = standing(budget_states.get(service.pk), incidents[service.pk])
+        state, tone = standing(budget_states.get(service.slug), incidents[service.pk])
         lines.append(
             ServiceLine(
                 slug=service.slug,
