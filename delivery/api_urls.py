@@ -1,3 +1,9 @@
-from django.urls import URLPattern, URLResolver
+from rest_framework.routers import SimpleRouter
 
-urlpatterns: list[URLPattern | URLResolver] = []
+from delivery.api import DeliveryViewSet, EndpointViewSet, NotificationViewSet
+
+router = SimpleRouter()
+router.register("deliveries", DeliveryViewSet, basename="delivery")
+router.register("webhook-endpoints", EndpointViewSet, basename="webhook-endpoint")
+router.register("notifications", NotificationViewSet, basename="notification")
+urlpatterns = router.urls

@@ -1,3 +1,9 @@
-from django.urls import URLPattern, URLResolver
+from django.urls import path
+from rest_framework.routers import SimpleRouter
 
-urlpatterns: list[URLPattern | URLResolver] = []
+from incidents.api import AlertViewSet, IncidentViewSet, OnCallView
+
+router = SimpleRouter()
+router.register("incidents", IncidentViewSet, basename="incident")
+router.register("alerts", AlertViewSet, basename="alert")
+urlpatterns = [*router.urls, path("oncall/", OnCallView.as_view(), name="oncall")]

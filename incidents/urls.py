@@ -1,6 +1,16 @@
 from django.urls import URLPattern, URLResolver, path
 
+from incidents.views.alerts import AlertDetailView, AlertListView, InboundEventDetailView, InboundEventListView
 from incidents.views.inbound import InboundView
+from incidents.views.incidents import (
+    IncidentActionView,
+    IncidentDetailView,
+    IncidentListView,
+    IncidentOpenView,
+    SignedAcknowledgeView,
+)
+from incidents.views.oncall import OnCallView
+from incidents.views.reviews import ReviewView
 
 app_name = "incidents"
 urlpatterns: list[URLPattern | URLResolver] = [
@@ -8,4 +18,17 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("inbound/<slug:kind>/", InboundView.as_view()),
     path("inbound/<slug:kind>/<str:token>", InboundView.as_view(), name="inbound"),
     path("inbound/<slug:kind>/<str:token>/", InboundView.as_view()),
+    path("alerts/", AlertListView.as_view(), name="alert_list"),
+    path("alerts/<int:pk>/", AlertDetailView.as_view(), name="alert_detail"),
+    path("alerts/events/", InboundEventListView.as_view(), name="inbound_list"),
+    path("alerts/events/<str:reference>/", InboundEventDetailView.as_view(), name="inbound_detail"),
+    path("incidents/", IncidentListView.as_view(), name="incident_list"),
+    path("incidents/open/", IncidentOpenView.as_view(), name="incident_open"),
+    path("incidents/acknowledge/<str:token>/", SignedAcknowledgeView.as_view(), name="acknowledge_by_link"),
+    path("incidents/<str:reference>/", IncidentDetailView.as_view(), name="incident_detail"),
+    path("incidents/<str:reference>/review/", ReviewView.as_view(), name="review"),
+    path("incidents/<str:reference>/review/<slug:step>/", ReviewView.as_view(), name="review_step"),
+    path("incidents/<str:reference>/<slug:step>/", IncidentActionView.as_view(), name="incident_action"),
+    path("oncall/", OnCallView.as_view(), name="oncall_list"),
+    path("oncall/<slug:slug>/", OnCallView.as_view(), name="oncall_detail"),
 ]

@@ -110,6 +110,8 @@ def add_integration(
 ) -> NewToken:
     """Create an integration. Raises InputRefusedError when the name is taken or the mapping is wrong."""
     ensure_may(principal, Capability.ALERTING_EDIT)
+    if kind is IntegrationKind.INTERNAL:
+        raise refuse("kind", found=kind, allowed="a kind that others can send is allowed")
     if Integration.objects.filter(slug=slug).exists():
         raise refuse("integration", found=slug, allowed="a name that no integration has yet is allowed")
     known = parse_document(GenericMapping, mapping or {}, source="mapping")

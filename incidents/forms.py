@@ -1,0 +1,114 @@
+"""Forms of the room's pages."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import forms
+
+from accounts.data import Principal
+from accounts.selectors import people
+from catalog.selectors import services_visible
+from incidents.data import IncidentRole, Severity
+from incidents.models import EscalationPolicy
+
+SEVERITIES = [(one.value, one.value.upper()) for one in Severity]
+ROLES = [(one.value, one.value) for one in IncidentRole]
+DUE_IN_DAYS = [("7", "in a week"), ("14", "in two weeks"), ("30", "in a month")]
+
+
+class OpenIncidentForm(forms.Form):
+    """Declare an incident."""
+
+    title = forms.CharField(max_length=200, help_text="What is wrong, as a customer would say it.")
+    severity = forms.ChoiceField(choices=SEVERITIES, initial=Severity.SEV3.value)
+    service: forms.ModelChoiceField[Any] = forms.ModelChoiceField(
+        queryset=None, required=False, help_text="The service that suffers."
+    )
+    policy = forms.ModelChoiceField(
+        queryset=EscalationPolicy.objects.none(),
+        required=False,
+        label="Escalation policy",
+        help_text="Whom to page; nobody is paged without one.",
+    )
+
+    def __init__(self, *args: object, principal: Principal, **kwargs: object) -> None:
+        super().__init__(*args, **kwargs)  # type: ignore[arg-type]
+        self.fields["service"].queryset = services_visible(viewer=principal)  # type: ignore[attr-defined]
+        self.fields["policy"].queryset = EscalationPolicy.objects.all()  # type: ignore[attr-defined]
+
+
+class NoteForm(forms.Form):
+    """Write to the timeline."""
+
+    text = forms.CharField(max_length=10_000, widget=forms.Textarea(attrs={"rows": 3}), label="Add to the timeline")
+
+
+class ResolveForm(forms.Form):
+    """Say what ended it."""
+
+    reason = forms.CharField(max_length=200, required=False, label="What ended it")
+
+
+class SeverityForm(forms.Form):
+    """Decide a severity."""
+
+    severity = forms.ChoiceField(choices=SEVERITIES)
+    reason = forms.CharField(max_length=200)
+
+
+class RoleForm(forms.Form):
+    """Give a role to a person."""
+
+    role = forms.ChoiceField(choices=ROLES)
+    person: forms.ModelChoiceField[Any] = forms.ModelChoiceField(queryset=None)
+
+    def __init__(self, *args: object, **kwargs: object) -> None:
+        super().__init__(*args, **kwargs)  # type: ignore[arg-type]
+        self.fields["person"].queryset = people().filter(is_active=True)  # type: ignore[attr-defined]
+
+
+class OverrideForm(forms.Form):
+    """Let somebody stand in."""
+
+    person: forms.ModelChoiceField[Any] = forms.ModelChoiceField(queryset=None)
+    starts_at = forms.DateTimeField(
+        widget=forms.DateTimeInput(attrs={"type": "datetime-local"}, format="%Y-%m-%dT%H:%M"), label="From"
+    )
+    ends_at = forms.DateTimeField(
+        widget=forms.DateTimeInput(attrs={"type": "datetime-local"}, format="%Y-%m-%dT%H:%M"), label="Until"
+    )
+    reason = forms.CharField(max_length=200, required=False)
+
+    def __init__(self, *args: object, **kwargs: object) -> None:
+        super().__init__(*args, **kwargs)  # type: ignore[arg-type]
+        self.fields["person"].queryset = people().filter(is_active=True)  # type: ignore[attr-defined]
+
+
+class ReviewForm(forms.Form):
+    """Finish a review."""
+
+    summary = forms.CharField(widget=forms.Textarea(attrs={"rows": 3}), required=False)
+    impact = forms.CharField(widget=forms.Textarea(attrs={"rows": 3}), required=False)
+    contributing_factors = forms.CharField(
+        widget=forms.Textarea(attrs={"rows": 5}),
+        required=False,
+        help_text="One on each line. Several factors come together; a person is never one.",
+    )
+    lessons = forms.CharField(
+        widget=forms.Textarea(attrs={"rows": 4}),
+        required=False,
+        help_text="What went well, what went poorly, where luck helped.",
+    )
+
+
+class FollowUpForm(forms.Form):
+    """Something left to do."""
+
+    title = forms.CharField(max_length=300)
+    owner: forms.ModelChoiceField[Any] = forms.ModelChoiceField(queryset=None, required=False)
+    due_in_days = forms.ChoiceField(choices=DUE_IN_DAYS, initial="14", label="Due")
+
+    def __init__(self, *args: object, **kwargs: object) -> None:
+        super().__init__(*args, **kwargs)  # type: ignore[arg-type]
+        self.fields["owner"].queryset = people().filter(is_active=True)  # type: ignore[attr-defined]

@@ -1,0 +1,290 @@
+"""`manage.py incident`: incidents, integrations, who is on call, configuration from YAML."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from django.conf import settings
+from django_typer.management import TyperCommand, command
+
+from accounts.data import Principal, system_principal
+from accounts.selectors import principal_for_user, user_by_username
+from catalog.selectors import services_by_slugs
+from core.cli import ExitCode, FormatOption, OutputFormat, answering, fail, print_json, print_rows
+from core.parsing import load_yaml_documents, refuse
+from incidents.data import IncidentStatus, IntegrationKind, Severity
+from incidents.models import EscalationPolicy, Incident
+from incidents.selectors import (
+    inbound_events,
+    incident_by_reference,
+    incidents_visible,
+    on_call_now,
+    schedule_by_slug,
+    timeline_of,
+)
+from incidents.selectors.inbound import integrations
+from incidents.services import (
+    NewToken,
+    Opening,
+    acknowledge_incident,
+    add_integration,
+    apply_documents,
+    open_incident,
+    replay,
+    resolve_incident,
+    rotate_integration_token,
+)
+
+AsOption = Annotated[str, typer.Option("--as", help="User name of the person who acts.")]
+
+
+def _principal(username: str) -> Principal:
+    if not username:
+        return system_principal("cli")
+    user = user_by_username(username=username)
+    if user is None:
+        raise refuse("--as", found=username, allowed="the user name of a person is allowed")
+    return principal_for_user(user=user)
+
+
+def _incident(reference: str) -> Incident:
+    incident = incident_by_reference(reference=reference)
+    if incident is None:
+        fail(f"There is no incident {reference}.")
+    return incident
+
+
+def _row(incident: Incident) -> dict[str, Any]:
+    return {
+        "reference": incident.reference,
+        "status": incident.status,
+        "severity": incident.severity,
+        "title": incident.title,
+        "services": ", ".join(service.slug for service in incident.services.all()),
+        "triggered_at": incident.triggered_at.isoformat(timespec="seconds"),
+        "acknowledged_by": str(incident.acknowledged_by or ""),
+        "caused_by": incident.caused_by,
+    }
+
+
+COLUMNS = ("reference", "status", "severity", "title", "services", "triggered_at", "acknowledged_by")
+
+
+class Command(TyperCommand):
+    help = "Alerts, incidents and who is on call."
+
+    @command(name="list")
+    @answering
+    def list_incidents(
+        self,
+        everything: Annotated[bool, typer.Option("--all", help="Resolved ones too.")] = False,
+        limit: Annotated[int, typer.Option(min=1, max=10_000)] = 50,
+        output: FormatOption = OutputFormat.TEXT,
+    ) -> None:
+        """Print open incidents, newest first. Exit code 1 when any is open."""
+        found = incidents_visible(viewer=system_principal("cli")).prefetch_related("services")
+        if not everything:
+            found = found.exclude(status=IncidentStatus.RESOLVED)
+        rows = list(found[:limit])
+        print_rows([_row(one) for one in rows], columns=COLUMNS, output=output, empty="No incident is open.")
+        if any(one.is_open for one in rows):
+            raise typer.Exit(ExitCode.NO)
+
+    @command()
+    @answering
+    def show(self, reference: str, output: FormatOption = OutputFormat.TEXT) -> None:
+        """Print an incident with its timeline."""
+        incident = _incident(reference)
+        entries = [
+            {
+                "at": entry.at.isoformat(timespec="seconds"),
+                "kind": entry.kind,
+                "who": entry.actor_label,
+                "text": entry.text,
+            }
+            for entry in timeline_of(incident=incident)
+        ]
+        if output is OutputFormat.JSON:
+            print_json({**_row(incident), "timeline": entries})
+            return
+        print_rows([_row(incident)], columns=COLUMNS, output=output, empty="")
+        print_rows(entries, columns=("at", "kind", "who", "text"), output=output, empty="Its timeline is empty.")
+
+    @command(name="open")
+    @answering
+    def open_one(  # noqa: PLR0917 options are named where they are called
+        self,
+        title: str,
+        severity: Annotated[Severity, typer.Option()] = Severity.SEV3,
+        service: Annotated[list[str] | None, typer.Option(help="Slug of a service that suffers.")] = None,
+        policy: Annotated[str, typer.Option(help="Escalation policy: whom to page.")] = "",
+        who: AsOption = "",
+        output: FormatOption = OutputFormat.TEXT,
+    ) -> None:
+        """Open an incident."""
+        slugs = service or []
+        services = list(services_by_slugs(slugs))
+        if missing := sorted(set(slugs) - {one.slug for one in services}):
+            raise refuse("--service", found=missing[0], allowed="services of the catalogue are allowed")
+        known = EscalationPolicy.objects.filter(slug=policy).first()
+        if policy and known is None:
+            raise refuse("--policy", found=policy, allowed="an escalation policy that exists is allowed")
+        incident = open_incident(
+            principal=_principal(who),
+            opening=Opening(
+                title=title,
+                severity=severity,
+                service_ids=tuple(one.pk for one in services),
+                service_slugs=tuple(one.slug for one in services),
+                team_id=services[0].team_id if services else None,
+                policy=known,
+            ),
+        )
+        _say(incident, output)
+
+    @command()
+    @answering
+    def ack(self, reference: str, who: AsOption = "", output: FormatOption = OutputFormat.TEXT) -> None:
+        """Acknowledge an incident as a person."""
+        _say(acknowledge_incident(principal=_principal(who), incident=_incident(reference), via="command"), output)
+
+    @command()
+    @answering
+    def resolve(
+        self,
+        reference: str,
+        reason: Annotated[str, typer.Option(help="What ended it.")] = "",
+        who: AsOption = "",
+        output: FormatOption = OutputFormat.TEXT,
+    ) -> None:
+        """End an incident."""
+        _say(resolve_incident(principal=_principal(who), incident=_incident(reference), reason=reason), output)
+
+    @command()
+    @answering
+    def oncall(
+        self,
+        schedule: Annotated[str, typer.Argument(help="A schedule; without one, all.")] = "",
+        at: Annotated[str, typer.Option(help="ISO 8601 instant; without one, now.")] = "",
+        output: FormatOption = OutputFormat.TEXT,
+    ) -> None:
+        """Print who is on call, until when and why. Exit code 1 when nobody is."""
+        if schedule and schedule_by_slug(slug=schedule) is None:
+            raise refuse("schedule", found=schedule, allowed="a schedule that exists is allowed")
+        found = on_call_now(schedule_slug=schedule, at=_instant(at) if at else None)
+        print_rows(
+            [
+                {
+                    "schedule": one.schedule,
+                    "username": one.username,
+                    "name": one.name,
+                    "until": one.until.isoformat(timespec="seconds") if one.until else "",
+                    "why": one.why,
+                }
+                for one in found
+            ],
+            columns=("schedule", "name", "until", "why"),
+            output=output,
+            empty="Nobody is on call.",
+        )
+        if not found:
+            raise typer.Exit(ExitCode.NO)
+
+    @command()
+    @answering
+    def apply(
+        self,
+        paths: Annotated[list[Path], typer.Argument(exists=True, dir_okay=False)],
+        output: FormatOption = OutputFormat.TEXT,
+    ) -> None:
+        """Apply integrations, schedules, escalation policies and routes from YAML, all or nothing."""
+        documents = []
+        sources = []
+        for path in paths:
+            loaded = load_yaml_documents(path.read_bytes(), source=path.name)
+            documents += loaded
+            sources += [path.name] * len(loaded)
+        applied = apply_documents(principal=system_principal("cli"), documents=documents, sources=sources)
+        tokens = [_token(new) for new in applied.new_tokens.values()]
+        if output is OutputFormat.JSON:
+            print_json({"applied": applied.names, "integrations": tokens})
+            return
+        typer.echo(f"Applied {', '.join(applied.names) or 'nothing'}")
+        for one in tokens:
+            typer.echo(f"{one['integration']}: {one['url']}  (shown this once)")
+
+    @command(name="integration-add")
+    @answering
+    def integration_add(
+        self,
+        name: str,
+        kind: Annotated[IntegrationKind, typer.Option()],
+        output: FormatOption = OutputFormat.TEXT,
+    ) -> None:
+        """Add a sender of alerts and print its address, which is shown this once."""
+        new = add_integration(principal=system_principal("cli"), slug=name, kind=kind)
+        _say_token(new, output)
+
+    @command(name="integration-rotate")
+    @answering
+    def integration_rotate(self, name: str, output: FormatOption = OutputFormat.TEXT) -> None:
+        """Give a sender a new token; the old one is good for a day more."""
+        found = integrations().filter(slug=name).first()
+        if found is None:
+            raise refuse("integration", found=name, allowed="an integration that exists is allowed")
+        _say_token(rotate_integration_token(principal=system_principal("cli"), integration=found), output)
+
+    @command(name="replay")
+    @answering
+    def replay_events(
+        self,
+        integration: str,
+        since: Annotated[str, typer.Option(help="ISO 8601 instant.")],
+        output: FormatOption = OutputFormat.TEXT,
+    ) -> None:
+        """Process stored events of an integration again; what they already caused is not caused twice."""
+        principal = system_principal("cli")
+        found = list(
+            inbound_events(viewer=principal, integration_slug=integration).filter(received_at__gte=_instant(since))
+        )
+        for event in found:
+            replay(principal=principal, event=event)
+        if output is OutputFormat.JSON:
+            print_json({"replayed": [event.reference for event in found]})
+        else:
+            typer.echo(f"{len(found)} events are being processed again")
+
+
+def _say(incident: Incident, output: OutputFormat) -> None:
+    if output is OutputFormat.JSON:
+        print_json(_row(incident))
+    else:
+        typer.echo(f"{incident.reference} is {incident.status}: {incident.title}")
+
+
+def _say_token(new: NewToken, output: OutputFormat) -> None:
+    if output is OutputFormat.JSON:
+        print_json(_token(new))
+        return
+    typer.echo(f"{_token(new)['url']}  (shown this once)")
+    if new.signing_secret:
+        typer.echo(f"Signing secret: {new.signing_secret}")
+
+
+def _token(new: NewToken) -> dict[str, str]:
+    kind = new.integration.kind
+    return {
+        "integration": new.integration.slug,
+        "url": f"{settings.SITE_URL.rstrip('/')}/inbound/{kind}/{new.token}",
+        "token": new.token,
+        **({"signing_secret": new.signing_secret} if new.signing_secret else {}),
+    }
+
+
+def _instant(text: str) -> datetime:
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        raise refuse("time", found=text, allowed="ISO 8601 such as 2026-11-21T09:00:00Z is allowed") from None
+    return at if at.tzinfo else at.replace(tzinfo=UTC)

@@ -1,0 +1,337 @@
+"""The list of incidents, the room of one, and what can be done in it."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.contrib import messages
+from django.core.exceptions import PermissionDenied
+from django.core.signing import BadSignature, SignatureExpired, TimestampSigner
+from django.db.models import QuerySet
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.views import View
+
+from accounts.data import Capability
+from accounts.selectors import people, principal_for_user
+from accounts.services import principal_of
+from catalog.data import ActivityKind
+from catalog.selectors import activities_between
+from core.clock import database_now
+from core.lists import Action, Column, Empty, Filter, RecordListView
+from core.states import tone_of
+from delivery.selectors import deliveries_about
+from incidents.data import IncidentRole, IncidentStatus, Severity, TimelineKind
+from incidents.domain.measures import measures_of
+from incidents.forms import NoteForm, OpenIncidentForm, ResolveForm, RoleForm, SeverityForm
+from incidents.models import Incident, TimelineEntry
+from incidents.navigation import may_view
+from incidents.selectors import (
+    incident_by_reference,
+    incidents_visible,
+    measured,
+    review_of,
+    timeline_of,
+)
+from incidents.services import (
+    Opening,
+    acknowledge_incident,
+    assign_role,
+    change_severity,
+    mitigate_incident,
+    open_incident,
+    resolve_incident,
+    write_note,
+)
+from incidents.services.escalation import LINK_SALT
+from incidents.views.access import RoomView
+
+LINK_LIFE = timedelta(days=7)
+CHANGE_WINDOW = timedelta(hours=6)
+CHANGES = (ActivityKind.DEPLOYMENT, ActivityKind.CHAOS_RUN, ActivityKind.DR_TEST, ActivityKind.MAINTENANCE)
+ICONS = {
+    TimelineKind.NOTE: "message",
+    TimelineKind.STATUS: "flag",
+    TimelineKind.ALERT: "bell-ringing",
+    TimelineKind.PAGE: "phone-call",
+    TimelineKind.RUNBOOK: "book-2",
+    TimelineKind.ROLE: "user-check",
+    TimelineKind.CAUSE: "flask",
+}
+
+
+def address_of(incident: Incident) -> str:
+    """Return the address of an incident's room."""
+    return reverse("incidents:incident_detail", args=[incident.reference])
+
+
+class IncidentListView(RecordListView):
+    """What is on fire, and what was."""
+
+    title = "Incidents"
+    intro = "What needs people now, and what did."
+    noun = "incidents"
+    columns = (
+        Column("reference", "Reference", lambda i: i.reference, kind="strong", order_by=("pk",), href=address_of),
+        Column("title", "Title", lambda i: i.title, order_by=("title",), href=address_of),
+        Column("severity", "Severity", lambda i: i.severity, kind="state", order_by=("severity",)),
+        Column("status", "State", lambda i: i.status, kind="state", order_by=("status",)),
+        Column("services", "Services", lambda i: ", ".join(s.name for s in i.services.all())),
+        Column("opened", "Opened", lambda i: i.triggered_at, kind="time", order_by=("triggered_at",)),
+        Column(
+            "acknowledged_by",
+            "Acknowledged by",
+            lambda i: str(i.acknowledged_by) if i.acknowledged_by else "",
+            wide_only=True,
+        ),
+        Column("resolved", "Resolved", lambda i: i.resolved_at, kind="time", order_by=("resolved_at",), wide_only=True),
+        Column("caused_by", "Declared cause", lambda i: i.caused_by, kind="code", shown=False),
+    )
+    filters = (
+        Filter("status", "State", [(one.value, one.value) for one in IncidentStatus]),
+        Filter("severity", "Severity", [(one.value, one.value.upper()) for one in Severity]),
+    )
+    search_fields = ("title", "services__name")
+    default_sort = "-reference"
+    refresh_seconds = 10
+    empty = Empty(
+        "No incident has been opened. Alerts open them by their route, and people by hand.",
+        command=".venv/bin/python manage.py incident open 'Customers cannot sign in' --severity sev2 --as alice",
+    )
+
+    def may_view(self, principal: Any) -> bool:
+        return may_view(principal)
+
+    def get_records(self) -> QuerySet[Incident]:
+        return incidents_visible(viewer=principal_of(self.request)).prefetch_related("services")
+
+    def get_actions(self) -> Sequence[Action]:
+        if principal_of(self.request).may_somewhere(Capability.INCIDENT_RESPOND):
+            return (Action("Open an incident", reverse("incidents:incident_open"), icon="plus"),)
+        return ()
+
+
+@dataclass(frozen=True)
+class TimelineLine:
+    """A timeline entry as the component shows it."""
+
+    title: str
+    at: datetime
+    actor: str
+    text: str
+    url: str
+    icon: str
+    tone: str
+
+
+def line_of(entry: TimelineEntry) -> TimelineLine:
+    """Return an entry for the page; a note's words stand below the head, everything else is its own title."""
+    kind = TimelineKind(entry.kind)
+    note = kind is TimelineKind.NOTE
+    tone = "bad" if kind is TimelineKind.ALERT and "fires" in entry.text else "plain"
+    return TimelineLine(
+        title="Note" if note else entry.text,
+        at=entry.at,
+        actor=entry.actor_label,
+        text=entry.text if note else "",
+        url=entry.link,
+        icon=ICONS[kind],
+        tone=tone,
+    )
+
+
+class IncidentDetailView(RoomView):
+    """The room: state, clocks, roles, timeline, and what to press next. Refreshes itself by htmx."""
+
+    def get(self, request: HttpRequest, reference: str) -> HttpResponse:
+        incident = self.incident_or_404(reference)
+        context = self._context(incident)
+        if getattr(request, "htmx", False) and not getattr(request.htmx, "boosted", False):  # type: ignore[attr-defined]
+            return render(request, "incidents/incident_live.html", context)
+        return render(request, "incidents/incident_detail.html", context)
+
+    def _context(self, incident: Incident) -> dict[str, Any]:
+        now = database_now()
+        services = list(incident.services.all())
+        may_respond = self.principal.may(Capability.INCIDENT_RESPOND, team_id=incident.team_id)
+        alerts = list(incident.alerts.select_related("integration"))
+        activities = activities_between(incident.impact_started_at - CHANGE_WINDOW, now, kinds=CHANGES)
+        entries = list(timeline_of(incident=incident))
+        return {
+            "title": f"{incident.reference} {incident.title}",
+            "incident": incident,
+            "services": services,
+            "roles": list(incident.roles.select_related("user")),
+            "lines": [line_of(entry) for entry in reversed(entries)],
+            "alerts": alerts,
+            "slos": sorted({slug for alert in alerts if (slug := str(alert.labels.get("slo", "")))}),
+            "changes": [] if not services else list(activities.filter(services__in=services).distinct()[:10]),
+            "runs": [entry for entry in entries if entry.kind == TimelineKind.RUNBOOK and entry.link],
+            "deliveries": list(deliveries_about(about=f"incident:{incident.reference}")),
+            "may_see_deliveries": self.principal.may(Capability.DELIVERY_VIEW),
+            "clocks": _clocks(incident, now),
+            "review": review_of(incident=incident),
+            "may_respond": may_respond,
+            "note_form": NoteForm(),
+            "resolve_form": ResolveForm(),
+            "severity_form": SeverityForm(initial={"severity": incident.severity}),
+            "role_form": RoleForm(initial={"role": IncidentRole.COMMANDER.value}),
+            "may_acknowledge": may_respond and incident.status == IncidentStatus.TRIGGERED,
+            "may_mitigate": may_respond and incident.status in {IncidentStatus.TRIGGERED, IncidentStatus.ACKNOWLEDGED},
+            "may_resolve": may_respond and incident.is_open,
+        }
+
+
+def _clocks(incident: Incident, now: datetime) -> list[dict[str, Any]]:
+    measures = measures_of(measured(incident))
+    running = {
+        "time_to_acknowledge": incident.first_notified_at if incident.status == IncidentStatus.TRIGGERED else None,
+        "time_to_mitigate": incident.impact_started_at if incident.is_open else None,
+        "time_to_resolve": incident.impact_started_at if incident.is_open else None,
+    }
+    clocks = []
+    for name, value in measures.items():
+        since = running.get(name)
+        live = value is None and since is not None
+        clocks.append(
+            {
+                "label": name.replace("_", " ").capitalize(),
+                "value": now - since if live and since is not None else value,
+                "hint": "running" if live else "" if value is not None else "did not happen",
+            }
+        )
+    return clocks
+
+
+class IncidentOpenView(RoomView):
+    """Declare an incident by hand."""
+
+    def get(self, _: HttpRequest) -> HttpResponse:
+        return self._page(OpenIncidentForm(principal=self.principal))
+
+    def post(self, request: HttpRequest) -> HttpResponse:
+        form = OpenIncidentForm(request.POST, principal=self.principal)
+        if not form.is_valid():
+            return self._page(form)
+        service = form.cleaned_data["service"]
+        incident = open_incident(
+            principal=self.principal,
+            opening=Opening(
+                title=form.cleaned_data["title"],
+                severity=Severity(form.cleaned_data["severity"]),
+                service_ids=(service.pk,) if service else (),
+                service_slugs=(service.slug,) if service else (),
+                team_id=service.team_id if service else None,
+                policy=form.cleaned_data["policy"],
+            ),
+        )
+        return redirect(address_of(incident))
+
+    def _page(self, form: OpenIncidentForm) -> HttpResponse:
+        context = {"title": "Open an incident", "form": form, "cancel_url": reverse("incidents:incident_list")}
+        return render(self.request, "incidents/incident_open.html", context)
+
+
+class IncidentActionView(RoomView):
+    """POST one step: acknowledge, mitigate, resolve, note, severity, role."""
+
+    http_method_names = ["post"]
+
+    def post(self, _: HttpRequest, reference: str, step: str) -> HttpResponse:
+        incident = self.incident_or_404(reference)
+        steps: dict[str, Callable[[Incident], None]] = {
+            "acknowledge": lambda i: _ignore(acknowledge_incident(principal=self.principal, incident=i)),
+            "mitigate": lambda i: _ignore(mitigate_incident(principal=self.principal, incident=i)),
+            "resolve": self._resolve,
+            "note": self._note,
+            "severity": self._severity,
+            "role": self._role,
+        }
+        if step not in steps:
+            raise Http404(f"{step} is not a step")
+        steps[step](incident)
+        return redirect(address_of(incident))
+
+    def _resolve(self, incident: Incident) -> None:
+        form = ResolveForm(self.request.POST)
+        reason = form.cleaned_data["reason"] if form.is_valid() else ""
+        resolve_incident(principal=self.principal, incident=incident, reason=reason)
+
+    def _note(self, incident: Incident) -> None:
+        form = NoteForm(self.request.POST)
+        if form.is_valid():
+            write_note(principal=self.principal, incident=incident, text=form.cleaned_data["text"])
+        else:
+            messages.error(self.request, "Nothing was written: a note needs some words.")
+
+    def _severity(self, incident: Incident) -> None:
+        form = SeverityForm(self.request.POST)
+        if form.is_valid():
+            severity = Severity(form.cleaned_data["severity"])
+            reason = form.cleaned_data["reason"]
+            change_severity(principal=self.principal, incident=incident, severity=severity, reason=reason)
+        else:
+            messages.error(self.request, "The severity stays: say why it changes.")
+
+    def _role(self, incident: Incident) -> None:
+        form = RoleForm(self.request.POST)
+        if form.is_valid():
+            person = form.cleaned_data["person"]
+            assign_role(
+                principal=self.principal,
+                incident=incident,
+                role=IncidentRole(form.cleaned_data["role"]),
+                user_id=person.pk,
+                user_label=str(person),
+            )
+        else:
+            messages.error(self.request, "No role was given: choose a person.")
+
+
+def _ignore(_: object) -> None:
+    return None
+
+
+class SignedAcknowledgeView(View):
+    """Acknowledge by the link in a page's mail: GET shows what it is about, POST does it. Needs no session.
+
+    The link names one incident and one person, is signed, and is good for a week. Opening it changes nothing, because
+    mail scanners open links.
+    """
+
+    def get(self, request: HttpRequest, token: str) -> HttpResponse:
+        return render(request, "incidents/acknowledge.html", self._context(token))
+
+    def post(self, request: HttpRequest, token: str) -> HttpResponse:
+        context = self._context(token)
+        if context["incident"] is None:
+            return render(request, "incidents/acknowledge.html", context, status=410)
+        acknowledge_incident(
+            principal=principal_for_user(user=context["person"]), incident=context["incident"], via="link in the mail"
+        )
+        context = self._context(token)
+        return render(request, "incidents/acknowledge.html", {**context, "done": True})
+
+    def _context(self, token: str) -> dict[str, Any]:
+        nothing: dict[str, Any] = {"title": "Acknowledge", "incident": None, "person": None}
+        try:
+            text = TimestampSigner(salt=LINK_SALT).unsign(token, max_age=LINK_LIFE)
+        except SignatureExpired:
+            return {**nothing, "problem": "This link is older than a week."}
+        except BadSignature:
+            return {**nothing, "problem": "This link is not one that the site has sent."}
+        incident_id, _, user_id = text.partition(":")
+        incident = incident_by_reference(reference=f"INC-{incident_id}")
+        person = people().filter(pk=int(user_id), is_active=True).first()
+        if incident is None or person is None:
+            return {**nothing, "problem": "The incident, or your account, is gone."}
+        if not principal_for_user(user=person).may(Capability.INCIDENT_RESPOND, team_id=incident.team_id):
+            raise PermissionDenied(f"{person} may not respond to incidents any more.")
+        return {
+            "title": f"Acknowledge {incident.reference}",
+            "incident": incident,
+            "person": person,
+            "tone": tone_of(incident.status).value,
+        }

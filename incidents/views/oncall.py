@@ -1,0 +1,147 @@
+"""Who is on call now, next and in the coming weeks; where nobody is, in red."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from django.contrib import messages
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.utils import timezone
+
+from accounts.data import Capability
+from core.clock import database_now
+from core.drawings import Interval, Lane, TimeAxis
+from core.parsing import InputRefusedError
+from core.states import Tone
+from incidents.data import OnCallPerson
+from incidents.domain.oncall import Shift, gaps
+from incidents.forms import OverrideForm
+from incidents.models import Schedule
+from incidents.selectors import schedule_by_slug, schedules, shifts_between
+from incidents.selectors.oncall import on_call_now_in
+from incidents.services import add_override
+from incidents.views.access import RoomView
+
+WEEKS = 4
+
+
+@dataclass(frozen=True)
+class Week:
+    """A week of a schedule: the drawing and the lines behind it."""
+
+    starts_at: datetime
+    axis: TimeAxis
+    lines: list[dict[str, Any]]
+    has_gap: bool
+
+
+@dataclass(frozen=True)
+class Card:
+    """A schedule as its page shows it."""
+
+    schedule: Schedule
+    now: list[OnCallPerson]
+    next: Shift | None
+    weeks: list[Week]
+    gap_total: timedelta
+    may_edit: bool
+    form: OverrideForm
+
+
+class OnCallView(RoomView):
+    """All schedules, or one."""
+
+    def get(self, request: HttpRequest, slug: str = "") -> HttpResponse:
+        now = database_now()
+        shown = list(schedules(viewer=self.principal).prefetch_related("versions", "overrides__user"))
+        if slug:
+            shown = [one for one in shown if one.slug == slug]
+            if not shown:
+                raise Http404(f"There is no schedule {slug}, or not for you.")
+        weeks = WEEKS if slug else 1
+        context = {
+            "title": shown[0].name if slug else "On-call",
+            "intro": f"Who is on call now and next. Times are in {timezone.get_current_timezone_name()}.",
+            "cards": [self._card(one, now, weeks) for one in shown],
+            "one": bool(slug),
+            "weeks": weeks,
+        }
+        return render(request, "incidents/oncall.html", context)
+
+    def post(self, request: HttpRequest, slug: str) -> HttpResponse:
+        schedule = schedule_by_slug(slug=slug)
+        if schedule is None or not schedules(viewer=self.principal).filter(pk=schedule.pk).exists():
+            raise Http404(f"There is no schedule {slug}, or not for you.")
+        form = OverrideForm(request.POST)
+        if not form.is_valid():
+            messages.error(request, "Nothing was changed: choose a person, a start and an end.")
+            return redirect("incidents:oncall_detail", slug)
+        data = form.cleaned_data
+        try:
+            override = add_override(
+                principal=self.principal,
+                schedule=schedule,
+                user_id=data["person"].pk,
+                starts_at=data["starts_at"],
+                ends_at=data["ends_at"],
+                reason=data["reason"],
+            )
+        except InputRefusedError as error:
+            messages.error(request, f"Nothing was changed: {error}")
+        else:
+            messages.success(request, f"{data['person']} stands in ({override.reference}).")
+        return redirect("incidents:oncall_detail", slug)
+
+    def _card(self, schedule: Schedule, now: datetime, weeks: int) -> Card:
+        monday = (
+            (now - timedelta(days=now.weekday())).astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+        )
+        end = monday + timedelta(weeks=weeks)
+        upcoming = shifts_between(schedule=schedule, start=now, end=now + timedelta(weeks=5))
+        following = [shift for shift in upcoming if shift.starts_at > now]
+        built = [_week(schedule, monday + timedelta(weeks=n), now) for n in range(weeks)]
+        missing = gaps([s for s in upcoming if s.starts_at < end], now, end)
+        return Card(
+            schedule=schedule,
+            now=on_call_now_in(schedule=schedule, at=now),
+            next=following[0] if following else None,
+            weeks=built,
+            gap_total=sum((until - from_ for from_, until in missing), timedelta(0)),
+            may_edit=self.principal.may(Capability.INCIDENT_RESPOND, team_id=schedule.team_id),
+            form=OverrideForm(),
+        )
+
+
+def _week(schedule: Schedule, start: datetime, now: datetime) -> Week:
+    end = start + timedelta(weeks=1)
+    shifts = shifts_between(schedule=schedule, start=start, end=end)
+    # Before the first version nobody could be on call; that is no gap.
+    first = min((version.effective_from for version in schedule.versions.all()), default=end)
+    missing = gaps(shifts, min(max(start, first), end), end)
+    names = sorted({name for shift in shifts for name in shift.people})
+    lanes = [
+        Lane(
+            name,
+            [
+                Interval(f"{name}: {shift.why}", shift.starts_at, shift.ends_at, tone=Tone.ACTIVE)
+                for shift in shifts
+                if name in shift.people
+            ],
+        )
+        for name in names
+    ]
+    if missing:
+        lanes.append(
+            Lane("nobody", [Interval("nobody is on call", from_, until, tone=Tone.BAD) for from_, until in missing])
+        )
+    lines: list[dict[str, Any]] = [
+        {"at": s.starts_at, "until": s.ends_at, "people": ", ".join(s.people), "why": str(s.why)} for s in shifts
+    ]
+    lines += [{"at": from_, "until": until, "people": "", "why": "no layer covers it"} for from_, until in missing]
+    return Week(
+        starts_at=start,
+        axis=TimeAxis(f"{schedule.name}, week of {start:%Y-%m-%d}", start, end, lanes, now=now),
+        lines=sorted(lines, key=lambda line: line["at"]),
+        has_gap=bool(missing),
+    )
