@@ -27,7 +27,7 @@ from incidents.services.receiving import MAX_BODY_BYTES
 from incidents.services.records import record_alert
 
 ROUTER = system_principal("alert-router")
-INTERNAL_LABELS = ("alertname", "slo", "service", "severity", "policy", "long_window", "short_window")
+INTERNAL_LABELS = ("alertname", "slo", "service", "severity", "policy")
 INTERNAL_MAPPING = GenericMapping(
     labels={name: f"labels.{name}" for name in INTERNAL_LABELS},
     fingerprint=("fingerprint",),

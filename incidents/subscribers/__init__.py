@@ -1,5 +1,5 @@
 """What the room hears of others."""
 
-from incidents.subscribers import pages
+from incidents.subscribers import burn_alerts, pages
 
-__all__ = ["pages"]
+__all__ = ["burn_alerts", "pages"]
