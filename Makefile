@@ -1,4 +1,44 @@
-.PHONY: test
-test:
-	python3 -m venv .venv && .venv/bin/pip install -q uv && .venv/bin/uv pip sync -q requirements/dev.lock
-	.venv/bin/ruff check && .venv/bin/ruff format --check && .venv/bin/mypy . && .venv/bin/lint-imports && .venv/bin/python manage.py makemigrations --check --dry-run && .venv/bin/pytest -q
+PORT ?= 8000
+PYTHON ?= python3
+BIN := .venv/bin
+
+export UV_LINK_MODE ?= copy
+
+.PHONY: run test lint environment development checkov bench soak
+
+# Bring up the site with the demo organization and its stack.
+run: environment
+	@if [ -n "$(FRESH)" ]; then echo "Starting over: var/ is emptied."; rm -rf var; fi
+	@env -u PYTHONDONTWRITEBYTECODE PORT=$(PORT) ASSAY_SITE_URL=http://127.0.0.1:$(PORT) $(BIN)/python manage.py demo serve --port $(PORT)
+
+# The one command that passes the tests.
+test: development
+	@tools/test
+
+lint: development
+	@tools/lint
+
+bench: development
+	@for bench in bench/[a-z]*.py; do $(BIN)/python $$bench; done
+
+soak: development
+	@$(BIN)/pytest -m soak
+
+environment: .venv/.run
+
+development: .venv/.dev
+
+.venv/bin/uv:
+	@echo "Making .venv …"
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+
+.venv/.run: .venv/bin/uv requirements/run.lock
+	@echo "Installing the locked dependencies …"
+	@[ -e .venv/.dev ] || $(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements/run.lock
+	@touch $@
+
+.venv/.dev: .venv/bin/uv requirements/dev.lock
+	@echo "Installing the locked development dependencies …"
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements/dev.lock
+	@touch $@ .venv/.run

@@ -29,7 +29,7 @@ def site_processes(*, port: int) -> list[ProcessSpec]:
                 "--workers",
                 "1",
                 "--blocking-threads",
-                "8",
+                "4",
                 "--backpressure",
                 "128",
                 "--no-ws",
@@ -40,6 +40,7 @@ def site_processes(*, port: int) -> list[ProcessSpec]:
             environment=environment,
             port=port,
             ready=answers_http(f"http://127.0.0.1:{port}/readyz"),
+            stop_last=True,
         ),
         ProcessSpec(
             name="worker",

@@ -32,7 +32,10 @@ class PortTakenError(RuntimeError):
 
 @dataclass(frozen=True)
 class ProcessSpec:
-    """A process to keep running. `ready` says when it is up; without it, started is up."""
+    """A process to keep running. `ready` says when it is up; without it, started is up.
+
+    `stop_last` is for what others still talk to while they end.
+    """
 
     name: str
     command: tuple[str, ...]
@@ -40,6 +43,7 @@ class ProcessSpec:
     port: int | None = None
     port_variable: str = "PORT"
     ready: Callable[[], bool] | None = None
+    stop_last: bool = False
 
 
 @dataclass
@@ -146,9 +150,12 @@ class Supervisor:
                 self._start(child)
 
     def _stop_all(self) -> None:
-        running = [
-            child.process for child in self._children if child.process is not None and child.process.poll() is None
-        ]
+        for last in (False, True):
+            self._stop_these([child for child in self._children if child.spec.stop_last is last])
+
+    @staticmethod
+    def _stop_these(children: list[_Child]) -> None:
+        running = [child.process for child in children if child.process is not None and child.process.poll() is None]
         for process in running:
             # A stopped (SIGSTOP) child would never see SIGTERM.
             _signal_group(process, signal.SIGCONT)

@@ -70,9 +70,9 @@ def ingest_for_ever(features: Features, checks: Counter, seed: int) -> None:
     """Write a feature and check freshness once a second."""
     chance = random.Random(seed)
     while True:
+        features.write(chance)
         age = features.age_seconds()
         checks.add(1, {"outcome": "fresh" if age is not None and age <= FRESH_SECONDS else "stale"})
-        features.write(chance)
         time.sleep(1)
 
 

@@ -1,0 +1,55 @@
+"""`manage.py demo`: the demo organization and its stack."""
+
+from typing import Annotated
+
+import typer
+from django.conf import settings
+from django.core.management import call_command
+from django_typer.management import TyperCommand, command
+
+from core.cli import ExitCode, answering, fail
+from core.supervisor import PortTakenError, Supervisor
+from demo.services import LOADER, PASSWORD, PEOPLE, collector_token, demo_processes, load_organization
+
+
+class Command(TyperCommand):
+    help = "The demo: an organization, and a stack of real services that it runs."
+
+    @command()
+    @answering
+    def load(self) -> None:
+        """Create or update the demo organization; again changes nothing."""
+        call_command("migrate", verbosity=0)
+        load_organization(say=typer.echo)
+
+    @command()
+    @answering
+    def serve(
+        self,
+        port: Annotated[int, typer.Option(help="Port of the web server; the stack uses those 90 to 104 above.")] = (
+            settings.ENVIRONMENT.port
+        ),
+    ) -> None:
+        """Load the organization and run the site, the stack and Prometheus (where installed) until Ctrl-C."""
+        typer.echo("Preparing the database and the demo organization …")
+        call_command("migrate", verbosity=0)
+        load_organization(say=typer.echo)
+        token = collector_token(principal=LOADER)
+        processes = demo_processes(port=port, token=token, state_dir=settings.STATE_DIR)
+        typer.echo(f"Starting {len(processes)} processes; their logs are in {settings.STATE_DIR / 'log'} …")
+        supervisor = Supervisor(processes, log_dir=settings.STATE_DIR / "log", say=typer.echo)
+        try:
+            supervisor.run(on_ready=lambda: typer.echo(_welcome(port)))
+        except PortTakenError as error:
+            fail(str(error), ExitCode.WRONG_USE)
+
+
+def _welcome(port: int) -> str:
+    width = max(len(person.username) for person in PEOPLE)
+    people = "\n".join(f"    {person.username.ljust(width)}  {person.does}" for person in PEOPLE)
+    return (
+        f"\n  Assay is at http://127.0.0.1:{port}/\n\n"
+        f"  Sign in as one of these, password {PASSWORD}:\n{people}\n\n"
+        "  Look first at /slos/: the numbers come from the running stack.\n"
+        "  Ctrl-C stops everything. What was recorded stays; make run FRESH=1 starts over.\n"
+    )

@@ -1,0 +1,34 @@
+"""Load the demo organization through the services that every organization uses."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from accounts.data import Principal, system_principal
+from catalog.services import apply_documents as apply_catalog
+from core.parsing import load_yaml_documents
+from demo.services.people import load_people
+from incidents.services import apply_documents as apply_oncall
+from reliability.services import apply_documents as apply_slos
+
+ORGANIZATION = Path(__file__).resolve().parent.parent / "org"
+LOADER = system_principal("demo-loader")
+
+
+def load_organization(*, say: Callable[[str], None] = lambda _: None) -> None:
+    """Create or update the demo organization; loading it again changes nothing."""
+    say("  people and roles")
+    load_people(principal=LOADER)
+    steps: tuple[tuple[str, Callable[..., Any]], ...] = (
+        ("catalog.yaml", apply_catalog),
+        ("slos.yaml", apply_slos),
+        ("oncall.yaml", apply_oncall),
+    )
+    for name, apply in steps:
+        say(f"  {name}")
+        _apply(apply, name, LOADER)
+
+
+def _apply(apply: Callable[..., Any], name: str, principal: Principal) -> None:
+    documents = load_yaml_documents((ORGANIZATION / name).read_bytes(), source=name)
+    apply(principal=principal, documents=documents, source=name)
