@@ -31,6 +31,7 @@ class ServiceLine:
     tone: Tone
     tier: int
     team: str
+    environment: str
     incidents: int
 
 

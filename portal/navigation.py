@@ -1,6 +1,6 @@
 from collections.abc import Iterable
 
-from accounts.data import Principal
+from accounts.data import Capability, Principal
 from catalog.selectors import services_visible
 from core.navigation import Entry, Hit, SearchProvider, add_entry, add_search
 from portal.links import page
@@ -16,4 +16,14 @@ def find_services(principal: Principal, text: str, limit: int) -> Iterable[Hit]:
 
 
 add_entry(Entry("", "Now", "portal:home", "home", 0, lambda _principal: True))
+add_entry(
+    Entry(
+        "Observe",
+        "Services",
+        "portal:service_list",
+        "hierarchy-2",
+        10,
+        lambda principal: principal.may_somewhere(Capability.OPERATIONS_VIEW),
+    )
+)
 add_search(SearchProvider("Service", 10, find_services))

@@ -1,5 +1,7 @@
 """The pages that gather several rooms."""
 
+from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 from django.contrib.auth.mixins import LoginRequiredMixin
@@ -9,12 +11,16 @@ from django.template.response import TemplateResponse
 from django.views import View
 from django.views.generic import TemplateView
 
+from accounts.data import Capability, Principal
 from accounts.services import principal_of
 from catalog.selectors import services_visible
 from core.clock import database_now
 from core.context import site
+from core.lists import Column, Empty, Filter, RecordListView
 from core.navigation import search_for
-from portal.selectors import now_for, service_page
+from core.templatetags.assay import state
+from portal.data import ServiceLine
+from portal.selectors import now_for, service_page, services_standing
 
 
 class HomeView(LoginRequiredMixin, TemplateView):
@@ -29,6 +35,84 @@ class HomeView(LoginRequiredMixin, TemplateView):
         now = database_now()
         board = now_for(viewer=principal_of(self.request), username=self.request.user.get_username(), now=now)
         return super().get_context_data(title="Now", now=now, board=board, **kwargs)
+
+
+class ServiceListView(RecordListView):
+    """Every service that the reader may see, with how it stands."""
+
+    title = "Services"
+    noun = "services"
+    columns = (
+        Column(
+            "name",
+            "Service",
+            lambda line: line.name,
+            kind="strong",
+            sort_key=lambda line: line.name.lower(),
+            href=lambda line: line.url,
+        ),
+        Column(
+            "state",
+            "State",
+            lambda line: line.state,
+            sort_key=lambda line: -line.tone.badness,
+            render=lambda line: state(line.state, tone=line.tone.value),
+        ),
+        Column(
+            "incidents",
+            "Open incidents",
+            lambda line: line.incidents,
+            kind="number",
+            sort_key=lambda line: line.incidents,
+        ),
+        Column("tier", "Tier", lambda line: line.tier, kind="number", sort_key=lambda line: line.tier),
+        Column("team", "Owner", lambda line: line.team, sort_key=lambda line: line.team),
+        Column(
+            "environment",
+            "Environment",
+            lambda line: line.environment,
+            sort_key=lambda line: line.environment,
+            wide_only=True,
+        ),
+        Column("slug", "Slug", lambda line: line.slug, kind="code", sort_key=lambda line: line.slug, shown=False),
+    )
+    default_sort = "state"
+    empty = Empty(
+        "No service is known yet. Describe services in YAML and apply them.",
+        command=".venv/bin/python manage.py catalog apply services.yaml",
+    )
+
+    def get_filters(self) -> Sequence[Filter]:
+        return (
+            Filter(
+                "tone",
+                "State",
+                [("bad", "on fire"), ("risk", "at risk"), ("unknown", "unknown"), ("ok", "OK")],
+                apply=lambda lines, chosen: [line for line in lines if line.tone.value in chosen],
+            ),
+            Filter(
+                "team",
+                "Owner",
+                sorted({(line.team, line.team) for line in self.lines if line.team}),
+                apply=lambda lines, chosen: [line for line in lines if line.team in chosen],
+            ),
+            Filter(
+                "tier",
+                "Tier",
+                [(str(tier), str(tier)) for tier in (1, 2, 3, 4)],
+                apply=lambda lines, chosen: [line for line in lines if str(line.tier) in chosen],
+            ),
+        )
+
+    def may_view(self, principal: Principal) -> bool:
+        return principal.may_somewhere(Capability.OPERATIONS_VIEW)
+
+    @cached_property
+    def lines(self) -> list[ServiceLine]:
+        return services_standing(viewer=principal_of(self.request), now=database_now())
+
+    def get_records(self) -> list[ServiceLine]:
+        return self.lines
 
 
 class ServiceDetailView(LoginRequiredMixin, TemplateView):

@@ -18,7 +18,7 @@ from core.formatting import written_duration
 from core.states import Tone, tone_of
 from incidents.data import IncidentStatus
 from incidents.selectors import incidents_visible, on_call_now
-from portal.data import Line, ServiceLine, ServicePage
+from portal.data import BudgetLine, Line, ServiceLine, ServicePage
 from portal.links import page
 from portal.selectors.budgets import budget_lines, worst_by_service
 from portal.selectors.now import follow_up_line, incident_line
@@ -37,13 +37,9 @@ TONES = {
 
 def service_page(*, viewer: Principal, service: Any, now: datetime) -> ServicePage:
     """Return everything that the page of a service shows, read in a fixed number of queries."""
-    services = list(services_visible(viewer=viewer))
-    incidents = list(
-        incidents_visible(viewer=viewer).exclude(status=IncidentStatus.RESOLVED).prefetch_related("services")
-    )
+    incidents = open_incidents_seen_by(viewer)
     budgets = budget_lines(slos_visible(viewer=viewer), now=now)
-    states = worst_by_service(budgets)
-    lines = {line.slug: line for line in service_lines(services, states, incident_counts(incidents))}
+    lines = {line.slug: line for line in standing_of_all(viewer, incidents, budgets)}
     own = lines[service.slug]
     people = on_call_now(team_id=service.team_id, at=now) if service.team_id else []
     return ServicePage(
@@ -65,6 +61,27 @@ def service_page(*, viewer: Principal, service: Any, now: datetime) -> ServicePa
         deployments=[_deployment_line(one) for one in deployments_visible(viewer=viewer).filter(service=service)[:6]],
         follow_ups=[follow_up_line(item, now=now) for item in open_action_items().filter(service=service)[:6]],
     )
+
+
+def services_standing(*, viewer: Principal, now: datetime) -> list[ServiceLine]:
+    """Return every service that the viewer may see with how it stands, the worst first."""
+    return standing_of_all(viewer, open_incidents_seen_by(viewer), budget_lines(slos_visible(viewer=viewer), now=now))
+
+
+def open_incidents_seen_by(viewer: Principal) -> list[Any]:
+    """Return the incidents that are not resolved, with their services."""
+    return list(
+        incidents_visible(viewer=viewer)
+        .exclude(status=IncidentStatus.RESOLVED)
+        .prefetch_related("services")
+        .order_by("severity", "-pk")
+    )
+
+
+def standing_of_all(viewer: Principal, incidents: list[Any], budgets: list[BudgetLine]) -> list[ServiceLine]:
+    """Return the services with the worst of their incidents and budgets."""
+    services = services_visible(viewer=viewer)
+    return service_lines(services, worst_by_service(budgets), incident_counts(incidents))
 
 
 def _facts(service: Any) -> list[tuple[str, object]]:

@@ -39,6 +39,7 @@ def service_lines(services: Iterable[Any], budget_states: dict[str, str], incide
                 tone=tone,
                 tier=service.tier,
                 team=service.team.name if service.team else "",
+                environment=service.environment.name,
                 incidents=incidents[service.pk],
             )
         )

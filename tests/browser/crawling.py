@@ -95,7 +95,10 @@ def _look(page: Page, path: str, seen: Walk, *, screenshots: bool) -> list[str]:
         seen.problems.append(f"{path}: {sideways} px wider than a screen of 375 px")
     if screenshots:
         page.screenshot(path=_file(path, seen.who, "375"), full_page=True)
-    return page.eval_on_selector_all("a[href]:not([download])", "links => links.map(one => one.getAttribute('href'))")
+    links: list[str] = page.eval_on_selector_all(
+        "a[href]:not([download])", "links => links.map(one => one.getAttribute('href'))"
+    )
+    return links
 
 
 def _sideways_at_375(page: Page) -> int:

@@ -99,7 +99,7 @@ def _happenings() -> None:
         opening=Opening(
             title="Time to first token burns its budget",
             severity=Severity.SEV2,
-            service_ids=[gateway.pk],
+            service_ids=(gateway.pk,),
             team_id=gateway.team_id,
         ),
     )
