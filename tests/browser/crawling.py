@@ -9,7 +9,7 @@ from urllib.parse import urldefrag, urljoin, urlsplit
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import BrowserContext, ConsoleMessage, Page
 
-from tests.browser.served_site import PASSWORD
+from demo.services.people import PASSWORD
 
 SCREENSHOTS = Path("test-artifacts") / "screenshots"
 LOOKS_PER_KIND = 2

@@ -1,72 +1,42 @@
-"""A small organization with something in every room, made only through the rooms' services."""
+"""The demo organization with something in every room, made only through the rooms' services."""
 
-from collections.abc import Mapping, Sequence
-from datetime import timedelta
+from collections.abc import Sequence
+from datetime import datetime, timedelta
 
 from django.utils import timezone
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
+from opentelemetry.proto.metrics.v1.metrics_pb2 import AggregationTemporality, Metric
 
-from accounts.data import Role, system_principal
-from accounts.services import create_user, grant_role
+from accounts.data import system_principal
 from catalog.data import ActivityKind
 from catalog.selectors import service_by_slug
-from catalog.services import apply_documents, open_action_item, record_deployment, start_activity
-from core.parsing import load_yaml_documents
+from catalog.services import open_action_item, record_deployment, start_activity
 from core.work import drain_all
+from demo.services import load_organization
 from incidents.data import Severity
 from incidents.services import Opening, open_incident
+from reliability.services import evaluate, receive_metrics
 
 SITE = system_principal("test")
-CATALOG = """
-{apiVersion: assay/v1, kind: Region, metadata: {name: eu-central, title: Frankfurt}, spec: {residency: EU}}
----
-{apiVersion: assay/v1, kind: Environment, metadata: {name: demo, title: Demo}, spec: {chaosAllowed: true}}
----
-{apiVersion: assay/v1, kind: Team, metadata: {name: inference, title: Inference}, spec: {members: [alice, bob]}}
----
-{apiVersion: assay/v1, kind: Team, metadata: {name: data, title: Data}, spec: {members: [bob]}}
----
-{apiVersion: assay/v1, kind: Service, metadata: {name: gateway, title: Inference gateway,
- description: Balances completions over the model servers.},
- spec: {team: inference, environment: demo, region: eu-central, tier: 1, rto: 15m, rpo: 5m,
- dependsOn: [model-server, feature-store]}}
----
-{apiVersion: assay/v1, kind: Service, metadata: {name: model-server, title: Model server},
- spec: {team: inference, environment: demo, tier: 2, dependsOn: [feature-store]}}
----
-{apiVersion: assay/v1, kind: Service, metadata: {name: feature-store, title: Feature store},
- spec: {team: data, environment: demo, tier: 2}}
----
-{apiVersion: assay/v1, kind: Service, metadata: {name: assay, title: Assay}, spec: {environment: demo, tier: 3}}
-"""
+MINUTES = 90
 
 
-def build(people: Mapping[str, Sequence[str]], password: str) -> None:
-    """Make people, services, and what happened to them."""
-    users = {
-        name: create_user(
-            principal=SITE,
-            username=name,
-            password=password,
-            email=f"{name}@example.org",
-            full_name=f"{name.title()} Example",
-            time_zone="Europe/Berlin",
-        )
-        for name in people
-    }
-    documents = load_yaml_documents(CATALOG, source="catalog.yaml")
-    apply_documents(principal=SITE, documents=documents, source="catalog.yaml")
-    for name, roles in people.items():
-        for role in roles:
-            grant_role(principal=SITE, user=users[name], role=Role(role))
-    _happenings()
+def build() -> None:
+    """Load the demo organization and let things happen to it."""
+    load_organization()
+    now = timezone.now()
+    _deployments(now)
+    _follow_ups(now)
+    receive_metrics(_telemetry(now))
+    evaluate(now=now)
+    drain_all()
+    _declared_incident()
     drain_all()
 
 
-def _happenings() -> None:
-    now = timezone.now()
-    gateway, store = service_by_slug(slug="gateway"), service_by_slug(slug="feature-store")
+def _deployments(now: datetime) -> None:
+    gateway = service_by_slug(slug="gateway")
     assert gateway is not None
-    assert store is not None
     for number, hours in enumerate((130, 74, 6)):
         record_deployment(
             principal=SITE,
@@ -79,6 +49,12 @@ def _happenings() -> None:
             started_at=now - timedelta(hours=hours),
             finished_at=now - timedelta(hours=hours) + timedelta(minutes=12),
         )
+
+
+def _follow_ups(now: datetime) -> None:
+    store, gateway = service_by_slug(slug="feature-store"), service_by_slug(slug="gateway")
+    assert store is not None
+    assert gateway is not None
     start_activity(
         kind=ActivityKind.MAINTENANCE,
         source_key="maintenance:1",
@@ -94,12 +70,51 @@ def _happenings() -> None:
         service_id=gateway.pk,
         due_on=(now + timedelta(days=3)).date(),
     )
+
+
+def _declared_incident() -> None:
+    store = service_by_slug(slug="feature-store")
+    assert store is not None
     open_incident(
         principal=SITE,
         opening=Opening(
-            title="Time to first token burns its budget",
-            severity=Severity.SEV2,
-            service_ids=(gateway.pk,),
-            team_id=gateway.team_id,
+            title="Features of one tenant are a day old",
+            severity=Severity.SEV3,
+            service_ids=(store.pk,),
+            team_id=store.team_id,
         ),
     )
+
+
+def _telemetry(now: datetime) -> ExportMetricsServiceRequest:
+    """An hour and a half of requests, of which the last minutes are slow: the burn alert fires."""
+    request = ExportMetricsServiceRequest()
+    first_token = _metric(request, "gateway", "gen_ai.server.time_to_first_token")
+    answers = _metric(request, "load", "http.client.request.duration")
+    for minute in range(MINUTES, 0, -1):
+        start, end = now - timedelta(minutes=minute), now - timedelta(minutes=minute - 1)
+        slow = 70 if minute <= 6 else 1 + minute % 3
+        _point(first_token, start, end, [120 - slow, slow])
+        _point(answers, start, end, [119, 0], outcome="200")
+        _point(answers, start, end, [1 if minute % 4 == 0 else 0, 0], outcome="503")
+    return request
+
+
+def _metric(request: ExportMetricsServiceRequest, service: str, name: str) -> Metric:
+    resource = request.resource_metrics.add()
+    resource.resource.attributes.add(key="service.name").value.string_value = service
+    metric = resource.scope_metrics.add().metrics.add(name=name, unit="s")
+    metric.histogram.aggregation_temporality = AggregationTemporality.AGGREGATION_TEMPORALITY_DELTA
+    return metric
+
+
+def _point(metric: Metric, start: datetime, end: datetime, buckets: Sequence[int], **attributes: str) -> None:
+    point = metric.histogram.data_points.add(
+        start_time_unix_nano=int(start.timestamp() * 1e9),
+        time_unix_nano=int(end.timestamp() * 1e9),
+        explicit_bounds=[1.0],
+        bucket_counts=buckets,
+        count=sum(buckets),
+    )
+    for key, value in attributes.items():
+        point.attributes.add(key=key).value.string_value = value

@@ -12,17 +12,6 @@ import django
 from django.core.management import call_command
 from django.core.wsgi import get_wsgi_application
 
-PASSWORD = "correct-horse-battery"
-PEOPLE = {
-    "admin": ["admin"],
-    "alice": ["responder"],
-    "bob": ["approver", "responder"],
-    "olga": ["chaos-operator"],
-    "carol": ["compliance-manager"],
-    "ada": ["auditor"],
-    "victor": ["viewer"],
-}
-
 
 class Server(ThreadingMixIn, WSGIServer):
     """Answers each request in a thread of its own."""
@@ -43,7 +32,7 @@ def main() -> None:
     call_command("migrate", verbosity=0)
     from tests.browser.organization import build  # needs the apps to be loaded
 
-    build(PEOPLE, PASSWORD)
+    build()
     server = make_server("127.0.0.1", 0, get_wsgi_application(), Server, QuietHandler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     sys.stdout.write(f"http://127.0.0.1:{server.server_port}\n")

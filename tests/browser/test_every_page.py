@@ -1,13 +1,13 @@
 import pytest
 from playwright.sync_api import BrowserContext
 
+from demo.services.people import PEOPLE
 from tests.browser.crawling import sign_in, walk
-from tests.browser.served_site import PEOPLE
 
 pytestmark = [pytest.mark.browser, pytest.mark.integration]
 
 
-@pytest.mark.parametrize("who", PEOPLE)
+@pytest.mark.parametrize("who", [person.username for person in PEOPLE])
 def test_every_link_leads_to_a_page_without_errors(who: str, browsing: BrowserContext) -> None:
     seen = walk(browsing, who, screenshots=who in {"admin", "alice", "carol", "ada"})
     assert seen.problems == []
@@ -15,7 +15,7 @@ def test_every_link_leads_to_a_page_without_errors(who: str, browsing: BrowserCo
 
 
 def test_the_search_finds_a_service_from_the_keyboard(browsing: BrowserContext) -> None:
-    page = sign_in(browsing, "victor")
+    page = sign_in(browsing, "dana")
     page.keyboard.press("/")
     page.keyboard.type("gateway")
     hit = page.locator("#search-hits a", has_text="Inference gateway")
@@ -26,7 +26,7 @@ def test_the_search_finds_a_service_from_the_keyboard(browsing: BrowserContext) 
 
 
 def test_the_theme_is_remembered(browsing: BrowserContext) -> None:
-    page = sign_in(browsing, "victor")
+    page = sign_in(browsing, "dana")
     before = page.locator("html").get_attribute("data-bs-theme")
     page.get_by_role("button", name="Change between light and dark").first.click()
     page.reload()
@@ -34,7 +34,7 @@ def test_the_theme_is_remembered(browsing: BrowserContext) -> None:
 
 
 def test_a_page_that_is_not_there_says_so_with_an_id(browsing: BrowserContext) -> None:
-    page = sign_in(browsing, "victor")
+    page = sign_in(browsing, "dana")
     page.goto("/services/nothing/")
     assert page.get_by_role("heading", level=1).inner_text() == "Not found"
     assert "req_" in page.locator(".request-id").inner_text()

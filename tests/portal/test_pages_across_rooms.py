@@ -1,21 +1,22 @@
 import pytest
 from django.test import Client
 
+from accounts.data import system_principal
 from accounts.models import User
 from accounts.selectors import principal_for_user
+from accounts.services import create_user
 from catalog.models import Environment, Service
 from core.clock import database_now
 from portal.selectors import now_for, services_standing
 from tests.browser.organization import build
 
 pytestmark = pytest.mark.django_db
-PEOPLE = {"alice": ["responder"], "bob": ["approver"], "victor": ["viewer"], "ada": ["auditor"], "charlie": []}
-PASSWORD = "correct-horse-battery"
 
 
 @pytest.fixture
 def organization() -> None:
-    build(PEOPLE, PASSWORD)
+    build()
+    create_user(principal=system_principal("test"), username="charlie", password=None)
 
 
 def board_of(name: str):  # type: ignore[no-untyped-def]
@@ -31,21 +32,21 @@ def get(name: str, path: str, **headers: str):  # type: ignore[no-untyped-def]
 
 @pytest.mark.usefixtures("organization")
 def test_the_service_with_an_open_incident_comes_first() -> None:
-    lines = services_standing(viewer=principal_for_user(user=User.objects.get(username="victor")), now=database_now())
+    lines = services_standing(viewer=principal_for_user(user=User.objects.get(username="dana")), now=database_now())
     assert lines[0].slug == "gateway"
     assert lines[0].state == "firing"
 
 
 @pytest.mark.usefixtures("organization")
 def test_a_service_without_a_promise_is_never_shown_as_good() -> None:
-    lines = services_standing(viewer=principal_for_user(user=User.objects.get(username="victor")), now=database_now())
+    lines = services_standing(viewer=principal_for_user(user=User.objects.get(username="dana")), now=database_now())
     assert {line.tone.value for line in lines if line.state == "no SLO"} == {"unknown"}
 
 
 @pytest.mark.usefixtures("organization")
 def test_a_follow_up_is_shown_to_its_owner_alone() -> None:
     assert any("queue of the gateway" in line.title for line in board_of("alice").mine)
-    assert not any("queue of the gateway" in line.title for line in board_of("victor").mine)
+    assert not any("queue of the gateway" in line.title for line in board_of("dana").mine)
 
 
 @pytest.mark.usefixtures("organization")
@@ -73,13 +74,13 @@ def test_a_list_that_is_not_theirs_says_so_with_an_id() -> None:
 
 @pytest.mark.usefixtures("organization")
 def test_the_search_finds_only_what_the_reader_may_see() -> None:
-    assert "Inference gateway" in get("victor", "/search/?q=gateway").content.decode()
+    assert "Inference gateway" in get("dana", "/search/?q=gateway").content.decode()
     assert "Inference gateway" not in get("charlie", "/search/?q=gateway").content.decode()
 
 
 @pytest.mark.usefixtures("organization")
 def test_an_htmx_request_gets_the_piece_without_the_frame() -> None:
-    body = get("victor", "/", **{"HX-Request": "true"}).content.decode()
+    body = get("dana", "/", **{"HX-Request": "true"}).content.decode()
     assert "<html" not in body
     assert 'id="now"' in body
 
@@ -87,7 +88,7 @@ def test_an_htmx_request_gets_the_piece_without_the_frame() -> None:
 @pytest.mark.usefixtures("organization")
 @pytest.mark.parametrize("path", ["/", "/services/", "/services/gateway/", "/search/?q=%00<script>"])
 def test_pages_carry_no_inline_script_or_style(path: str) -> None:
-    body = get("victor", path).content.decode()
+    body = get("dana", path).content.decode()
     assert " style=" not in body
     assert "onclick" not in body
     assert "<script>" not in body
@@ -96,7 +97,7 @@ def test_pages_carry_no_inline_script_or_style(path: str) -> None:
 @pytest.mark.usefixtures("organization")
 def test_pages_refuse_other_methods() -> None:
     client = Client()
-    client.force_login(User.objects.get(username="victor"))
+    client.force_login(User.objects.get(username="dana"))
     assert [client.post(path).status_code for path in ("/", "/services/", "/services/gateway/", "/search/")] == [
         405
     ] * 4
@@ -112,7 +113,7 @@ def test_pages_lead_a_visitor_to_the_sign_in(path: str) -> None:
 @pytest.mark.usefixtures("organization")
 def test_home_asks_the_same_number_of_questions_for_more_services(django_assert_num_queries) -> None:  # type: ignore[no-untyped-def]
     client = Client()
-    client.force_login(User.objects.get(username="victor"))
+    client.force_login(User.objects.get(username="dana"))
     client.get("/")
     from django.db import connection
     from django.test.utils import CaptureQueriesContext

@@ -21,7 +21,6 @@ from core.lists import RecordListView
 from tests.browser.organization import build
 
 COUNTS = Path(__file__).with_name("query_counts.json")
-PEOPLE = {"admin": ["admin", "compliance-manager"], "alice": ["responder"], "bob": ["approver"]}
 
 pytestmark = pytest.mark.django_db
 
@@ -49,7 +48,7 @@ def count(client: Client, address: str) -> int:
 
 
 def test_list_pages_ask_as_often_as_is_written_down() -> None:
-    build(PEOPLE, "correct-horse-battery")
+    build()
     client = Client()
     client.force_login(User.objects.get(username="admin"))
     now = {name: count(client, reverse(name)) for name in sorted({*list_pages(), "portal:home"})}
