@@ -43,11 +43,15 @@ def verifier_key(name: str, public: bytes) -> str:
     return f"{name}+{key_id(name, public).hex()}+{base64.b64encode(ED25519 + public).decode()}"
 
 
-def sign_checkpoint(head: TreeHead, *, name: str, key: Ed25519PrivateKey) -> str:
-    """Return the signed note."""
-    text = head.text()
+def sign_note(text: str, *, name: str, key: Ed25519PrivateKey) -> str:
+    """Return a text (which ends with a newline) as a signed note."""
     signature = key_id(name, raw_public_key(key.public_key())) + key.sign(text.encode())
     return f"{text}\n— {name} {base64.b64encode(signature).decode()}\n"
+
+
+def sign_checkpoint(head: TreeHead, *, name: str, key: Ed25519PrivateKey) -> str:
+    """Return the signed note of a tree head."""
+    return sign_note(head.text(), name=name, key=key)
 
 
 def open_checkpoint(note: str, *, name: str, public: bytes) -> TreeHead:

@@ -2,6 +2,7 @@
 
 from ledger.services.artifacts import read_artifact, store_artifact
 from ledger.services.checkpoints import NothingSealedError, make_checkpoint, public_key, public_verifier_key
+from ledger.services.packing import PackTooLargeError, export_pack
 from ledger.services.proving import NotInLogError, prove_consistency, prove_inclusion
 from ledger.services.recording import record
 from ledger.services.sealing import log_origin, seal_pending
@@ -10,7 +11,9 @@ from ledger.services.verifying import Verification, verify_log
 __all__ = [
     "NotInLogError",
     "NothingSealedError",
+    "PackTooLargeError",
     "Verification",
+    "export_pack",
     "log_origin",
     "make_checkpoint",
     "prove_consistency",

@@ -55,14 +55,12 @@ def make_checkpoint() -> Checkpoint:
     Raises NothingSealedError on an empty log.
     """
     seal_pending()
-    head = LogHead.objects.get(pk=1)
-    if not head.size:
+    head = LogHead.objects.filter(pk=1).first()
+    if head is None or not head.size:
         raise NothingSealedError("The log is empty; record something first.")
     newest = Checkpoint.objects.first()
     if newest is not None and newest.size == head.size:
         return newest
     root = root_of_frontier([bytes.fromhex(text) for text in head.frontier])
-    note = sign_checkpoint(
-        TreeHead(origin=head.origin, size=head.size, root=root), name=log_origin(), key=signing_key()
-    )
+    note = sign_checkpoint(TreeHead(origin=head.origin, size=head.size, root=root), name=head.origin, key=signing_key())
     return Checkpoint.objects.create(size=head.size, root=root, note=note, created_at=timezone.now())

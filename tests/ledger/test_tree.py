@@ -15,6 +15,7 @@ from ledger.domain.tree import (
     root_from_inclusion,
     root_of_frontier,
 )
+from ledger.pack import verify as offline
 
 
 def split(n: int) -> int:
@@ -86,6 +87,28 @@ def test_consistency_proofs_are_those_of_the_definition(data: st.DataObject) -> 
     old = data.draw(st.integers(1, new))
     leaves = make(new)
     assert consistency_proof(old, new, fetcher(leaves)) == subproof(old, leaves, whole=True)
+
+
+@given(st.data())
+def test_the_offline_script_accepts_right_proofs_and_no_others(data: st.DataObject) -> None:
+    new = data.draw(st.integers(1, 130))
+    old = data.draw(st.integers(1, new))
+    leaves = make(new)
+    root, before = mth(leaves), mth(leaves[:old])
+    proof = consistency_proof(old, new, fetcher(leaves))
+    assert offline.root_of(leaves) == root
+    assert offline.is_consistent(old, new, before, root, proof)
+    assert not offline.is_consistent(old, new, hashlib.sha256(b"?").digest(), root, proof)
+    assert not offline.is_consistent(old, new, before, root, [*proof, root])
+    if proof:
+        spoilt = data.draw(st.integers(0, len(proof) - 1))
+        wrong = [hashlib.sha256(value).digest() if at == spoilt else value for at, value in enumerate(proof)]
+        assert not offline.is_consistent(old, new, before, root, wrong)
+    index = data.draw(st.integers(0, new - 1))
+    path_up = inclusion_proof(index, new, fetcher(leaves))
+    assert offline.root_by_path(leaves[index], index, new, path_up) == root
+    assert offline.root_by_path(leaf_hash(b"other"), index, new, path_up) != root
+    assert offline.root_by_path(leaves[index], index, new, [*path_up, root]) is None
 
 
 def test_a_leaf_outside_the_tree_has_no_proof() -> None:

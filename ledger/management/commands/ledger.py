@@ -1,21 +1,43 @@
-"""`manage.py ledger`: verify, checkpoint, prove, list."""
+"""`manage.py ledger`: verify, checkpoint, prove, export, list."""
 
 import base64
-from typing import Annotated
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 from django_typer.management import TyperCommand, command
 
 from core.cli import ExitCode, FormatOption, OutputFormat, answering, fail, print_json, print_rows
+from ledger.data import EvidenceType
+from ledger.data.packs import Selection
 from ledger.selectors import entries, entry_by_seq, latest_checkpoint
 from ledger.services import (
     NothingSealedError,
     NotInLogError,
+    PackTooLargeError,
+    export_pack,
     make_checkpoint,
     prove_inclusion,
     public_verifier_key,
     verify_log,
 )
+
+DATES = ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"]
+
+
+@dataclass(frozen=True)
+class _CommandLine:
+    """Whoever may run commands on this machine may read its database, and so may everything here."""
+
+    reference: str = "system:cli"
+
+    def may(self, capability: Any, *, team_id: int | None = None) -> bool:  # noqa: ARG002 the protocol's signature
+        return True
+
+
+CLI = _CommandLine()
 
 
 class Command(TyperCommand):
@@ -91,6 +113,56 @@ class Command(TyperCommand):
         else:
             for name, value in answer.items():
                 typer.echo(f"{name}: {value}")
+
+    @command()
+    @answering
+    def export(  # noqa: PLR0917 options of a command
+        self,
+        target: Annotated[Path, typer.Argument(help="The ZIP file to write.")],
+        title: Annotated[str, typer.Option(help="What the pack is called.")] = "Evidence",
+        entry_type: Annotated[list[str] | None, typer.Option("--type", help="Only this type; may be repeated.")] = None,
+        evidence: Annotated[list[EvidenceType] | None, typer.Option(help="Only this kind, as INC.")] = None,
+        subject: Annotated[list[str] | None, typer.Option(help="Only about this, as incident:INC-3.")] = None,
+        since: Annotated[datetime | None, typer.Option(formats=DATES, help="From this instant, in UTC.")] = None,
+        until: Annotated[datetime | None, typer.Option(formats=DATES, help="Before this instant, in UTC.")] = None,
+        headers: Annotated[bool, typer.Option(help="Carry the headers of all entries, to prove completeness.")] = True,
+        output: FormatOption = OutputFormat.TEXT,
+    ) -> None:
+        """Write an evidence pack that anybody can verify offline with the verify.py in it."""
+        selection = Selection(
+            types=tuple(entry_type or ()),
+            evidence_types=tuple(evidence or ()),
+            subjects=tuple(subject or ()),
+            since=since.replace(tzinfo=UTC) if since else None,
+            until=until.replace(tzinfo=UTC) if until else None,
+        )
+        try:
+            pack = export_pack(principal=CLI, title=title, selection=selection, headers=headers)
+        except NothingSealedError as error:
+            fail(str(error), ExitCode.NO)
+        except PackTooLargeError as error:
+            fail(str(error))
+        try:
+            target.write_bytes(pack.content)
+        except OSError as error:
+            fail(f"{target}: {error.strerror}")
+        if output is OutputFormat.JSON:
+            print_json(
+                {
+                    "path": str(target),
+                    "entries": pack.entries,
+                    "artifacts": pack.artifacts,
+                    "size": pack.checkpoint_size,
+                    "manifest_sha256": pack.manifest_sha256,
+                    "key": pack.key,
+                    "omissions": [asdict(omission) for omission in pack.omissions],
+                }
+            )
+            return
+        typer.echo(f"{target}: {pack.entries} entries, {pack.artifacts} artifacts, log of {pack.checkpoint_size}.")
+        for omission in pack.omissions:
+            typer.echo(f"  left out: {omission.what} ({omission.reason})")
+        typer.echo(f"Verify it: unzip it and run  python3 verify.py --key '{pack.key}'")
 
     @command(name="list")
     @answering
