@@ -1,0 +1,68 @@
+"""The one set of typed actions, and running them by name."""
+
+from typing import Any
+
+from core.parsing import parse_document, refuse
+from drivers.data import Action, ActionResult, Arguments, Plan, Support
+
+_actions: dict[str, Action] = {}
+
+
+def register_action(action: Action) -> None:
+    """Add an action. Raises ValueError when its name is taken."""
+    if action.name in _actions:
+        raise ValueError(f"action {action.name!r} is registered twice")
+    _actions[action.name] = action
+
+
+def actions() -> dict[str, Action]:
+    """Return every action by name."""
+    return dict(sorted(_actions.items()))
+
+
+def action(name: str, *, source: str = "action") -> Action:
+    """Return an action. Raises InputRefusedError naming those that there are."""
+    found = _actions.get(name)
+    if found is None:
+        raise refuse(source, found=name, allowed=f"one of {', '.join(sorted(_actions))} is allowed")
+    return found
+
+
+def parse_arguments(name: str, arguments: object, *, source: str = "with") -> Arguments:
+    """Parse an action's arguments. Raises InputRefusedError."""
+    return parse_document(action(name).arguments, arguments, source=source)
+
+
+def probe_action(name: str, arguments: object) -> Support:
+    """Say whether an action works here with these arguments."""
+    return action(name).probe(parse_arguments(name, arguments))
+
+
+def plan_action(name: str, arguments: object) -> Plan:
+    """Say what an action would do, with its real targets."""
+    return action(name).plan(parse_arguments(name, arguments))
+
+
+def run_action(name: str, arguments: object, *, idempotency_key: str) -> ActionResult:
+    """Run an action. An error of the action comes back as a result that is not ok."""
+    found, parsed = action(name), parse_arguments(name, arguments)
+    support = found.probe(parsed)
+    if not support.supported:
+        return ActionResult(ok=False, error=f"not possible here: {support.reason}")
+    try:
+        return found.run(parsed, idempotency_key=idempotency_key)
+    except Exception as error:  # noqa: BLE001 an action's failure is an answer, whatever it raises
+        return ActionResult(ok=False, error=f"{type(error).__name__}: {error}")
+
+
+def undo_action(name: str, arguments: object, output: dict[str, Any]) -> ActionResult:
+    """Take an action back, by what it put out. Harmless when it is undone already."""
+    try:
+        return action(name).undo(parse_arguments(name, arguments), output)
+    except Exception as error:  # noqa: BLE001 a failing undo must become a dirty target, never a crash
+        return ActionResult(ok=False, error=f"{type(error).__name__}: {error}")
+
+
+def action_is_active(name: str, arguments: object, output: dict[str, Any]) -> bool:
+    """Say whether the action's effect is there now."""
+    return action(name).is_active(parse_arguments(name, arguments), output)
