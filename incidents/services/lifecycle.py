@@ -33,8 +33,8 @@ class Opening:
 
     title: str
     severity: Severity
-    service_ids: tuple[int, ...] = ()
-    service_slugs: tuple[str, ...] = ()
+    service_ids: Sequence[int] = ()
+    service_slugs: Sequence[str] = ()
     team_id: int | None = None
     grouping_key: str = ""
     route_name: str = ""
@@ -43,7 +43,7 @@ class Opening:
     quiet_period: timedelta | None = None
     impact_started_at: datetime | None = None
     detected_at: datetime | None = None
-    alert_keys: tuple[str, ...] = ()
+    alert_keys: Sequence[str] = ()
 
 
 def open_incident(*, principal: Principal, opening: Opening) -> Incident:
@@ -92,15 +92,15 @@ def open_incident(*, principal: Principal, opening: Opening) -> Incident:
             service_ids=list(opening.service_ids),
             started_at=incident.impact_started_at,
         )
-        record_opened(incident, principal=principal, service_slugs=opening.service_slugs)
+        record_opened(incident, principal=principal, service_slugs=tuple(opening.service_slugs))
         publish(
             IncidentOpened(
                 incident_id=incident.pk,
                 reference=incident.reference,
                 title=incident.title,
                 severity=incident.severity,
-                service_slugs=opening.service_slugs,
-                alert_keys=opening.alert_keys,
+                service_slugs=tuple(opening.service_slugs),
+                alert_keys=tuple(opening.alert_keys),
                 caused_by=caused_by,
                 opened_at=now,
             )

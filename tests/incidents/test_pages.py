@@ -133,7 +133,7 @@ def test_the_live_part_alone_answers_htmx(world: World, incident: Incident) -> N
 
 
 def test_the_link_in_the_mail_acknowledges_only_when_confirmed(world: World, incident: Incident) -> None:
-    link = re.search(r"Acknowledge: http://[^/]+(\S+)", mail.outbox[0].body)
+    link = re.search(r"Acknowledge: http://[^/]+(\S+)", str(mail.outbox[0].body))
     assert link
     client = Client(enforce_csrf_checks=True)
     page = client.get(link[1])
@@ -162,7 +162,7 @@ def test_an_old_link_says_so(world: World, incident: Incident) -> None:
     import time_machine
     from django.utils import timezone
 
-    link = re.search(r"Acknowledge: http://[^/]+(\S+)", mail.outbox[0].body)
+    link = re.search(r"Acknowledge: http://[^/]+(\S+)", str(mail.outbox[0].body))
     assert link
     with time_machine.travel(timezone.now() + timedelta(days=8)):
         assert "older than a week" in Client().get(link[1]).content.decode()
