@@ -10,7 +10,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.integration]
 @pytest.mark.parametrize("who", [person.username for person in PEOPLE])
 def test_every_link_leads_to_a_page_without_errors(who: str, browsing: BrowserContext) -> None:
     seen = walk(browsing, who, screenshots=who in {"admin", "alice", "carol", "ada"})
-    assert seen.problems == []
+    assert not seen.problems, "\n".join(seen.problems)
     assert "/" in seen.looked_at
 
 
