@@ -50,7 +50,7 @@ _BADNESS = {
 
 _WORDS = {
     Tone.OK: (
-        "ok good healthy met passed pass succeeded success done resolved recovered delivered effective verified "
+        "ok good healthy sent met passed pass succeeded success done resolved recovered delivered effective verified "
         "approved active sealed connected satisfied compliant covered fresh enabled granted confirmed valid completed"
     ),
     Tone.RISK: (

@@ -51,6 +51,11 @@ class BudgetLine:
     exhausts_at: datetime | None = None
     burn_rate: float | None = None
 
+    @property
+    def spent(self) -> float | None:
+        """How many budgets are spent: 1 is the whole budget, 2 twice as much as was allowed."""
+        return None if self.low is None else 1 - self.low
+
 
 @dataclass(frozen=True)
 class Now:

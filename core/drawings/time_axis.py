@@ -191,10 +191,11 @@ def _ticks(axis: TimeAxis, bottom: int) -> SafeString:
     ticks = []
     while first <= axis.end:
         x = _x(first, axis)
-        ticks.append((x, x, bottom, x, timezone.localtime(first).strftime(pattern)))
+        last = " axis-time-last" if float(x) > axis.width - 36 else ""
+        ticks.append((x, x, bottom, last, x, timezone.localtime(first).strftime(pattern)))
         first += step
     return format_html_join(
         "",
-        '<line class="axis-tick" x1="{}" y1="20" x2="{}" y2="{}"/><text class="axis-time" x="{}" y="14">{}</text>',
+        '<line class="axis-tick" x1="{}" y1="20" x2="{}" y2="{}"/><text class="axis-time{}" x="{}" y="14">{}</text>',
         ticks,
     )

@@ -11,7 +11,7 @@ from reliability.data import BudgetState
 from reliability.selectors import budget_status
 
 SOON = timedelta(days=7)
-FAR = timedelta(days=36500)
+FAR = timedelta(days=28)
 
 
 def budget_lines(slos: Iterable[Any], *, now: datetime) -> list[BudgetLine]:
@@ -58,6 +58,6 @@ def _line(slo: Any, now: datetime) -> BudgetLine:
         target=float(status.target),
         sli_low=status.sli.low if status.sli else None,
         sli_high=status.sli.high if status.sli else None,
-        exhausts_at=now + exhausts_in if exhausts_in is not None and exhausts_in < FAR else None,
+        exhausts_at=now + exhausts_in if exhausts_in and exhausts_in < FAR else None,
         burn_rate=status.burn_1h.high if status.burn_1h else None,
     )

@@ -87,10 +87,7 @@ def follow_up_line(item: Any, *, now: datetime) -> Line:
 
 def _mine(viewer: Principal, username: str, now: datetime) -> list[Line]:
     unread = notifications_for(recipient=viewer.reference).filter(read_at=None)[:SHOWN]
-    lines = [
-        Line(title=one.title, url=one.link, detail=one.text[:140], state="unread", tone=Tone.ACTIVE, at=one.created_at)
-        for one in unread
-    ]
+    lines = [Line(title=one.title, url=one.link, state="unread", tone=Tone.PLAIN, at=one.created_at) for one in unread]
     lines += [follow_up_line(item, now=now) for item in open_action_items(owner=username)[:SHOWN]]
     return lines
 

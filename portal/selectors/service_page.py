@@ -92,7 +92,9 @@ def _facts(service: Any) -> list[tuple[str, object]]:
         ("Lifecycle", service.lifecycle),
     ]
     if service.region:
-        facts.append(("Region", f"{service.region.name} {service.region.residency}".strip()))
+        facts.append(("Region", service.region.name))
+        if service.region.residency:
+            facts.append(("Data stays in", service.region.residency))
     facts.append(("Promised recovery time", written_duration(service.rto)))
     facts.append(("Promised recovery point", written_duration(service.rpo)))
     return facts

@@ -92,6 +92,6 @@ def chromium() -> Iterator[Browser]:
 @pytest.fixture
 def browsing(chromium: Browser, site_address: str) -> Iterator[BrowserContext]:
     """A fresh set of cookies at desktop width."""
-    one = chromium.new_context(base_url=site_address, viewport={"width": 1440, "height": 900})
+    one = chromium.new_context(base_url=site_address, viewport={"width": 1440, "height": 900}, reduced_motion="reduce")
     yield one
     one.close()
