@@ -1,9 +1,13 @@
 """SLOs, their versions, what was counted, and the alerts on them."""
 
+from datetime import datetime, timedelta
 from decimal import Decimal
 
 from django.db import models
 from django.db.models import Q
+
+from core.leases import LeasedModel
+from reliability.domain.windows import CalendarWindow, RollingWindow, Window
 
 
 class DataSource(models.Model):
@@ -53,8 +57,18 @@ class SLOVersion(models.Model):
     data_source = models.ForeignKey(
         DataSource, on_delete=models.PROTECT, null=True, blank=True, related_name="versions"
     )
+    counts_with = models.ForeignKey(
+        "self",
+        on_delete=models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="continued_by",
+        help_text="The version whose tallies this one continues: the same events with another target, window or alert.",
+    )
     target = models.DecimalField(max_digits=9, decimal_places=8)
     window_days = models.PositiveIntegerField()
+    calendar = models.JSONField(null=True, blank=True, help_text="Count, unit, start and zone of a calendar window.")
+    period_reported_until = models.DateTimeField(null=True, blank=True)
     tiers = models.JSONField(default=list, help_text="Burn-rate alert tiers.")
     effective_from = models.DateTimeField()
     retired_at = models.DateTimeField(null=True, blank=True)
@@ -72,6 +86,80 @@ class SLOVersion(models.Model):
 
     def __str__(self) -> str:
         return f"{self.slo} v{self.number}"
+
+    @property
+    def tally_id(self) -> int:
+        """The version that holds this one's tallies."""
+        return self.counts_with_id or self.pk
+
+    @property
+    def counted_from(self) -> datetime:
+        """Since when events were counted."""
+        return self.counts_with.effective_from if self.counts_with else self.effective_from
+
+    @property
+    def window(self) -> Window:
+        """What the budget is for."""
+        if not self.calendar:
+            return RollingWindow(timedelta(days=self.window_days))
+        start = datetime.fromisoformat(self.calendar["start"])
+        return CalendarWindow(self.calendar["count"], self.calendar["unit"], start, self.calendar["zone"])
+
+
+class Definition(models.Model):
+    """An OpenSLO document that SLOs refer to by name: an SLI, an AlertPolicy or an AlertCondition."""
+
+    kind = models.CharField(max_length=40)
+    slug = models.SlugField(max_length=120)
+    document = models.JSONField()
+
+    class Meta:
+        ordering = ("kind", "slug")
+        constraints = (models.UniqueConstraint(fields=("kind", "slug"), name="one_definition_per_kind_and_name"),)
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.slug}"
+
+
+class Collection(LeasedModel):
+    """The reading of an SLO version's series from its Prometheus, chunk after chunk up to a watermark."""
+
+    version = models.OneToOneField(SLOVersion, on_delete=models.CASCADE, related_name="collection")
+    watermark = models.DateTimeField(help_text="Everything up to here has been read and counted.")
+    failures = models.PositiveIntegerField(default=0, help_text="Failed readings since the last good one.")
+    succeeded_at = models.DateTimeField(null=True, blank=True)
+    note = models.CharField(max_length=300, blank=True, help_text="What the last good reading found odd.")
+
+    class Meta:
+        ordering = ("pk",)
+        indexes = (
+            models.Index(
+                fields=("due_at",),
+                name="due_collection",
+                condition=Q(finished_at__isnull=True, dead_at__isnull=True),
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.version} up to {self.watermark:%Y-%m-%d %H:%M:%S}"
+
+
+class SeriesState(models.Model):
+    """The last sample of a scraped series: the next chunk's increments begin there."""
+
+    version = models.ForeignKey(SLOVersion, on_delete=models.CASCADE, related_name="series")
+    side = models.CharField(max_length=5)
+    digest = models.CharField(max_length=64)
+    labels = models.JSONField()
+    time = models.FloatField()
+    value = models.FloatField()
+
+    class Meta:
+        ordering = ("pk",)
+        constraints = (models.UniqueConstraint(fields=("version", "side", "digest"), name="one_state_per_series"),)
+
+    def __str__(self) -> str:
+        return f"{self.side} {self.digest[:12]}"
 
 
 class Tally(models.Model):
@@ -97,12 +185,10 @@ class Tally(models.Model):
 
 
 class StreamState(models.Model):
-    """The last reading of a metric stream or series, so that each increment is credited once."""
+    """What was counted of an OTLP metric stream, so that each event is credited once."""
 
     digest = models.CharField(max_length=64, unique=True)
-    started_at_nano = models.PositiveBigIntegerField(default=0)
-    time_nano = models.PositiveBigIntegerField()
-    reading = models.JSONField()
+    state = models.JSONField()
     seen_at = models.DateTimeField(db_index=True)
 
     class Meta:
@@ -131,7 +217,6 @@ class BurnAlert(models.Model):
     class State(models.TextChoices):
         OK = "ok", "OK"
         FIRING = "firing", "FIRING"
-        FROZEN = "frozen", "FROZEN"
 
     slo = models.ForeignKey(SLO, on_delete=models.CASCADE, related_name="burn_alerts")
     tier = models.CharField(max_length=60)
@@ -141,6 +226,9 @@ class BurnAlert(models.Model):
     burn_rate_long = models.FloatField(null=True, blank=True)
     burn_rate_short = models.FloatField(null=True, blank=True)
     changed_at = models.DateTimeField()
+    frozen_at = models.DateTimeField(
+        null=True, blank=True, help_text="Too little is measured since: the state is held, not judged."
+    )
     evaluated_at = models.DateTimeField()
 
     class Meta:
@@ -149,3 +237,8 @@ class BurnAlert(models.Model):
 
     def __str__(self) -> str:
         return f"{self.slo}: {self.tier} {self.state}"
+
+    @property
+    def shown_state(self) -> str:
+        """The state as a page says it."""
+        return "frozen" if self.frozen_at else self.state

@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 from core.periodic import periodic
-from reliability.services import evaluate, forget_old_streams, report_all_windows
+from reliability.services import evaluate, forget_old_streams, report_all_windows, report_ended_periods
 
 
 @periodic("reliability.evaluate", every=timedelta(seconds=5))
@@ -16,6 +16,12 @@ def evaluate_alerts() -> None:
 def report() -> None:
     """Record every SLO's window in the ledger."""
     report_all_windows()
+
+
+@periodic("reliability.report-periods", every=timedelta(minutes=10))
+def report_periods() -> None:
+    """Record calendar periods that have ended."""
+    report_ended_periods()
 
 
 @periodic("reliability.forget", every=timedelta(hours=6))

@@ -6,6 +6,8 @@ from enum import StrEnum
 
 from reliability.domain.budgets import Counts, burn_rate
 
+LOWEST_COVERAGE_RATIO = 0.9
+
 
 class AlertDecision(StrEnum):
     """What an evaluation says."""
@@ -13,6 +15,7 @@ class AlertDecision(StrEnum):
     FIRE = "fire"
     RESOLVE = "resolve"
     HOLD = "hold"
+    FREEZE = "freeze"
 
 
 @dataclass(frozen=True)
@@ -27,14 +30,17 @@ class BurnTier:
     minimum_events: int = 1
 
 
-def decide(tier: BurnTier, *, long: Counts, short: Counts, target: Decimal, measured: bool) -> AlertDecision:
+def decide(
+    tier: BurnTier, *, long: Counts, short: Counts, target: Decimal, measured: bool, short_coverage_ratio: float = 1.0
+) -> AlertDecision:
     """Decide from the events of both windows.
 
-    Without a recent measurement nothing changes: an alert is frozen rather than resolved. Events of unknown outcome do
-    not fire an alert, but an alert resolves only when the short window is below the threshold even if they were bad.
+    Without a recent measurement, or with too little of the short window measured, the alert freezes: it neither fires
+    nor resolves. Events of unknown outcome do not fire an alert, but an alert resolves only when the short window is
+    below the threshold even if they were bad.
     """
-    if not measured:
-        return AlertDecision.HOLD
+    if not measured or short_coverage_ratio < LOWEST_COVERAGE_RATIO:
+        return AlertDecision.FREEZE
     burn_long, burn_short = burn_rate(long, target), burn_rate(short, target)
     if (
         burn_long is not None

@@ -1,8 +1,11 @@
 """Changes to SLOs, counts coming in, and their evaluation."""
 
 from reliability.services.documents import apply_documents
-from reliability.services.evaluating import evaluate, report_all_windows, report_window
-from reliability.services.otlp import Received, decode, forget_old_streams, receive_metrics, receive_spans
+from reliability.services.evaluating import evaluate
+from reliability.services.otlp import forget_old_streams, receive_metrics, receive_spans
+from reliability.services.otlp_bodies import decode
+from reliability.services.otlp_points import Received
+from reliability.services.reporting import report_all_windows, report_ended_periods, report_window
 
 __all__ = [
     "Received",
@@ -13,5 +16,6 @@ __all__ = [
     "receive_metrics",
     "receive_spans",
     "report_all_windows",
+    "report_ended_periods",
     "report_window",
 ]

@@ -1,60 +1,112 @@
-"""Evaluate burn-rate alerts and report windows to the ledger."""
+"""Evaluate burn-rate alerts."""
 
-from datetime import UTC, datetime
-from decimal import Decimal
+from datetime import datetime
 
 from django.db import transaction
 
 from accounts.data import system_principal
 from core.clock import database_now
 from core.events import publish
-from ledger.data.slo import BurnAlertChanged, SloWindowReported
+from ledger.data.slo import BurnAlertChanged
 from ledger.services import record
 from reliability.domain.alerting import AlertDecision, BurnTier, decide
-from reliability.domain.budgets import Interval, budget_remaining_ratio, burn_rate
+from reliability.domain.budgets import Counts, burn_rate
 from reliability.events import BurnAlertFired, BurnAlertResolved
 from reliability.models import BurnAlert, SLOVersion
-from reliability.selectors import counts_between, counts_in_last, measured_recently, minute_of
+from reliability.selectors import alert_counts, last_measured_minutes, minute_of, was_measured_recently
+from reliability.services.reporting import decimal_text, low_of, report_window
 
 EVALUATOR = system_principal("slo-evaluator")
 
 
 def evaluate(*, now: datetime | None = None) -> int:
-    """Evaluate every alert tier of every SLO in force; returns how many changed."""
+    """Evaluate every alert tier of every SLO in force; returns how many fired or resolved."""
     now = now or database_now()
+    versions = list(
+        SLOVersion.objects.filter(retired_at__isnull=True).select_related("slo", "slo__service", "counts_with")
+    )
+    tiers = [(version, BurnTier(**values)) for version in versions for values in version.tiers]
+    last = last_measured_minutes(versions)
+    counts = alert_counts(tiers, now=now)
+    alerts = _alerts_of(tiers, now=now)
     changed = 0
-    versions = SLOVersion.objects.filter(retired_at__isnull=True).select_related("slo", "slo__service")
-    for version in versions:
-        measured = measured_recently(version=version, now=now)
-        for values in version.tiers:
-            changed += _evaluate_tier(version, BurnTier(**values), measured=measured, now=now)
-    return changed
+    for version, tier in tiers:
+        long, short = counts[version.pk, tier.name]
+        alert = alerts.pop((version.slo_id, tier.name))
+        decision = decide(
+            tier,
+            long=long,
+            short=short,
+            target=version.target,
+            measured=was_measured_recently(last.get(version.pk), now=now),
+            short_coverage_ratio=_coverage_ratio(version, tier, short, now=now),
+        )
+        alert.burn_rate_long = low_of(burn_rate(long, version.target))
+        alert.burn_rate_short = low_of(burn_rate(short, version.target))
+        alert.frozen_at = (alert.frozen_at or now) if decision is AlertDecision.FREEZE else None
+        alert.evaluated_at, alert.severity = now, tier.severity
+        firing = alert.state == BurnAlert.State.FIRING
+        if (decision is AlertDecision.FIRE and not firing) or (decision is AlertDecision.RESOLVE and firing):
+            changed += _change(version, tier, alert, now=now)
+        alerts[version.slo_id, tier.name] = alert
+    BurnAlert.objects.bulk_update(
+        [alerts[version.slo_id, tier.name] for version, tier in tiers],
+        ["burn_rate_long", "burn_rate_short", "frozen_at", "evaluated_at", "severity"],
+    )
+    return changed + _drop_alerts_without_tier(versions, now=now)
+
+
+def _alerts_of(tiers: list[tuple[SLOVersion, BurnTier]], *, now: datetime) -> dict[tuple[int, str], BurnAlert]:
+    known = {(alert.slo_id, alert.tier): alert for alert in BurnAlert.objects.all()}
+    missing = [
+        BurnAlert(slo_id=version.slo_id, tier=tier.name, severity=tier.severity, changed_at=now, evaluated_at=now)
+        for version, tier in tiers
+        if (version.slo_id, tier.name) not in known
+    ]
+    if not missing:
+        return known
+    BurnAlert.objects.bulk_create(missing, ignore_conflicts=True)
+    return {(alert.slo_id, alert.tier): alert for alert in BurnAlert.objects.all()}
+
+
+def _coverage_ratio(version: SLOVersion, tier: BurnTier, short: Counts, *, now: datetime) -> float:
+    """Return the measured share of the short window's full minutes since counting began."""
+    end = minute_of(now)
+    full = min(tier.short_minutes, end - minute_of(version.counted_from))
+    return min(short.minutes_measured / full, 1.0) if full > 0 else 1.0
 
 
 @transaction.atomic
-def _evaluate_tier(version: SLOVersion, tier: BurnTier, *, measured: bool, now: datetime) -> bool:
-    slo = version.slo
-    alert, _ = BurnAlert.objects.select_for_update().get_or_create(
-        slo=slo, tier=tier.name, defaults={"severity": tier.severity, "changed_at": now, "evaluated_at": now}
+def _change(version: SLOVersion, tier: BurnTier, alert: BurnAlert, *, now: datetime) -> bool:
+    """Turn an alert over, in the ledger and for subscribers too; False when another worker was first."""
+    was, fired_at = alert.state, alert.changed_at
+    firing = was != BurnAlert.State.FIRING
+    key = f"slo:{version.slo.slug}:{tier.name}:{int(now.timestamp())}" if firing else alert.alert_key
+    turned = BurnAlert.objects.filter(pk=alert.pk, state=was, changed_at=fired_at).update(
+        state=BurnAlert.State.FIRING if firing else BurnAlert.State.OK, changed_at=now, alert_key=key
     )
-    long = counts_in_last(version=version, minutes=tier.long_minutes, now=now)
-    short = counts_in_last(version=version, minutes=tier.short_minutes, now=now)
-    decision = decide(tier, long=long, short=short, target=version.target, measured=measured)
-    alert.burn_rate_long = _low(burn_rate(long, version.target))
-    alert.burn_rate_short = _low(burn_rate(short, version.target))
-    alert.evaluated_at, alert.severity = now, tier.severity
-    firing = alert.state == BurnAlert.State.FIRING
-    fired_at = alert.changed_at
-    changed = (decision is AlertDecision.FIRE and not firing) or (decision is AlertDecision.RESOLVE and firing)
-    if changed:
-        alert.state = BurnAlert.State.OK if firing else BurnAlert.State.FIRING
-        alert.changed_at = now
-        if not firing:
-            alert.alert_key = f"slo:{slo.slug}:{tier.name}:{int(now.timestamp())}"
-    alert.save()
-    if changed:
-        _announce(version, tier, alert, fired_at=fired_at, now=now)
-    return changed
+    if not turned:
+        return False
+    alert.state, alert.changed_at, alert.alert_key = BurnAlert.State.FIRING if firing else BurnAlert.State.OK, now, key
+    _announce(version, tier, alert, fired_at=fired_at, now=now)
+    return True
+
+
+def _drop_alerts_without_tier(versions: list[SLOVersion], *, now: datetime) -> int:
+    """End and delete alerts whose tier is no longer in the SLO's definition."""
+    kept = {(version.slo_id, values["name"]) for version in versions for values in version.tiers}
+    by_slo = {version.slo_id: version for version in versions}
+    resolved = 0
+    for alert in BurnAlert.objects.all():
+        if (alert.slo_id, alert.tier) in kept:
+            continue
+        with transaction.atomic():
+            version = by_slo.get(alert.slo_id)
+            if alert.state == BurnAlert.State.FIRING and version is not None:
+                tier = BurnTier(alert.tier, alert.severity, 0, 0, 0.0)
+                resolved += _change(version, tier, alert, now=now)
+            alert.delete()
+    return resolved
 
 
 def _announce(version: SLOVersion, tier: BurnTier, alert: BurnAlert, *, fired_at: datetime, now: datetime) -> None:
@@ -70,9 +122,9 @@ def _announce(version: SLOVersion, tier: BurnTier, alert: BurnAlert, *, fired_at
             alert_key=alert.alert_key,
             long_window_seconds=tier.long_minutes * 60,
             short_window_seconds=tier.short_minutes * 60,
-            burn_rate_long=_text(alert.burn_rate_long),
-            burn_rate_short=_text(alert.burn_rate_short),
-            threshold=_text(tier.threshold),
+            burn_rate_long=decimal_text(alert.burn_rate_long),
+            burn_rate_short=decimal_text(alert.burn_rate_short),
+            threshold=decimal_text(tier.threshold),
         ),
         actor=EVALUATOR.reference,
         subject=f"slo:{slo.slug}",
@@ -107,50 +159,3 @@ def _announce(version: SLOVersion, tier: BurnTier, alert: BurnAlert, *, fired_at
         )
     )
     report_window(version=version, reason=f"burn alert {tier.name} resolved", now=now)
-
-
-def report_window(*, version: SLOVersion, reason: str, now: datetime | None = None) -> None:
-    """Record the SLO's window, as counted up to now, in the ledger."""
-    now = now or database_now()
-    minutes = version.window_days * 1440
-    end = minute_of(now) + 1
-    counts = counts_between(version=version, start_minute=end - minutes, end_minute=end)
-    remaining = budget_remaining_ratio(counts, version.target)
-    start = datetime.fromtimestamp((end - minutes) * 60, UTC)
-    record(
-        SloWindowReported(
-            slo=version.slo.slug,
-            service=version.slo.service.slug,
-            definition_version=version.number,
-            target=str(version.target),
-            window_start=start,
-            window_end=now,
-            good_events=counts.good,
-            bad_events=counts.bad,
-            unknown_events=counts.unknown,
-            minutes_measured=counts.minutes_measured,
-            minutes_in_window=minutes,
-            error_budget_remaining_ratio=_text(_low(remaining)),
-            reason=reason,
-        ),
-        actor=EVALUATOR.reference,
-        subject=f"slo:{version.slo.slug}",
-        period=(start, now),
-    )
-
-
-def report_all_windows() -> None:
-    """Record every SLO's window (daily)."""
-    for version in SLOVersion.objects.filter(retired_at__isnull=True).select_related("slo", "slo__service"):
-        report_window(version=version, reason="daily report")
-
-
-def _low(figure: Interval | None) -> float | None:
-    return None if figure is None else figure.low
-
-
-def _text(value: float | None) -> str:
-    return "" if value is None else str(Decimal(repr(value)).quantize(Decimal("0.0001")))
-
-
-__all__ = ["evaluate", "report_all_windows", "report_window"]

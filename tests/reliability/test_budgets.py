@@ -60,8 +60,8 @@ BAD, FINE = Counts(good=50, bad=50), Counts(good=1000)
         (BAD, BAD, True, AlertDecision.FIRE),
         (BAD, FINE, True, AlertDecision.RESOLVE),
         (FINE, BAD, True, AlertDecision.HOLD),
-        (BAD, BAD, False, AlertDecision.HOLD),
-        (FINE, FINE, False, AlertDecision.HOLD),
+        (BAD, BAD, False, AlertDecision.FREEZE),
+        (FINE, FINE, False, AlertDecision.FREEZE),
         (Counts(bad=3), Counts(bad=3), True, AlertDecision.HOLD),
         (Counts(unknown=99), Counts(unknown=99), True, AlertDecision.HOLD),
         (Counts(), Counts(), True, AlertDecision.RESOLVE),
@@ -71,3 +71,19 @@ def test_both_windows_fire_and_the_short_one_resolves(
     long: Counts, short: Counts, measured: bool, decision: AlertDecision
 ) -> None:
     assert decide(TIER, long=long, short=short, target=Decimal("0.99"), measured=measured) is decision
+
+
+def test_too_little_measured_freezes_an_alert() -> None:
+    decision = decide(TIER, long=BAD, short=FINE, target=Decimal("0.99"), measured=True, short_coverage_ratio=0.5)
+    assert decision is AlertDecision.FREEZE
+
+
+def test_a_full_outage_at_three_nines_fires_after_52_seconds_of_an_hour() -> None:
+    # long x B x (1 - T) / error ratio: 3600 s x 14.4 x 0.001 / 1.
+    bad = 3600 * 14.4 * 0.001
+    assert bad == pytest.approx(51.84)
+    before, after = Counts(good=3600 - 51, bad=51), Counts(good=3600 - 52, bad=52)
+    fast = BurnTier("fast", "critical", 60, 5, 14.4)
+    target = Decimal("0.999")
+    assert decide(fast, long=before, short=BAD, target=target, measured=True) is AlertDecision.HOLD
+    assert decide(fast, long=after, short=BAD, target=target, measured=True) is AlertDecision.FIRE

@@ -37,7 +37,7 @@ def test_without_an_annotation_the_workbook_s_tiers_are_used() -> None:
         ((">2 min", ">25 min"), "could never fire"),
         (("5m/2m", "2m/5m"), "shorter"),
         (("fast critical", "fast urgent"), "tiers as"),
-        (("28d", "1M"), "timeWindow[0].duration"),
+        (("28d", "1M"), "days (d) or weeks (w)"),
         (("counter: true", "counter: true\n        raw: 1"), "raw"),
         (
             ("spec: {metric: ttft, resource: {service.name: gateway}, le: 1.0}", "spec: {metric: other}"),
