@@ -88,7 +88,8 @@ def work(die_at: str = "") -> None:
 def main() -> None:
     """Dispatch on the first argument."""
     django.setup()
-    {"seed": seed, "send": send, "serve": serve, "work": work}[sys.argv[1]](*sys.argv[2:])
+    steps: dict[str, Callable[..., None]] = {"seed": seed, "send": send, "serve": serve, "work": work}
+    steps[sys.argv[1]](*sys.argv[2:])
 
 
 if __name__ == "__main__":

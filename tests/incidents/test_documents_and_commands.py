@@ -127,3 +127,14 @@ def test_an_integration_is_added_rotated_and_applied_by_command(world: World, tm
     assert Integration.objects.filter(slug="third").exists()
     path.write_text("kind: Integration\n")
     assert run("incident", "apply", str(path))[0] == 2
+
+
+def test_the_example_of_the_reference_page_applies(world: World) -> None:
+    page = Path(__file__).resolve().parents[2] / "docs" / "reference" / "incidents.md"
+    example = page.read_text("utf-8").split("```yaml\n")[1].split("```")[0]
+    assert apply(example).names == [
+        "Integration/uptime",
+        "Schedule/inference-primary",
+        "EscalationPolicy/inference",
+        "Route/gateway-burn",
+    ]
