@@ -51,7 +51,8 @@ _BADNESS = {
 _WORDS = {
     Tone.OK: (
         "ok good healthy sent met passed pass succeeded success done resolved recovered delivered effective verified "
-        "approved active sealed connected satisfied compliant covered fresh enabled granted confirmed valid completed"
+        "approved active sealed connected satisfied compliant covered fresh enabled granted confirmed valid completed "
+        "accepted processed"
     ),
     Tone.RISK: (
         "at-risk risk warning degraded slow acknowledged mitigated due due-soon late retrying expiring "

@@ -9,6 +9,7 @@ from django.db.models import F
 from accounts.data import system_principal
 from catalog.selectors import service_by_slug
 from core.clock import database_now
+from core.formatting import written_duration
 from core.parsing import InputRefusedError, load_json
 from incidents.data import AlertStatus, InboundState, IntegrationKind
 from incidents.domain.alert_states import Episode, Verdict, judge
@@ -168,7 +169,7 @@ def _resolve(alert: Alert, received: ReceivedAlert, now: datetime) -> str:
     if alert.incident is not None:
         note_alert_resolved(principal=ROUTER, incident=alert.incident, alert=alert)
     record_alert(alert, closed_as="resolved by its source")
-    return f"resolved after {(alert.resolved_at or now) - alert.starts_at}"
+    return f"resolved after {written_duration((alert.resolved_at or now) - alert.starts_at)}"
 
 
 def _repeat(alert: Alert, received: ReceivedAlert, verdict: Verdict, now: datetime) -> str:

@@ -10,6 +10,7 @@ from accounts.services import ensure_may
 from catalog.services import open_action_item
 from core.clock import database_now
 from core.events import publish
+from core.formatting import written_duration
 from core.identifiers import new_id
 from core.parsing import refuse
 from incidents.domain.measures import measures_of
@@ -34,7 +35,7 @@ def draft_review(*, incident: Incident, now: datetime) -> Review:
             for entry in incident.timeline.all()[:500]
         ],
     }
-    lasted = measures["time_to_resolve"] or timedelta(0)
+    lasted = written_duration(measures["time_to_resolve"] or timedelta(0))
     services = ", ".join(drafted["services"]) or "no service"
     review, created = Review.objects.get_or_create(
         incident=incident,

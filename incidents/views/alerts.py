@@ -1,5 +1,6 @@
 """The stream of alerts with what was decided, and the stored events behind it."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import orjson
@@ -12,7 +13,7 @@ from django.urls import reverse
 
 from accounts.data import Capability
 from accounts.services import principal_of
-from core.lists import Column, Empty, Filter, RecordListView
+from core.lists import Action, Column, Empty, Filter, RecordListView
 from incidents.data import AlertStatus, InboundState
 from incidents.models import Alert, InboundEvent
 from incidents.navigation import may_view
@@ -71,8 +72,10 @@ class AlertListView(RecordListView):
             Filter("from", "From", senders, field="integration__slug"),
         )
 
-    def extra_context(self) -> dict[str, Any]:
-        return {"intro": self.intro}
+    def get_actions(self) -> Sequence[Action]:
+        if principal_of(self.request).may(Capability.INCIDENT_RESPOND):
+            return (Action("Inbound events", reverse("incidents:inbound_list"), icon="inbox", primary=False),)
+        return ()
 
 
 class AlertDetailView(RoomView):
@@ -135,10 +138,12 @@ class InboundEventDetailView(RoomView):
     def get(self, request: HttpRequest, reference: str) -> HttpResponse:
         event = self._event(reference)
         raw = bytes(event.body)
+        body = _readable(raw)
         context = {
             "title": f"Event {event.reference}",
             "event": event,
-            "body": _readable(raw),
+            "body": body,
+            "laid_out": body.encode() != raw,
             "size": len(raw),
             "headers": sorted(event.headers.items()),
             "may_replay": self.principal.may(Capability.ALERTING_EDIT),
