@@ -4,6 +4,8 @@ import orjson
 from django.db import models
 from django.urls import reverse
 
+from core.leases import LeasedModel
+
 
 class LedgerEntry(models.Model):
     """Something that happened, recorded in the transaction of the change. Its place in the log is its `Seal`."""
@@ -154,3 +156,28 @@ class Artifact(models.Model):
 
     def __str__(self) -> str:
         return f"{self.name} ({self.sha256[:12]})"
+
+
+class LogVerification(LeasedModel):
+    """A verification of the whole log that somebody asked for, and what it found."""
+
+    requested_by = models.CharField(max_length=120, help_text="A principal's reference.")
+    requested_at = models.DateTimeField()
+    entries_done = models.PositiveBigIntegerField(default=0)
+    entries_total = models.PositiveBigIntegerField(default=0)
+    result = models.JSONField(null=True, help_text="What was found; null until it has ended.")
+
+    class Meta:
+        ordering = ("-pk",)
+
+    def __str__(self) -> str:
+        return f"verification of {self.requested_at:%Y-%m-%d %H:%M}"
+
+    @property
+    def status(self) -> str:
+        """The state as a word."""
+        if self.dead_at is not None:
+            return "failed"
+        if self.result is None:
+            return "running"
+        return "broken" if self.result["problems"] else "verified"

@@ -5,8 +5,8 @@ from datetime import datetime
 
 from django.db.models import QuerySet
 
-from ledger.data.base import EvidenceType
-from ledger.models import Artifact, Checkpoint, LedgerEntry, LogHead
+from ledger.data import EvidenceType, payload_schemas
+from ledger.models import Artifact, Checkpoint, LedgerEntry, LogHead, LogVerification, PendingEntry
 
 
 def entries(
@@ -49,6 +49,26 @@ def log_size() -> int:
 def latest_checkpoint() -> Checkpoint | None:
     """Return the newest checkpoint."""
     return Checkpoint.objects.first()
+
+
+def checkpoints() -> QuerySet[Checkpoint]:
+    """Return the signed checkpoints, newest first."""
+    return Checkpoint.objects.all()
+
+
+def pending_count() -> int:
+    """Return how many entries wait for their place in the log."""
+    return PendingEntry.objects.count()
+
+
+def latest_verification() -> LogVerification | None:
+    """Return the newest verification that somebody asked for, ended or not."""
+    return LogVerification.objects.first()
+
+
+def entry_types() -> list[str]:
+    """Return the types of entry that this site knows, in order."""
+    return sorted({entry_type for entry_type, _ in payload_schemas()})
 
 
 def artifacts_of(entry: LedgerEntry) -> QuerySet[Artifact]:

@@ -3,8 +3,20 @@
 from datetime import timedelta
 
 from core.periodic import periodic
+from core.work import WorkQueue, register_queue
+from ledger.models import LogVerification
 from ledger.selectors import log_size
-from ledger.services import make_checkpoint, seal_pending
+from ledger.services import make_checkpoint, perform_verification, seal_pending
+
+VERIFICATIONS = register_queue(
+    WorkQueue(
+        name="ledger.verification",
+        model=LogVerification,
+        handle=perform_verification,
+        lease_for=timedelta(minutes=10),
+        max_attempts=3,
+    )
+)
 
 
 @periodic("ledger.seal", every=timedelta(seconds=1))

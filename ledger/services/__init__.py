@@ -3,25 +3,30 @@
 from ledger.services.artifacts import read_artifact, store_artifact
 from ledger.services.checkpoints import NothingSealedError, make_checkpoint, public_key, public_verifier_key
 from ledger.services.packing import PackTooLargeError, export_pack
-from ledger.services.proving import NotInLogError, prove_consistency, prove_inclusion
+from ledger.services.proving import ExplainedProof, NotInLogError, explain_proof, prove_consistency, prove_inclusion
 from ledger.services.recording import record
 from ledger.services.sealing import log_origin, seal_pending
+from ledger.services.verification_runs import perform_verification, request_verification
 from ledger.services.verifying import Verification, verify_log
 
 __all__ = [
+    "ExplainedProof",
     "NotInLogError",
     "NothingSealedError",
     "PackTooLargeError",
     "Verification",
+    "explain_proof",
     "export_pack",
     "log_origin",
     "make_checkpoint",
+    "perform_verification",
     "prove_consistency",
     "prove_inclusion",
     "public_key",
     "public_verifier_key",
     "read_artifact",
     "record",
+    "request_verification",
     "seal_pending",
     "store_artifact",
     "verify_log",

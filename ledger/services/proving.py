@@ -1,9 +1,21 @@
 """Proofs that an entry is in the log, and that a later log holds an earlier one."""
 
+import hashlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-from ledger.domain.tree import Fetch, Node, consistency_ranges, inclusion_ranges, range_nodes, root_of_frontier
-from ledger.models import LogHead, Seal, TreeNode
+from ledger.domain.entries import entry_leaf
+from ledger.domain.tree import (
+    Fetch,
+    Node,
+    consistency_ranges,
+    inclusion_ranges,
+    range_nodes,
+    root_from_inclusion,
+    root_of_frontier,
+)
+from ledger.models import Checkpoint, LedgerEntry, LogHead, Seal, TreeNode
+from ledger.services.sealing import facts_of, log_origin
 
 CHUNK = 500
 
@@ -60,3 +72,55 @@ def _fetcher(nodes: set[Node]) -> Fetch:
         kept = TreeNode.objects.filter(position__in=positions[start : start + CHUNK]).values_list("position", "hash")
         found |= {(position & 63, position >> 6): bytes(value) for position, value in kept}
     return found.__getitem__
+
+
+@dataclass(frozen=True)
+class ExplainedProof:
+    """Whether an entry's place in the log holds, looked at now, in words. `state` is verified, broken or unsealed."""
+
+    state: str
+    sentences: tuple[str, ...]
+    leaf: str = ""
+    path: tuple[str, ...] = ()
+    checkpoint: Checkpoint | None = None
+
+
+def explain_proof(entry: LedgerEntry) -> ExplainedProof:
+    """Verify one entry against the newest checkpoint that covers it, and say what was found."""
+    seq = entry.seq
+    if seq is None:
+        return ExplainedProof("unsealed", ("It waits for its place in the log; it gets one within seconds.",))
+    before = Seal.objects.filter(seq=seq - 1).values_list("leaf_hash", flat=True).first()
+    leaf = entry_leaf(facts_of(entry), origin=log_origin(), seq=seq, previous=bytes(before or b""))
+    said: list[str] = []
+    holds = leaf == bytes(entry.seal.leaf_hash)
+    said.append(
+        f"Its fields and the entry before it give the hash that was sealed as number {seq}."
+        if holds
+        else f"Its fields or the entry before it were changed after it was sealed as number {seq}."
+    )
+    content = entry.content
+    if content.erased_at is not None:
+        said.append("Its payload was erased; the entry still proves that there was one, and when.")
+    elif hashlib.sha256(bytes(content.nonce) + bytes(content.body)).hexdigest() == entry.payload_sha256:
+        said.append("Its payload is the one that was recorded.")
+    else:
+        holds = False
+        said.append("Its payload is not the one that was recorded.")
+    checkpoint = Checkpoint.objects.filter(size__gt=seq).first()
+    if checkpoint is None:
+        said.append("No checkpoint covers it yet; one is signed every hour.")
+        return ExplainedProof("unsealed" if holds else "broken", tuple(said), leaf=leaf.hex())
+    path = prove_inclusion(seq, size=checkpoint.size)
+    if root_from_inclusion(leaf, seq, checkpoint.size, path) == bytes(checkpoint.root):
+        said.append(f"{len(path)} hashes lead from it to the root that was signed over {checkpoint.size} entries.")
+    else:
+        holds = False
+        said.append(f"It does not lead to the root that was signed over {checkpoint.size} entries.")
+    return ExplainedProof(
+        "verified" if holds else "broken",
+        tuple(said),
+        leaf=leaf.hex(),
+        path=tuple(value.hex() for value in path),
+        checkpoint=checkpoint,
+    )

@@ -1,10 +1,11 @@
 """Verify the whole log: payloads, leaf hashes, chain, tree, checkpoints and artifacts."""
 
 import hashlib
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
-from multiprocessing import get_context
+from multiprocessing import get_all_start_methods, get_context
 
 import django
 from django.db import connections
@@ -64,8 +65,13 @@ class _Range:
     problems: list[str]
 
 
-def verify_log(*, processes: int = 1, artifacts: bool = True) -> Verification:
-    """Verify everything that is sealed and return what was found. Entries that are not sealed yet are counted."""
+def verify_log(
+    *, processes: int = 1, artifacts: bool = True, progress: Callable[[int], None] | None = None
+) -> Verification:
+    """Verify everything that is sealed and return what was found. Entries that are not sealed yet are counted.
+
+    `progress` is told how many entries were read so far.
+    """
     found = Verification(pending=PendingEntry.objects.count())
     head = LogHead.objects.filter(pk=1).first()
     size, origin = (head.size, head.origin) if head else (0, "")
@@ -87,6 +93,8 @@ def verify_log(*, processes: int = 1, artifacts: bool = True) -> Verification:
         if part.count == CHUNK:
             whole, _ = append_leaves(whole, number, part.frontier)
             frontier = whole
+        if progress is not None:
+            progress(found.entries)
     _check_ends(found, head, frontier)
     found.root = root_of_frontier(frontier).hex()
     if artifacts:
@@ -121,7 +129,10 @@ def _ranges(size: int, origin: str, checkpoints: list[int], processes: int) -> I
         yield from map(_verify_range, jobs)
         return
     connections.close_all()
-    with ProcessPoolExecutor(processes, mp_context=get_context("spawn"), initializer=django.setup) as pool:
+    # A fork starts at once; it is safe only while no other thread holds a lock.
+    alone = threading.active_count() == 1 and "fork" in get_all_start_methods()
+    context = get_context("fork" if alone else "spawn")
+    with ProcessPoolExecutor(processes, mp_context=context, initializer=None if alone else django.setup) as pool:
         yield from pool.map(_verify_range, jobs)
 
 
