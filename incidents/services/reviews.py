@@ -89,7 +89,8 @@ def approve_review(*, principal: Principal, review: Review) -> Review:
     """
     ensure_may(principal, Capability.APPROVE, team_id=review.incident.team_id)
     with transaction.atomic():
-        review = Review.objects.select_for_update().select_related("incident", "edited_by").get(pk=review.pk)
+        rows = Review.objects.select_for_update(of=("self",)).select_related("incident", "edited_by")
+        review = rows.get(pk=review.pk)
         if review.state == Review.State.APPROVED:
             return review
         author = review.edited_by
