@@ -76,6 +76,19 @@ class IncidentResolved(LedgerPayload):
     timeline: list[TimelineFact] = []
 
 
+class NoIncidentsAttested(LedgerPayload):
+    """A month had no incidents, said by the site that was there to see them. Silence alone would not prove it."""
+
+    entry_type: ClassVar[str] = "incident.none_attested"
+    evidence_type: ClassVar[EvidenceType | None] = EvidenceType.INC
+    window_start: datetime
+    window_end: datetime
+    services: list[str]
+    alerts_received: int
+    sources_alive: list[str]
+    sources_silent: list[str]
+
+
 class ReviewApproved(LedgerPayload):
     """A post-incident review was approved by somebody other than its author."""
 
