@@ -150,6 +150,13 @@ def revoke_role(*, principal: Principal, user: User, role: Role, team: Team | No
     return bool(deleted)
 
 
+def set_time_zone(*, user: User, time_zone: str) -> None:
+    """Show times to a person in another zone. Raises ValidationError for a name that is no IANA zone."""
+    user.time_zone = time_zone
+    user.full_clean(exclude=["password"])
+    user.save(update_fields=["time_zone"])
+
+
 @transaction.atomic
 def deactivate_user(*, principal: Principal, user: User) -> None:
     """Close an account: no sign-in, no tokens, no roles. What the person did stays. Raises LastAdminError."""

@@ -1,0 +1,25 @@
+from collections.abc import Iterable
+
+from accounts.data import Capability, Principal
+from accounts.selectors import people
+from core.navigation import Entry, Hit, SearchProvider, add_entry, add_search
+
+
+def find_people(principal: Principal, text: str, limit: int) -> Iterable[Hit]:
+    """Find people by user name or name, for those who administer them."""
+    if not principal.may(Capability.SITE_ADMIN):
+        return
+    found = people()
+    for word in text.split():
+        found = found.filter(username__icontains=word) | found.filter(first_name__icontains=word)
+    for person in found[:limit]:
+        yield Hit("Person", str(person), f"/settings/people/{person.username}/", person.username)
+
+
+def may_administer(principal: Principal) -> bool:
+    """Say whether the pages about people open for the principal."""
+    return principal.may(Capability.SITE_ADMIN)
+
+
+add_entry(Entry("Settings", "People", "accounts:person_list", "users", 90, may_administer))
+add_search(SearchProvider("Person", 90, find_people))
