@@ -7,6 +7,7 @@ from pathlib import Path
 from urllib.parse import urldefrag, urljoin, urlsplit
 
 from axe_playwright_python.sync_playwright import Axe
+from django.urls import Resolver404, resolve
 from playwright.sync_api import BrowserContext, ConsoleMessage, Page
 
 from demo.services.people import PASSWORD
@@ -14,7 +15,6 @@ from demo.services.people import PASSWORD
 SCREENSHOTS = Path("test-artifacts") / "screenshots"
 LOOKS_PER_KIND = 2
 QUERIES_PER_PAGE = 6
-_VARIABLE = re.compile(r"/(?:[A-Z]{2,}-\d+|\d+|[0-9a-f]{16,}|[a-z]+_[0-9a-z]{12,})(?=/|$)")
 
 
 @dataclass
@@ -25,6 +25,14 @@ class Walk:
     problems: list[str] = field(default_factory=list)
     looked_at: list[str] = field(default_factory=list)
     asked: int = 0
+
+
+def kind_of(path: str) -> str:
+    """Return the name of the page that answers: pages of one name differ only in their record."""
+    try:
+        return resolve(urlsplit(path).path).view_name
+    except Resolver404:
+        return urlsplit(path).path
 
 
 def sign_in(context: BrowserContext, who: str) -> Page:
@@ -50,7 +58,7 @@ def walk(context: BrowserContext, who: str, *, start: str = "/", screenshots: bo
     queries: Counter[str] = Counter()
     while waiting:
         path, found_on = waiting.popleft()
-        kind = _VARIABLE.sub("/*", urlsplit(path).path)
+        kind = kind_of(path)
         if urlsplit(path).query:
             queries[kind] += 1
             if queries[kind] > QUERIES_PER_PAGE:
@@ -124,7 +132,7 @@ def _styled_in_markup(page: Page, path: str) -> bool:
 
 
 def _file(path: str, who: str, size: str) -> Path:
-    name = re.sub(r"[^a-z0-9]+", "-", urlsplit(path).path.lower()).strip("-") or "now"
+    name = re.sub(r"[^a-z0-9]+", "-", kind_of(path).lower()).strip("-")
     folder = SCREENSHOTS / who
     folder.mkdir(parents=True, exist_ok=True)
     return folder / f"{name}-{size}.png"
