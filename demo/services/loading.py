@@ -6,6 +6,7 @@ from typing import Any
 
 from accounts.data import Principal, system_principal
 from catalog.services import apply_documents as apply_catalog
+from chaos.services import apply_documents as apply_experiments
 from core.parsing import load_yaml_documents
 from demo.services.people import load_people
 from incidents.services import apply_documents as apply_oncall
@@ -23,6 +24,7 @@ def load_organization(*, say: Callable[[str], None] = lambda _: None) -> None:
         ("catalog.yaml", apply_catalog),
         ("slos.yaml", apply_slos),
         ("oncall.yaml", apply_oncall),
+        ("experiments.yaml", apply_experiments),
     )
     for name, apply in steps:
         say(f"  {name}")

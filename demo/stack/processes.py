@@ -28,7 +28,7 @@ def stack_processes(*, first_port: int, state_dir: Path, seed: int = 1) -> tuple
             name=name,
             command=(sys.executable, "-m", f"demo.stack.{module}", *listen, *arguments),
             port=port,
-            environment={"ASSAY_TARGET": name},
+            environment={"ASSAY_TARGET": name, "ASSAY_GROUP": name.rstrip("-0123456789")},
         )
 
     replicas = [first_port + FIRST_MODEL_SERVER + number for number in range(REPLICAS)]

@@ -12,17 +12,20 @@ from drivers.services.registry import (
     run_action,
     undo_action,
 )
+from drivers.services.watching import cancel_watchdog, start_watchdog
 
 __all__ = [
     "ProcessSelector",
     "action",
     "action_is_active",
     "actions",
+    "cancel_watchdog",
     "find_processes",
     "parse_arguments",
     "plan_action",
     "probe_action",
     "register_action",
     "run_action",
+    "start_watchdog",
     "undo_action",
 ]

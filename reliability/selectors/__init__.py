@@ -3,6 +3,7 @@
 from reliability.selectors.budgets import (
     budget_status,
     budget_statuses,
+    burn_rate_now,
     burn_rates,
     firing_burn_alerts,
     services_budget_state,
@@ -30,6 +31,7 @@ __all__ = [
     "bucket_sums",
     "budget_status",
     "budget_statuses",
+    "burn_rate_now",
     "burn_rates",
     "counts_between",
     "counts_in_last",

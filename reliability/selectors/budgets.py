@@ -206,3 +206,12 @@ def status_as_json(status: BudgetStatus, rates: Mapping[str, Interval | None]) -
         "frozen": status.frozen,
         "burn_rates": {name: [rate.low, rate.high] if rate else None for name, rate in rates.items()},
     }
+
+
+def burn_rate_now(*, slo: SLO, minutes: int) -> float | None:
+    """Return the burn rate of the last minutes (its lower bound), or None without events or definition."""
+    version = version_in_force(slo=slo)
+    if version is None:
+        return None
+    burnt = burn_rate(counts_in_last(version=version, minutes=minutes, now=database_now()), version.target)
+    return None if burnt is None else burnt.low

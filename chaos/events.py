@@ -1,0 +1,15 @@
+"""What chaos announces."""
+
+from typing import ClassVar
+
+from core.events import DomainEvent
+
+
+class ChaosRunEnded(DomainEvent):
+    """A run has ended; its faults are undone, or the verdict says that they are not."""
+
+    kind: ClassVar[str] = "chaos.run_ended"
+    reference: str
+    experiment: str
+    verdict: str
+    reason: str

@@ -1,0 +1,15 @@
+"""`manage.py chaos_runner RUN`: run one run to its end. Started by the worker, not by hand."""
+
+from typing import Annotated
+
+import typer
+from django_typer.management import TyperCommand
+
+from chaos.engine import run_to_the_end
+
+
+class Command(TyperCommand):
+    help = "Run one chaos run to its end (the worker starts this)."
+
+    def handle(self, reference: Annotated[str, typer.Argument(help="The run.")]) -> None:
+        run_to_the_end(reference)

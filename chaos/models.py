@@ -1,0 +1,131 @@
+"""Experiments, approvals, runs, and the faults they have written ahead."""
+
+from django.db import models
+
+from chaos.data import FaultState, RunState, Verdict
+from core.leases import LeasedModel
+
+
+class Experiment(models.Model):
+    """Something that is tried on real services, to learn whether they survive it."""
+
+    slug = models.SlugField(max_length=63, unique=True)
+    title = models.CharField(max_length=120)
+    environment = models.ForeignKey("catalog.Environment", on_delete=models.PROTECT, related_name="experiments")
+    services = models.ManyToManyField("catalog.Service", related_name="experiments")
+
+    class Meta:
+        ordering = ("slug",)
+
+    def __str__(self) -> str:
+        return self.title or self.slug
+
+
+class ExperimentRevision(models.Model):
+    """What an experiment says, as of a change; never edited."""
+
+    experiment = models.ForeignKey(Experiment, on_delete=models.CASCADE, related_name="revisions")
+    number = models.PositiveIntegerField()
+    definition = models.JSONField()
+    sha256 = models.CharField(max_length=64)
+    author = models.CharField(max_length=80, help_text="Reference of who wrote it.")
+    created_at = models.DateTimeField()
+
+    class Meta:
+        ordering = ("experiment", "-number")
+        constraints = (models.UniqueConstraint(fields=("experiment", "number"), name="one_revision_per_number"),)
+
+    def __str__(self) -> str:
+        return f"{self.experiment} r{self.number}"
+
+
+class PlanApproval(models.Model):
+    """Somebody else than the author has agreed to a plan: this revision on these targets, until it expires."""
+
+    revision = models.ForeignKey(ExperimentRevision, on_delete=models.CASCADE, related_name="approvals")
+    plan_sha256 = models.CharField(max_length=64)
+    approved_by = models.CharField(max_length=80)
+    approved_at = models.DateTimeField()
+    expires_at = models.DateTimeField()
+
+    class Meta:
+        ordering = ("-approved_at",)
+
+    def __str__(self) -> str:
+        return f"{self.revision} by {self.approved_by}"
+
+
+class ChaosRun(LeasedModel):
+    """One run of an experiment. Its row is due until the runner has been started."""
+
+    reference = models.CharField(max_length=40, unique=True)
+    revision = models.ForeignKey(ExperimentRevision, on_delete=models.PROTECT, related_name="runs")
+    plan_sha256 = models.CharField(max_length=64)
+    state = models.CharField(max_length=10, choices=RunState.choices, default=RunState.STARTING)
+    verdict = models.CharField(max_length=14, choices=Verdict.choices, blank=True)
+    reason = models.TextField(blank=True)
+    requested_by = models.CharField(max_length=80)
+    requested_at = models.DateTimeField()
+    started_at = models.DateTimeField(null=True, blank=True)
+    ended_at = models.DateTimeField(null=True, blank=True)
+    heartbeat_at = models.DateTimeField(null=True, blank=True)
+    deadline_at = models.DateTimeField()
+    stop_requested_by = models.CharField(max_length=80, blank=True)
+    stop_reason = models.TextField(blank=True)
+    steady_before = models.BooleanField(null=True, blank=True)
+    steady_after = models.BooleanField(null=True, blank=True)
+    guards = models.JSONField(default=list)
+    journal = models.JSONField(default=dict)
+
+    class Meta:
+        ordering = ("-requested_at",)
+
+    def __str__(self) -> str:
+        return self.reference
+
+    @property
+    def source_key(self) -> str:
+        """What the run is called as an activity."""
+        return f"chaos:{self.reference}"
+
+
+class Fault(models.Model):
+    """A fault of a run, written before it is injected, with what is needed to undo it."""
+
+    run = models.ForeignKey(ChaosRun, on_delete=models.CASCADE, related_name="faults")
+    position = models.PositiveSmallIntegerField()
+    action = models.CharField(max_length=80)
+    arguments = models.JSONField()
+    output = models.JSONField(default=dict)
+    targets = models.JSONField(default=list)
+    state = models.CharField(max_length=10, choices=FaultState.choices, default=FaultState.INTENDED)
+    intended_at = models.DateTimeField()
+    expires_at = models.DateTimeField(help_text="The watchdog undoes it then, whatever else is dead.")
+    injected_at = models.DateTimeField(null=True, blank=True)
+    reverted_at = models.DateTimeField(null=True, blank=True)
+    took_effect = models.BooleanField(null=True, blank=True)
+    detail = models.TextField(blank=True)
+
+    class Meta:
+        ordering = ("run", "position")
+        constraints = (models.UniqueConstraint(fields=("run", "position"), name="one_fault_per_position"),)
+
+    def __str__(self) -> str:
+        return f"{self.action} of {self.run}"
+
+
+class KillSwitch(models.Model):
+    """While it is engaged no run starts and every run stops; faults are still undone."""
+
+    engaged_by = models.CharField(max_length=80)
+    engaged_at = models.DateTimeField()
+    reason = models.CharField(max_length=300)
+    released_by = models.CharField(max_length=80, blank=True)
+    released_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ("-engaged_at",)
+        verbose_name_plural = "kill switches"
+
+    def __str__(self) -> str:
+        return self.reason

@@ -1,0 +1,51 @@
+"""Reads of experiments and runs."""
+
+from django.db.models import QuerySet
+
+from accounts.data import Capability, Principal
+from chaos.data import RunState
+from chaos.models import ChaosRun, Experiment, ExperimentRevision, KillSwitch
+
+
+def experiments_visible(*, viewer: Principal) -> QuerySet[Experiment]:
+    """Return the experiments on services that the viewer may see."""
+    found = Experiment.objects.select_related("environment").prefetch_related("services")
+    teams = viewer.teams_where(Capability.OPERATIONS_VIEW)
+    return found if teams is None else found.filter(services__team_id__in=teams).distinct()
+
+
+def experiment_by_slug(*, slug: str) -> Experiment | None:
+    """Return an experiment."""
+    return Experiment.objects.select_related("environment").filter(slug=slug).first()
+
+
+def latest_revision(*, experiment: Experiment) -> ExperimentRevision:
+    """Return what an experiment says now."""
+    return experiment.revisions.select_related("experiment", "experiment__environment").order_by("-number")[:1].get()
+
+
+def runs_visible(*, viewer: Principal) -> QuerySet[ChaosRun]:
+    """Return the runs of experiments that the viewer may see, newest first."""
+    return ChaosRun.objects.filter(
+        revision__experiment__in=experiments_visible(viewer=viewer).values("pk")
+    ).select_related("revision__experiment")
+
+
+def run_by_reference(*, reference: str) -> ChaosRun | None:
+    """Return a run with its faults."""
+    return (
+        ChaosRun.objects.select_related("revision__experiment__environment")
+        .prefetch_related("faults")
+        .filter(reference=reference)
+        .first()
+    )
+
+
+def live_runs() -> QuerySet[ChaosRun]:
+    """Return runs that have not ended."""
+    return ChaosRun.objects.exclude(state=RunState.FINISHED).select_related("revision__experiment")
+
+
+def engaged_kill_switch() -> KillSwitch | None:
+    """Return the kill switch if it is engaged."""
+    return KillSwitch.objects.filter(released_at__isnull=True).first()
