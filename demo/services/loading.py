@@ -11,6 +11,7 @@ from core.parsing import load_yaml_documents
 from demo.services.people import load_people
 from incidents.services import apply_documents as apply_oncall
 from reliability.services import apply_documents as apply_slos
+from runbooks.services import apply_documents as apply_runbooks
 
 ORGANIZATION = Path(__file__).resolve().parent.parent / "org"
 LOADER = system_principal("demo-loader")
@@ -29,6 +30,9 @@ def load_organization(*, say: Callable[[str], None] = lambda _: None) -> None:
     for name, apply in steps:
         say(f"  {name}")
         _apply(apply, name, LOADER)
+    for path in sorted(ORGANIZATION.glob("*.md")):
+        say(f"  {path.name}")
+        apply_runbooks(principal=LOADER, documents=[(path.name, path.read_text("utf-8"))])
 
 
 def _apply(apply: Callable[..., Any], name: str, principal: Principal) -> None:

@@ -10,7 +10,13 @@ from core.clock import database_now
 from reliability.data import BudgetState, BudgetStatus
 from reliability.domain.budgets import Counts, Interval, budget_remaining_ratio, burn_rate, sli, time_to_exhaustion
 from reliability.models import SLO, BurnAlert, SLOVersion
-from reliability.selectors.tallies import last_measured_minutes, minute_of, sums_before, was_measured_recently
+from reliability.selectors.tallies import (
+    counts_in_last,
+    last_measured_minutes,
+    minute_of,
+    sums_before,
+    was_measured_recently,
+)
 
 AT_RISK_WITHIN = timedelta(days=7)
 FAR = timedelta(days=36_500)
