@@ -8,5 +8,6 @@ class CoreConfig(AppConfig):
     name = "core"
 
     def ready(self) -> None:
-        # Registries are filled by importing these modules of every installed app, in this order.
-        autodiscover_modules("events", "actions", "tasks", "subscribers", "navigation")
+        # Registries are filled by importing these modules of every installed app: first all events, then all actions …
+        for name in ("events", "actions", "tasks", "subscribers", "navigation"):
+            autodiscover_modules(name)

@@ -44,6 +44,7 @@ class Opening:
     impact_started_at: datetime | None = None
     detected_at: datetime | None = None
     alert_keys: Sequence[str] = ()
+    detected_by: str = "person"
 
 
 def open_incident(*, principal: Principal, opening: Opening) -> Incident:
@@ -92,7 +93,12 @@ def open_incident(*, principal: Principal, opening: Opening) -> Incident:
             service_ids=list(opening.service_ids),
             started_at=incident.impact_started_at,
         )
-        record_opened(incident, principal=principal, service_slugs=tuple(opening.service_slugs))
+        record_opened(
+            incident,
+            principal=principal,
+            service_slugs=tuple(opening.service_slugs),
+            detected_by=opening.detected_by,
+        )
         publish(
             IncidentOpened(
                 incident_id=incident.pk,
@@ -304,6 +310,7 @@ def open_by_route(*, principal: Principal, alert: Alert, route: Route, service: 
                 impact_started_at=alert.starts_at,
                 detected_at=alert.first_received_at,
                 alert_keys=(alert.key,),
+                detected_by=f"alert:{alert.integration.slug}",
             ),
         )
         is_new = True

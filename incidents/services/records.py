@@ -28,10 +28,12 @@ def detection_source_of(incident: Incident) -> str:
     first = incident.alerts.select_related("integration").order_by("pk").first()
     if first is not None:
         return f"alert:{first.integration.slug}"
-    return "alert" if incident.route_name else "person"
+    return "person"
 
 
-def record_opened(incident: Incident, *, principal: Principal, service_slugs: tuple[str, ...]) -> None:
+def record_opened(
+    incident: Incident, *, principal: Principal, service_slugs: tuple[str, ...], detected_by: str
+) -> None:
     """Record that an incident was opened."""
     record(
         IncidentOpened(
@@ -39,7 +41,7 @@ def record_opened(incident: Incident, *, principal: Principal, service_slugs: tu
             title=incident.title,
             severity=incident.severity,
             services=list(service_slugs),
-            detection_source=detection_source_of(incident),
+            detection_source=detected_by,
             detected_at=incident.detected_at,
             caused_by=incident.caused_by,
         ),

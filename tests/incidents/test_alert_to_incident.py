@@ -34,14 +34,6 @@ def texts(incident: Incident) -> list[str]:
     return list(TimelineEntry.objects.filter(incident=incident).values_list("text", flat=True))
 
 
-def ledger_types() -> list[str]:
-    return list(
-        LedgerEntry.objects.exclude(entry_type__startswith="a")
-        .union(LedgerEntry.objects.filter(entry_type="alert.handled"))
-        .values_list("entry_type", flat=True)
-    )
-
-
 def test_an_alert_opens_an_incident_and_pages_the_person_on_call_once(world: World) -> None:
     world.post_alertmanager(an_alert())
     drain_all()
@@ -247,6 +239,8 @@ def test_the_whole_way_is_in_the_ledger_once(world: World) -> None:
         "incident.resolved",
         "incident.review_approved",
     ]
+    opened = LedgerEntry.objects.get(entry_type="incident.opened")
+    assert opened.payload["detection_source"] == "alert:prometheus"  # type: ignore[index]
     approved = LedgerEntry.objects.get(entry_type="incident.review_approved")
     assert approved.payload["contributing_factors"] == ["frozen process", "no probe"]  # type: ignore[index]
 
