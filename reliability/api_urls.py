@@ -1,3 +1,8 @@
-from django.urls import URLPattern, URLResolver
+from django.urls import URLPattern, URLResolver, path
 
-urlpatterns: list[URLPattern | URLResolver] = []
+from reliability.api import SLODetailApi, SLOListApi
+
+urlpatterns: list[URLPattern | URLResolver] = [
+    path("slos/", SLOListApi.as_view(), name="api-slo-list"),
+    path("slos/<slug:slug>/", SLODetailApi.as_view(), name="api-slo-detail"),
+]

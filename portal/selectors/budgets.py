@@ -7,8 +7,8 @@ from typing import Any
 from core.states import tone_of
 from portal.data import BudgetLine
 from portal.links import page
-from reliability.data import BudgetState
-from reliability.selectors import budget_status
+from reliability.data import BudgetState, BudgetStatus
+from reliability.selectors import budget_statuses
 
 SOON = timedelta(days=7)
 FAR = timedelta(days=28)
@@ -16,7 +16,9 @@ FAR = timedelta(days=28)
 
 def budget_lines(slos: Iterable[Any], *, now: datetime) -> list[BudgetLine]:
     """Return the SLOs with what is left, the most urgent first."""
-    lines = [_line(slo, now) for slo in slos]
+    slos = list(slos)
+    statuses = budget_statuses(slos, now=now)
+    lines = [_line(slo, statuses.get(slo.pk), now) for slo in slos]
     return sorted(
         lines,
         key=lambda line: (-tone_of(line.state).badness, line.exhausts_at or now + FAR, line.name),
@@ -42,8 +44,7 @@ def worst_by_service(lines: Iterable[BudgetLine]) -> dict[str, str]:
     return states
 
 
-def _line(slo: Any, now: datetime) -> BudgetLine:
-    status = budget_status(slo=slo, now=now)
+def _line(slo: Any, status: BudgetStatus | None, now: datetime) -> BudgetLine:
     url = page("reliability:slo_detail", slo.slug)
     if status is None:
         return BudgetLine(slo.name, url, slo.service.slug, BudgetState.UNKNOWN, None, None, None)

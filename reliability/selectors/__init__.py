@@ -12,6 +12,7 @@ from reliability.selectors.budgets import (
     slos_visible,
     status_as_json,
     version_in_force,
+    versions_in_force,
     versions_of,
 )
 from reliability.selectors.tallies import (
@@ -46,6 +47,7 @@ __all__ = [
     "status_as_json",
     "sums_before",
     "version_in_force",
+    "versions_in_force",
     "versions_of",
     "was_measured_recently",
 ]

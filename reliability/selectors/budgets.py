@@ -56,6 +56,12 @@ def version_in_force(*, slo: SLO) -> SLOVersion | None:
     return slo.versions.filter(retired_at__isnull=True).select_related("counts_with").first()
 
 
+def versions_in_force(*, slos: Iterable[SLO]) -> list[SLOVersion]:
+    """Return the definitions that count now, of several SLOs."""
+    found = SLOVersion.objects.filter(slo__in=[slo.pk for slo in slos], retired_at__isnull=True)
+    return list(found.select_related("counts_with"))
+
+
 def versions_of(*, slo: SLO) -> QuerySet[SLOVersion]:
     """Return all definitions, newest first."""
     return slo.versions.select_related("counts_with", "data_source").order_by("-number")

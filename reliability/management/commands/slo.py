@@ -1,0 +1,179 @@
+"""`manage.py slo`: service level objectives."""
+
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from django_typer.management import TyperCommand, command
+
+from accounts.data import Principal, system_principal
+from accounts.selectors import principal_for_user, user_by_username
+from catalog.selectors import service_by_slug
+from core.cli import ExitCode, FormatOption, OutputFormat, answering, fail, print_json, print_rows
+from core.clock import database_now
+from core.parsing import load_yaml_documents
+from reliability.data import BudgetState
+from reliability.models import SLO
+from reliability.selectors import (
+    budget_statuses,
+    burn_rates,
+    slos_for_service,
+    slos_visible,
+    status_as_json,
+    version_in_force,
+)
+from reliability.services import apply_documents
+
+AsOption = Annotated[str, typer.Option("--as", help="Act as this user.")]
+EMPTY = "No SLO yet. Apply a file: manage.py slo apply slos.yaml"
+
+
+def _principal(username: str) -> Principal:
+    if not username:
+        return system_principal("cli")
+    user = user_by_username(username=username)
+    if user is None:
+        fail(f"There is no user {username!r}.")
+    return principal_for_user(user=user)
+
+
+class Command(TyperCommand):
+    help = "Service level objectives: what is promised, how much may still go wrong."
+
+    @command(name="list")
+    @answering
+    def list_slos(self, acting: AsOption = "", output: FormatOption = OutputFormat.TEXT) -> None:
+        """Print all SLOs with how they stand."""
+        slos = list(slos_visible(viewer=_principal(acting)))
+        statuses = budget_statuses(slos)
+        rows = []
+        for slo in slos:
+            status = statuses.get(slo.pk)
+            left = status.remaining if status else None
+            rows.append(
+                {
+                    "name": slo.slug,
+                    "service": slo.service.slug,
+                    "state": status.state.value if status else BudgetState.UNKNOWN.value,
+                    "target": str(status.target.normalize()) if status else None,
+                    "sli": _interval(status.sli) if status else None,
+                    "budget_left": _interval(left),
+                    "burn_1h": _interval(status.burn_1h) if status else None,
+                }
+            )
+        columns = ("name", "service", "state", "target", "sli", "budget_left", "burn_1h")
+        print_rows(rows, columns=columns, output=output, empty=EMPTY)
+
+    @command()
+    @answering
+    def show(self, name: str, acting: AsOption = "", output: FormatOption = OutputFormat.TEXT) -> None:
+        """Print the definition in force."""
+        slo = _find(name, _principal(acting))
+        version = version_in_force(slo=slo)
+        if version is None:
+            fail(f"{name} has no definition in force.", ExitCode.NO)
+        shown = {
+            "name": slo.slug,
+            "version": version.number,
+            "effective_from": version.effective_from.isoformat(),
+            "counted_from": version.counted_from.isoformat(),
+            "source": version.data_source.slug if version.data_source else version.source_type,
+            "target": str(version.target.normalize()),
+            "window_days": version.window_days,
+            "indicator": version.indicator,
+            "tiers": version.tiers,
+            "definition": version.definition,
+        }
+        if output is OutputFormat.JSON:
+            print_json(shown)
+        else:
+            for key, value in shown.items():
+                typer.echo(f"{key}: {value}")
+
+    @command()
+    @answering
+    def status(
+        self,
+        names: Annotated[list[str] | None, typer.Argument(help="SLOs; all without.")] = None,
+        at: Annotated[datetime | None, typer.Option(help="As counted up to this instant (UTC).")] = None,
+        acting: AsOption = "",
+        output: FormatOption = OutputFormat.TEXT,
+    ) -> None:
+        """Print figures. Exit code 1: a budget is spent or an alert fires; 3: something is not measured."""
+        principal = _principal(acting)
+        slos = [_find(name, principal) for name in names] if names else list(slos_visible(viewer=principal))
+        now = at.replace(tzinfo=at.tzinfo or database_now().tzinfo) if at else database_now()
+        statuses = budget_statuses(slos, now=now)
+        rows: list[dict[str, Any]] = [
+            {**status_as_json(statuses[slo.pk], burn_rates(slo=slo, now=now)), "at": now.isoformat()}
+            for slo in slos
+            if slo.pk in statuses
+        ]
+        columns = ("name", "state", "target", "good", "bad", "unknown", "sli_low", "sli_high", "coverage", "firing")
+        print_rows(rows, columns=columns, output=output, empty=EMPTY)
+        if any(status.firing or status.state is BudgetState.BREACHED for status in statuses.values()):
+            raise typer.Exit(ExitCode.NO)
+        if not rows or any(status.state is BudgetState.UNKNOWN for status in statuses.values()):
+            raise typer.Exit(ExitCode.UNKNOWN)
+
+    @command()
+    @answering
+    def apply(
+        self,
+        paths: Annotated[list[Path], typer.Argument(exists=True, help="OpenSLO files, or folders of them.")],
+        dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would change; change nothing.")] = False,
+        acting: AsOption = "",
+        output: FormatOption = OutputFormat.TEXT,
+    ) -> None:
+        """Create or update what the files say, all or nothing."""
+        files = [file for path in paths for file in (sorted(path.rglob("*.y*ml")) if path.is_dir() else [path])]
+        documents = [
+            document for file in files for document in load_yaml_documents(file.read_bytes(), source=file.name)
+        ]
+        source = files[0].name if len(files) == 1 else "slo apply"
+        applied = apply_documents(principal=_principal(acting), documents=documents, source=source, dry_run=dry_run)
+        if output is OutputFormat.JSON:
+            print_json(applied)
+        else:
+            for word, changed in applied.items():
+                typer.echo(f"{word}: {', '.join(changed) or '—'}")
+
+    @command()
+    @answering
+    def gate(
+        self,
+        service: Annotated[str, typer.Option(help="Slug of the service that is to change.")],
+        action: Annotated[str, typer.Option(help="What is to be done: deploy or chaos.")] = "deploy",
+        output: FormatOption = OutputFormat.TEXT,
+    ) -> None:
+        """Say whether a service's error budgets allow a risk. Exit code 0: allowed; 1: denied; 3: cannot tell."""
+        if action not in {"deploy", "chaos"}:
+            fail(f"--action: found {action!r}; deploy or chaos is allowed.")
+        known = service_by_slug(slug=service)
+        if known is None:
+            fail(f"There is no service {service!r}.")
+        statuses = budget_statuses(slos_for_service(service_id=known.pk)).values()
+        denied = [status.slo_slug for status in statuses if status.firing or status.state is BudgetState.BREACHED]
+        unknown = [status.slo_slug for status in statuses if status.state is BudgetState.UNKNOWN]
+        answer = "deny" if denied else "cannot tell" if unknown or not statuses else "allow"
+        result = {"service": service, "action": action, "answer": answer, "denied_by": denied, "unknown": unknown}
+        if output is OutputFormat.JSON:
+            print_json(result)
+        else:
+            because = ", ".join(denied or unknown) or ("no SLO" if not statuses else "every budget has some left")
+            typer.echo(f"{answer}: {because}")
+        raise typer.Exit({"allow": ExitCode.GOOD, "deny": ExitCode.NO}.get(answer, ExitCode.UNKNOWN))
+
+
+def _find(name: str, principal: Principal) -> SLO:
+    slo = slos_visible(viewer=principal).filter(slug=name).first()
+    if slo is None:
+        fail(f"There is no SLO {name!r} that you may see.")
+    return slo
+
+
+def _interval(figure: Any) -> str | None:
+    if figure is None:
+        return None
+    return f"{figure.low:.4f}" if figure.exact else f"{figure.low:.4f}..{figure.high:.4f}"

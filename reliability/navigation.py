@@ -1,0 +1,27 @@
+"""The room's place in the menu and in the search."""
+
+from collections.abc import Iterable
+
+from django.urls import reverse
+
+from accounts.data import Capability, Principal
+from core.navigation import Entry, Hit, SearchProvider, add_entry, add_search
+from reliability.selectors import slos_visible
+
+
+def may_view(principal: Principal) -> bool:
+    """Say whether the room's pages open for the principal."""
+    return principal.may_somewhere(Capability.OPERATIONS_VIEW)
+
+
+def find_slos(principal: Principal, text: str, limit: int) -> Iterable[Hit]:
+    """Find SLOs by name or slug."""
+    found = slos_visible(viewer=principal)
+    for word in text.split():
+        found = found.filter(name__icontains=word) | found.filter(slug__icontains=word)
+    for slo in found[:limit]:
+        yield Hit("SLO", slo.name, reverse("reliability:slo_detail", args=[slo.slug]), slo.service.name)
+
+
+add_entry(Entry("Observe", "SLOs", "reliability:slo_list", "target", 11, may_view))
+add_search(SearchProvider("SLO", 11, find_slos))

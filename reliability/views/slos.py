@@ -1,0 +1,213 @@
+"""The pages of SLOs."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import yaml
+from django.contrib.auth.mixins import LoginRequiredMixin
+from django.core.exceptions import PermissionDenied
+from django.http import Http404, HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from django.urls import reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.views import View
+
+from accounts.services import principal_of
+from core import formatting
+from core.clock import database_now
+from core.lists import Column, Empty, Filter, RecordListView
+from core.templatetags.assay import budget_bar, sparkline
+from reliability.data import BudgetState, BudgetStatus
+from reliability.models import SLO, SLOVersion
+from reliability.navigation import may_view
+from reliability.selectors import (
+    budget_status,
+    budget_statuses,
+    burn_rates,
+    minute_of,
+    minute_series,
+    slo_by_slug,
+    slos_visible,
+    versions_in_force,
+    versions_of,
+)
+from reliability.selectors.history import burn_chart, burn_down, burn_sparklines, measured_axis, spenders
+
+RECENT_MINUTES = 15
+TONES = {"BREACHED": "bad", "AT RISK": "risk", "OK": "ok"}
+
+
+@dataclass(frozen=True)
+class SLORow:
+    """A line of the list."""
+
+    slo: SLO
+    status: BudgetStatus | None
+    burn: list[float | None]
+
+    @property
+    def state(self) -> str:
+        """The state as a word."""
+        return self.status.state.value if self.status else BudgetState.UNKNOWN.value
+
+    @property
+    def days_to_exhaustion(self) -> float | None:
+        """Days until the budget is spent at the last hour's rate; None when it is not being spent."""
+        if self.status is None:
+            return None
+        if self.status.remaining is not None and self.status.remaining.high <= 0:
+            return 0.0
+        if self.status.exhausts_in is None:
+            return None
+        return self.status.exhausts_in / timedelta(days=1)
+
+    @property
+    def sli(self) -> str:
+        """The SLI, as an interval where something is unknown."""
+        status = self.status
+        if status is None or status.sli is None:
+            return "no traffic" if status and status.measured_recently else "not measured"
+        low, high = formatting.written_ratio(status.sli.low), formatting.written_ratio(status.sli.high)
+        return low if status.sli.exact else f"{low} to {high}"
+
+    @property
+    def left(self) -> float | None:
+        """What is left of the budget at least."""
+        return self.status.remaining.low if self.status and self.status.remaining else None
+
+
+def _left_bar(row: SLORow) -> str | SafeString:
+    status = row.status
+    if status is None or status.remaining is None:
+        return row.sli
+    bar = budget_bar(status.remaining.low, status.remaining.high, tone=TONES.get(row.state, "unknown"))
+    return format_html('{} <span class="num">{}</span>', bar, formatting.written_ratio(status.remaining.low, digits=1))
+
+
+def _exhaustion(row: SLORow) -> str:
+    if row.status is None or row.status.remaining is None:
+        return formatting.MISSING
+    if row.status.remaining.high <= 0:
+        return "spent"
+    return formatting.written_duration(row.status.exhausts_in) if row.status.exhausts_in is not None else "not burning"
+
+
+class SLOListView(RecordListView):
+    """Every SLO that the reader may see, the promise that breaks first at the top."""
+
+    title = "SLOs"
+    intro = "Which promise breaks first, at the rate of the last hour."
+    noun = "SLOs"
+    columns = (
+        Column(
+            "name",
+            "SLO",
+            lambda row: row.slo.name,
+            kind="strong",
+            sort_key=lambda row: row.slo.name.lower(),
+            href=lambda row: reverse("reliability:slo_detail", args=[row.slo.slug]),
+        ),
+        Column("state", "State", lambda row: row.state, kind="state", sort_key=lambda row: row.state),
+        Column("service", "Service", lambda row: row.slo.service.name, sort_key=lambda row: row.slo.service.name),
+        Column("target", "Target", lambda row: row.status.target if row.status else None, kind="ratio"),
+        Column("sli", "SLI", lambda row: row.sli),
+        Column("left", "Budget left", lambda row: row.left, render=_left_bar, sort_key=lambda row: row.left),
+        Column(
+            "exhausts",
+            "Spent in",
+            lambda row: row.days_to_exhaustion,
+            render=_exhaustion,
+            sort_key=lambda row: row.days_to_exhaustion,
+        ),
+        Column(
+            "burn",
+            "Burn, 24 h",
+            lambda row: row.status.burn_1h.high if row.status and row.status.burn_1h else None,
+            render=lambda row: sparkline(row.burn, "Burn rate by hour, 24 h", tone=TONES.get(row.state, "plain")),
+            wide_only=True,
+        ),
+        Column(
+            "coverage",
+            "Measured",
+            lambda row: row.status.coverage_ratio if row.status else None,
+            kind="ratio",
+            sort_key=lambda row: row.status.coverage_ratio if row.status else None,
+            wide_only=True,
+        ),
+    )
+    filters = (
+        Filter(
+            "state",
+            "State",
+            [(state.value, state.value.capitalize()) for state in BudgetState],
+            apply=lambda rows, chosen: [row for row in rows if row.state in chosen],
+        ),
+    )
+    default_sort = "exhausts"
+    refresh_seconds = 10
+    empty = Empty(
+        "No SLO is defined yet. Write one as OpenSLO and apply it.",
+        command=".venv/bin/python manage.py slo apply slos.yaml",
+    )
+
+    def may_view(self, principal: Any) -> bool:
+        return bool(may_view(principal))
+
+    def get_records(self) -> list[SLORow]:
+        now = database_now()
+        slos = list(slos_visible(viewer=principal_of(self.request)))
+        statuses = budget_statuses(slos, now=now)
+        burn = burn_sparklines(versions=versions_in_force(slos=slos), now=now)
+        return [SLORow(slo, statuses.get(slo.pk), burn.get(slo.pk, [])) for slo in slos]
+
+    def row_tone(self, record: SLORow) -> str:
+        return TONES.get(record.state, "unknown") if record.state != "OK" else ""
+
+
+class SLODetailView(LoginRequiredMixin, View):
+    """One SLO: how much is left, what spent it, and whether the number can be trusted."""
+
+    http_method_names = ["get", "head"]
+
+    def get(self, request: HttpRequest, slug: str) -> HttpResponse:
+        principal = principal_of(request)
+        slo = slo_by_slug(slug=slug)
+        if slo is None:
+            raise Http404("There is no SLO of this name.")
+        if not slos_visible(viewer=principal).filter(pk=slo.pk).exists():
+            raise PermissionDenied("Your roles do not open this service's SLOs.")
+        now = database_now()
+        versions = list(versions_of(slo=slo))
+        version = next((one for one in versions if one.retired_at is None), None)
+        context: dict[str, Any] = {
+            "title": slo.name,
+            "slo": slo,
+            "version": version,
+            "versions": versions,
+            "status": budget_status(slo=slo, now=now),
+            "now": now,
+        }
+        if version is not None:
+            context.update(self._live(slo, version, now))
+            context["definition"] = yaml.safe_dump(version.definition, sort_keys=False, allow_unicode=True)
+        live = bool(getattr(request, "htmx", False))
+        template = "reliability/slo_live.html" if live else "reliability/slo_detail.html"
+        return TemplateResponse(request, template, context)
+
+    @staticmethod
+    def _live(slo: SLO, version: SLOVersion, now: Any) -> dict[str, Any]:
+        end = minute_of(now) + 1
+        minutes = minute_series(version=version, start_minute=end - RECENT_MINUTES, end_minute=end)
+        return {
+            "burn_down": burn_down(version=version, now=now),
+            "burn_chart": burn_chart(version=version, now=now),
+            "burn_rates": burn_rates(slo=slo, now=now).items(),
+            "spenders": spenders(version=version, slo=slo, now=now),
+            "axis": measured_axis(version=version, slo=slo, now=now),
+            "alerts": slo.burn_alerts.all(),
+            "tiers": {tier["name"]: tier for tier in version.tiers},
+            "minutes": [(now.fromtimestamp(minute * 60, now.tzinfo), counts) for minute, counts in reversed(minutes)],
+            "collection": getattr(version.counts_with or version, "collection", None),
+        }
