@@ -168,7 +168,7 @@ class IncidentDetailView(RoomView):
             "alerts": alerts,
             "slos": sorted({slug for alert in alerts if (slug := str(alert.labels.get("slo", "")))}),
             "changes": [] if not services else list(activities.filter(services__in=services).distinct()[:10]),
-            "runs": [entry for entry in entries if entry.kind == TimelineKind.RUNBOOK and entry.link],
+            "runs": _latest_of_runs(entries),
             "deliveries": list(deliveries_about(about=f"incident:{incident.reference}")),
             "may_see_deliveries": self.principal.may(Capability.DELIVERY_VIEW),
             "clocks": _clocks(incident, now),
@@ -182,6 +182,12 @@ class IncidentDetailView(RoomView):
             "may_mitigate": may_respond and incident.status in {IncidentStatus.TRIGGERED, IncidentStatus.ACKNOWLEDGED},
             "may_resolve": may_respond and incident.is_open,
         }
+
+
+def _latest_of_runs(entries: Sequence[TimelineEntry]) -> list[TimelineEntry]:
+    """Return the last word on each runbook run; what is told of its steps stays in the timeline."""
+    told = [e for e in entries if e.kind == TimelineKind.RUNBOOK and e.link and ":step:" not in e.source_key]
+    return list({entry.link: entry for entry in told}.values())
 
 
 def _clocks(incident: Incident, now: datetime) -> list[dict[str, Any]]:
