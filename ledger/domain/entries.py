@@ -18,18 +18,18 @@ class EntryFacts(NamedTuple):
     evidence_type: str
     actor: str
     subject: str
-    recorded_at: datetime
-    occurred_at: datetime
-    period_start: datetime | None
-    period_end: datetime | None
+    recorded_at: datetime | str
+    occurred_at: datetime | str
+    period_start: datetime | str | None
+    period_end: datetime | str | None
     payload_sha256: str
     artifacts: list[str]
 
 
-def instant_text(instant: datetime | None) -> str | None:
-    """Return `2026-01-31T12:00:00.000000Z`."""
-    if instant is None:
-        return None
+def instant_text(instant: datetime | str | None) -> str | None:
+    """Return `2026-01-31T12:00:00.000000Z`; text is taken to be of this form already."""
+    if instant is None or isinstance(instant, str):
+        return instant
     return instant.astimezone(UTC).isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"
 
 

@@ -1,4 +1,6 @@
 from collections.abc import Callable
+from datetime import UTC, datetime, tzinfo
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -45,6 +47,16 @@ def test_an_untouched_log_holds() -> None:
     found = verify_log()
     assert found.holds, found.problems
     assert (found.entries, found.checkpoints, found.artifacts, found.pending) == (12, 1, 1, 0)
+
+
+@pytest.mark.parametrize("microseconds", [0, 500_000, 1])
+@pytest.mark.parametrize("zone", [UTC, ZoneInfo("Asia/Kolkata")])
+def test_an_instant_is_verified_however_the_database_writes_it(microseconds: int, zone: tzinfo) -> None:
+    instant = datetime(2026, 1, 31, 1, 2, 3, microseconds, tzinfo=zone)
+    payload = AuditedAction(action="lamp.lit", target="1")
+    record(payload, actor="user:1", subject="lamp:1", occurred_at=instant, period=(instant, instant))
+    seal_pending()
+    assert verify_log().holds, verify_log().problems
 
 
 def entry(seq: int) -> LedgerEntry:
