@@ -3,7 +3,20 @@
 from datetime import timedelta
 
 from core.periodic import periodic
-from reliability.services import evaluate, forget_old_streams, report_all_windows, report_ended_periods
+from core.work import WorkQueue, register_queue
+from reliability.models import Collection
+from reliability.services import (
+    collect,
+    evaluate,
+    forget_old_series,
+    forget_old_streams,
+    report_all_windows,
+    report_ended_periods,
+)
+
+COLLECTION_QUEUE = register_queue(
+    WorkQueue(name="reliability.collect", model=Collection, handle=collect, lease_for=timedelta(minutes=3))
+)
 
 
 @periodic("reliability.evaluate", every=timedelta(seconds=5))
@@ -28,3 +41,4 @@ def report_periods() -> None:
 def forget() -> None:
     """Drop the state of streams that have gone."""
     forget_old_streams()
+    forget_old_series()

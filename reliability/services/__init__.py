@@ -1,5 +1,6 @@
 """Changes to SLOs, counts coming in, and their evaluation."""
 
+from reliability.services.collecting import collect, forget_old_series
 from reliability.services.documents import apply_documents
 from reliability.services.evaluating import evaluate
 from reliability.services.otlp import forget_old_streams, receive_metrics, receive_spans
@@ -10,8 +11,10 @@ from reliability.services.reporting import report_all_windows, report_ended_peri
 __all__ = [
     "Received",
     "apply_documents",
+    "collect",
     "decode",
     "evaluate",
+    "forget_old_series",
     "forget_old_streams",
     "receive_metrics",
     "receive_spans",
