@@ -50,25 +50,25 @@ _BADNESS = {
 
 _WORDS = {
     Tone.OK: (
-        "ok good healthy sent met passed pass succeeded success done resolved recovered delivered effective verified "
-        "approved active sealed connected satisfied compliant covered fresh enabled granted confirmed valid completed "
+        "ok good healthy sent reverted met passed pass succeeded success done resolved recovered delivered "
+        "effective verified approved active sealed connected satisfied compliant covered fresh enabled granted confirmed valid completed "
         "accepted processed"
     ),
     Tone.RISK: (
         "at-risk risk warning degraded slow acknowledged mitigated due due-soon late retrying expiring "
         "awaiting-approval waiting-for-approval waiting needs-attention partial partially-effective open-finding "
-        "sev3 high undoing stopping"
+        "sev3 high undoing stopping intended"
     ),
     Tone.BAD: (
-        "breached firing failed failure fail error critical open triggered overdue exhausted dead rejected refused "
-        "aborted not-effective ineffective invalid missing expired broken sev1 sev2 rollback-failed timed-out spent"
+        "breached firing dirty failed failure fail error critical open triggered overdue exhausted dead rejected "
+        "refused aborted not-effective ineffective invalid missing expired broken sev1 sev2 rollback-failed timed-out spent"
     ),
     Tone.UNKNOWN: (
-        "unknown stale no-data not-measured unparsed not-tested never not-judged undetermined unsealed "
+        "unknown inconclusive stale no-data not-measured unparsed not-tested never not-judged undetermined unsealed "
         "insufficient-data no-traffic not-evaluated not-collected"
     ),
     Tone.FROZEN: "frozen paused silenced suspended excepted excluded snoozed held on-hold blackout",
-    Tone.ACTIVE: "running received in-progress started executing sending collecting evaluating",
+    Tone.ACTIVE: "running starting received in-progress started executing sending collecting evaluating",
 }
 _TONE_OF = {word: tone for tone, words in _WORDS.items() for word in words.split()}
 

@@ -11,6 +11,7 @@ from accounts.data import system_principal
 from catalog.data import ActivityKind
 from catalog.selectors import service_by_slug
 from catalog.services import open_action_item, record_deployment, start_activity
+from core.periodic import run_now
 from core.work import drain_all
 from demo.services import load_organization
 from incidents.data import Severity
@@ -32,6 +33,7 @@ def build() -> None:
     drain_all()
     _declared_incident()
     drain_all()
+    run_now("ledger.seal")
 
 
 def _deployments(now: datetime) -> None:
