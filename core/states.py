@@ -50,9 +50,9 @@ _BADNESS = {
 
 _WORDS = {
     Tone.OK: (
-        "ok good healthy sent reverted met passed pass succeeded success done resolved recovered delivered "
-        "effective verified approved active sealed connected satisfied compliant covered fresh enabled granted confirmed valid completed "
-        "accepted processed"
+        "ok good healthy sent reverted met passed pass succeeded success done resolved recovered delivered effective "
+        "verified approved active sealed connected satisfied compliant covered fresh enabled granted confirmed valid "
+        "completed accepted processed"
     ),
     Tone.RISK: (
         "at-risk risk warning degraded slow acknowledged mitigated due due-soon late retrying expiring "
@@ -61,7 +61,8 @@ _WORDS = {
     ),
     Tone.BAD: (
         "breached firing dirty failed failure fail error critical open triggered overdue exhausted dead rejected "
-        "refused aborted not-effective ineffective invalid missing expired broken sev1 sev2 rollback-failed timed-out spent"
+        "refused aborted not-effective ineffective invalid missing expired broken sev1 sev2 rollback-failed timed-out "
+        "spent"
     ),
     Tone.UNKNOWN: (
         "unknown inconclusive stale no-data not-measured unparsed not-tested never not-judged undetermined unsealed "
