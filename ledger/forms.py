@@ -15,6 +15,7 @@ class PackForm(forms.Form):
     evidence_types = forms.MultipleChoiceField(
         choices=[(kind.value, f"{kind.value}: {name}") for kind, name in EVIDENCE_NAMES.items()],
         required=False,
+        widget=forms.CheckboxSelectMultiple,
         label="Kinds of evidence",
         help_text="None chosen means all.",
     )
