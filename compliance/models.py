@@ -1,0 +1,294 @@
+"""Frameworks as data, the organization's controls, what their checks found, and the audits that read it."""
+
+from django.conf import settings
+from django.db import models
+from django.db.models import F, Q
+from django.urls import reverse
+
+from compliance.data import Cadence, Outcome, Strength
+from core.leases import LeasedModel
+
+
+def _choices(kind: type[Cadence] | type[Outcome] | type[Strength]) -> list[tuple[str, str]]:
+    return [(one.value, one.value) for one in kind]
+
+
+class Framework(models.Model):
+    """A set of requirements that somebody may ask about. Titles are this project's own words."""
+
+    slug = models.SlugField(max_length=63, unique=True)
+    name = models.CharField(max_length=120)
+    edition = models.CharField(max_length=60, blank=True)
+    version = models.PositiveIntegerField(default=1, help_text="Rises whenever the loaded content changes.")
+    content_sha256 = models.CharField(max_length=64)
+    position = models.PositiveSmallIntegerField(default=0)
+    loaded_at = models.DateTimeField()
+
+    class Meta:
+        ordering = ("position", "slug")
+
+    def __str__(self) -> str:
+        return self.name
+
+    def get_absolute_url(self) -> str:
+        """Return the framework's page."""
+        return reverse("compliance:framework_detail", args=(self.slug,))
+
+
+class Requirement(models.Model):
+    """One thing that a framework asks for, by its identifier and a title in this project's own words."""
+
+    framework = models.ForeignKey(Framework, on_delete=models.CASCADE, related_name="requirements")
+    ref = models.CharField(max_length=40)
+    slug = models.SlugField(max_length=60)
+    label = models.CharField(max_length=160)
+    category = models.CharField(max_length=20)
+    level = models.CharField(max_length=12, help_text="What operations can prove: direct, supporting or manual.")
+    direct = models.JSONField(default=list, help_text="Evidence types that prove it by themselves.")
+    supporting = models.JSONField(default=list, help_text="Evidence types that corroborate.")
+    position = models.PositiveIntegerField()
+    retired_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ("framework", "position")
+        constraints = (
+            models.UniqueConstraint(fields=("framework", "ref"), name="one_requirement_per_ref"),
+            models.UniqueConstraint(fields=("framework", "slug"), name="one_requirement_per_slug"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.ref} {self.label}"
+
+    def get_absolute_url(self) -> str:
+        """Return the requirement's page."""
+        return reverse("compliance:requirement_detail", args=(self.framework.slug, self.slug))
+
+
+class Control(models.Model):
+    """Something that the organization does so that requirements are met."""
+
+    slug = models.SlugField(max_length=63, unique=True)
+    title = models.CharField(max_length=160)
+    objective = models.TextField()
+    owner = models.CharField(max_length=120)
+    tier = models.PositiveSmallIntegerField(default=2, help_text="1: the organization cannot do without it.")
+    frequency = models.CharField(max_length=60)
+    version = models.PositiveIntegerField(default=1)
+    definition = models.JSONField()
+    declared_at = models.DateTimeField()
+    retired_at = models.DateTimeField(null=True, blank=True)
+    requirements = models.ManyToManyField(Requirement, through="ControlRequirement", related_name="controls")
+
+    class Meta:
+        ordering = ("slug",)
+
+    def __str__(self) -> str:
+        return self.title
+
+    def get_absolute_url(self) -> str:
+        """Return the control's page."""
+        return reverse("compliance:control_detail", args=(self.slug,))
+
+
+class ControlVersion(models.Model):
+    """A control as it was declared; versions are only ever added."""
+
+    control = models.ForeignKey(Control, on_delete=models.CASCADE, related_name="versions")
+    number = models.PositiveIntegerField()
+    definition = models.JSONField()
+    declared_at = models.DateTimeField()
+    declared_by = models.CharField(max_length=120)
+
+    class Meta:
+        ordering = ("control", "-number")
+        constraints = (models.UniqueConstraint(fields=("control", "number"), name="one_control_version_per_number"),)
+
+    def __str__(self) -> str:
+        return f"{self.control} v{self.number}"
+
+
+class ControlRequirement(models.Model):
+    """A control serves a requirement, by how much and why."""
+
+    control = models.ForeignKey(Control, on_delete=models.CASCADE, related_name="links")
+    requirement = models.ForeignKey(Requirement, on_delete=models.CASCADE, related_name="links")
+    strength = models.CharField(max_length=12, choices=_choices(Strength))
+    rationale = models.CharField(max_length=300)
+
+    class Meta:
+        ordering = ("requirement", "control")
+        constraints = (
+            models.UniqueConstraint(fields=("control", "requirement"), name="one_link_per_control_and_requirement"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.control} serves {self.requirement.ref} ({self.strength})"
+
+
+class Check(models.Model):
+    """A rule over ledger entries that judges a control."""
+
+    control = models.ForeignKey(Control, on_delete=models.CASCADE, related_name="checks")
+    slug = models.SlugField(max_length=63)
+    title = models.CharField(max_length=160)
+    strength = models.CharField(max_length=12, choices=_choices(Strength))
+    cadence = models.CharField(max_length=12, choices=_choices(Cadence))
+    rule = models.JSONField()
+    version = models.PositiveIntegerField(default=1)
+    started_at = models.DateTimeField(help_text="From here on occurrences are due.")
+    last_run_at = models.DateTimeField(null=True, blank=True)
+    last_error = models.TextField(blank=True)
+    alive_at = models.DateTimeField(null=True, blank=True, help_text="When the collector was last seen working.")
+    retired_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ("control", "slug")
+        constraints = (models.UniqueConstraint(fields=("control", "slug"), name="one_check_per_control_and_slug"),)
+
+    def __str__(self) -> str:
+        return self.title
+
+
+class Occurrence(models.Model):
+    """What one check found at one time that it was due."""
+
+    check_run = models.ForeignKey(Check, on_delete=models.CASCADE, related_name="occurrences")
+    key = models.CharField(max_length=80, help_text="`2026-11` or `entry:123`.")
+    due_at = models.DateTimeField()
+    happened_at = models.DateTimeField(null=True, blank=True)
+    outcome = models.CharField(max_length=10, choices=_choices(Outcome))
+    reason = models.CharField(max_length=500, blank=True)
+    entries = models.JSONField(default=list, help_text="Primary keys of the ledger entries it rests on.")
+    verified = models.BooleanField(default=False, help_text="Every entry is sealed and its content is unchanged.")
+    check_version = models.PositiveIntegerField()
+    evaluated_at = models.DateTimeField()
+
+    class Meta:
+        ordering = ("-due_at", "-pk")
+        constraints = (models.UniqueConstraint(fields=("check_run", "key"), name="one_occurrence_per_check_and_key"),)
+        indexes = (models.Index(fields=("check_run", "due_at"), name="occurrences_by_due"),)
+
+    def __str__(self) -> str:
+        return f"{self.check_run} {self.key}: {self.outcome}"
+
+
+class ControlException(models.Model):
+    """A deviation that somebody accepts for a while. It counts only once somebody else has approved it."""
+
+    control = models.ForeignKey(Control, on_delete=models.CASCADE, related_name="exceptions")
+    reason = models.TextField()
+    compensation = models.TextField(blank=True, help_text="What protects meanwhile.")
+    starts_at = models.DateTimeField()
+    expires_at = models.DateTimeField()
+    requested_by = models.CharField(max_length=120)
+    requested_at = models.DateTimeField()
+    approved_by = models.CharField(max_length=120, blank=True)
+    approved_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ("-starts_at",)
+        constraints = (
+            models.CheckConstraint(
+                condition=Q(expires_at__gt=F("starts_at")),
+                name="exception_expires_after_it_starts",
+                violation_error_message="An exception must expire after it starts.",
+            ),
+            models.CheckConstraint(
+                condition=Q(approved_by="") | ~Q(approved_by=F("requested_by")),
+                name="exception_is_approved_by_another",
+                violation_error_message="Somebody else must approve an exception.",
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.control} until {self.expires_at:%Y-%m-%d}"
+
+
+class Engagement(models.Model):
+    """An audit: which frameworks, over which window, and what of the organization."""
+
+    class Kind(models.TextChoices):
+        TYPE_1 = "type-1", "Type I (at a date)"
+        TYPE_2 = "type-2", "Type II (over a period)"
+
+    slug = models.SlugField(max_length=63, unique=True)
+    name = models.CharField(max_length=160)
+    kind = models.CharField(max_length=10, choices=Kind.choices, default=Kind.TYPE_2)
+    frameworks = models.ManyToManyField(Framework, related_name="engagements")
+    window_start = models.DateTimeField()
+    window_end = models.DateTimeField()
+    scope = models.TextField(blank=True)
+    created_at = models.DateTimeField()
+    created_by = models.CharField(max_length=120)
+    closed_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ("-window_start",)
+        constraints = (
+            models.CheckConstraint(
+                condition=Q(window_end__gt=F("window_start")),
+                name="engagement_ends_after_it_starts",
+                violation_error_message="The window must end after it starts.",
+            ),
+        )
+
+    def __str__(self) -> str:
+        return self.name
+
+    def get_absolute_url(self) -> str:
+        """Return the audit room."""
+        return reverse("compliance:engagement_detail", args=(self.slug,))
+
+
+class AuditorGrant(models.Model):
+    """A person may read one engagement until a date."""
+
+    engagement = models.ForeignKey(Engagement, on_delete=models.CASCADE, related_name="grants")
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="auditor_grants")
+    expires_at = models.DateTimeField()
+    granted_by = models.CharField(max_length=120)
+    granted_at = models.DateTimeField()
+    revoked_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ("engagement", "user")
+        constraints = (
+            models.UniqueConstraint(
+                fields=("engagement", "user"), condition=Q(revoked_at__isnull=True), name="one_live_auditor_grant"
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.user}: {self.engagement} until {self.expires_at:%Y-%m-%d}"
+
+
+class PackExport(LeasedModel):
+    """An evidence pack that somebody asked for; a worker makes it."""
+
+    class State(models.TextChoices):
+        WAITING = "waiting", "Waiting"
+        RUNNING = "running", "Running"
+        COMPLETED = "completed", "Completed"
+        FAILED = "failed", "Failed"
+
+    engagement = models.ForeignKey(Engagement, on_delete=models.CASCADE, related_name="exports")
+    reference = models.CharField(max_length=40, unique=True)
+    requested_by = models.CharField(max_length=120)
+    requested_by_label = models.CharField(max_length=160)
+    requested_at = models.DateTimeField()
+    state = models.CharField(max_length=10, choices=State.choices, default=State.WAITING)
+    step = models.CharField(max_length=160, blank=True)
+    done = models.PositiveIntegerField(default=0)
+    total = models.PositiveIntegerField(default=0)
+    name = models.CharField(max_length=160, blank=True)
+    sha256 = models.CharField(max_length=64, blank=True)
+    manifest_sha256 = models.CharField(max_length=64, blank=True)
+    entries = models.PositiveIntegerField(default=0)
+    omissions = models.JSONField(default=list)
+    key = models.TextField(blank=True)
+
+    class Meta:
+        ordering = ("-requested_at",)
+
+    def __str__(self) -> str:
+        return f"{self.engagement} {self.reference}"

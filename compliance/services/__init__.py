@@ -1,0 +1,24 @@
+"""Changes in compliance: load content, run checks, accept deviations, hold audits, export packs."""
+
+from compliance.services.audits import create_engagement, grant_auditor, request_export, revoke_auditor, run_export
+from compliance.services.checking import run_checks
+from compliance.services.content import Loaded, apply_documents, load_packaged, load_packaged_if_changed
+from compliance.services.exceptions import approve_exception, request_exception
+from compliance.services.scanning import ScanResult, scan_path
+
+__all__ = [
+    "Loaded",
+    "ScanResult",
+    "apply_documents",
+    "approve_exception",
+    "create_engagement",
+    "grant_auditor",
+    "load_packaged",
+    "load_packaged_if_changed",
+    "request_exception",
+    "request_export",
+    "revoke_auditor",
+    "run_checks",
+    "run_export",
+    "scan_path",
+]

@@ -1,0 +1,290 @@
+"""Load frameworks and controls from data: idempotent, versioned, whole or not at all."""
+
+import csv
+import hashlib
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from django.db import transaction
+from pydantic import BaseModel, ConfigDict, Field
+
+from accounts.data import Capability, Principal, system_principal
+from accounts.services import ensure_may
+from compliance.data import Strength
+from compliance.domain.rules import Rule
+from compliance.models import Check, Control, ControlRequirement, ControlVersion, Framework, Requirement
+from core.clock import database_now
+from core.parsing import InputRefusedError, LineIndex, Problem, load_yaml_documents, parse_document
+from ledger.data.controls import ControlDeclared
+from ledger.services import record
+
+FILES = Path(__file__).resolve().parent.parent / "data_files"
+SLUG = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"
+Slug = Annotated[str, Field(pattern=SLUG)]
+LOADER = system_principal("compliance-loader")
+
+# slug, name, edition, and what a row of the mapping must start with.
+FRAMEWORKS = (
+    ("soc2", "SOC 2", "Trust Services Criteria 2017, focus 2022", ("SOC2|",)),
+    ("iso27001", "ISO/IEC 27001", "2022, amended 2024", ("ISO27001-clause|", "ISO27001-A|")),
+    ("nist-csf", "NIST CSF", "2.0, in part", ("other|CSF ",)),
+    ("gdpr", "GDPR", "in part", ("other|GDPR ",)),
+    ("ccpa", "CCPA", "in part", ("other|CCPA ", "other|CA Civ ")),
+    ("iso42001", "ISO/IEC 42001", "2023, in part", ("other|42001 ",)),
+)
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """What loading changed."""
+
+    created: tuple[str, ...]
+    changed: tuple[str, ...]
+    unchanged: tuple[str, ...]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Metadata(_Strict):
+    """The name and title of a control."""
+
+    name: Slug
+    title: str = Field(min_length=3, max_length=160)
+
+
+class Serves(_Strict):
+    """A requirement that a control serves."""
+
+    framework: Slug
+    ref: str
+    strength: Strength
+    rationale: str = Field(min_length=3, max_length=300)
+
+
+class CheckSpec(_Strict):
+    """A check of a control."""
+
+    name: Slug
+    title: str = Field(min_length=3, max_length=160)
+    strength: Literal["direct", "supporting"] = "direct"
+    rule: Rule
+
+
+class ControlSpec(_Strict):
+    """What a control is for, who answers for it, and what judges it."""
+
+    objective: str = Field(min_length=3)
+    owner: str = Field(min_length=2, max_length=120)
+    tier: int = Field(default=2, ge=1, le=3)
+    frequency: str = Field(min_length=2, max_length=60)
+    requirements: list[Serves] = Field(min_length=1)
+    checks: list[CheckSpec] = []
+
+
+class ControlDocument(_Strict):
+    """`kind: Control`."""
+
+    apiVersion: Literal["assay/v1"]  # noqa: N815 the format's own spelling
+    kind: Literal["Control"]
+    metadata: Metadata
+    spec: ControlSpec
+
+
+def load_packaged(*, principal: Principal = LOADER) -> Loaded:
+    """Load the frameworks and the starter controls that come with the site."""
+    ensure_may(principal, Capability.COMPLIANCE_EDIT)
+    with transaction.atomic():
+        frameworks = _load_frameworks()
+        text = (FILES / "controls.yaml").read_bytes()
+        controls = apply_documents(
+            principal=principal, documents=load_yaml_documents(text, source="controls.yaml"), source="controls.yaml"
+        )
+    return Loaded(
+        frameworks.created + controls.created,
+        frameworks.changed + controls.changed,
+        frameworks.unchanged + controls.unchanged,
+    )
+
+
+def load_packaged_if_changed() -> Loaded | None:
+    """Load what comes with the site unless this very content is loaded already; None when it is."""
+    digest = _requirements_digest()
+    known = Framework.objects.filter(content_sha256=digest).count() == len(FRAMEWORKS)
+    return None if known and Control.objects.exists() else load_packaged()
+
+
+@transaction.atomic
+def apply_documents(
+    *,
+    principal: Principal,
+    documents: Sequence[tuple[Any, LineIndex]],
+    source: str = "controls",
+    dry_run: bool = False,
+) -> Loaded:
+    """Declare controls from YAML, all or nothing; a change makes a new version, applying again changes nothing.
+
+    Raises InputRefusedError with every problem.
+    """
+    ensure_may(principal, Capability.COMPLIANCE_EDIT)
+    known = {(one.framework.slug, one.ref): one for one in Requirement.objects.select_related("framework")}
+    parsed: list[ControlDocument] = []
+    problems: list[Problem] = []
+    for number, (data, lines) in enumerate(documents, start=1):
+        where = source if len(documents) == 1 else f"{source} document {number}"
+        try:
+            document = parse_document(ControlDocument, data, source=where, lines=lines)
+        except InputRefusedError as error:
+            problems.extend(error.problems)
+            continue
+        parsed.append(document)
+        problems.extend(
+            Problem(
+                where=f"{where} spec.requirements",
+                found=f"{one.framework} {one.ref}",
+                allowed="a requirement of a loaded framework is allowed",
+            )
+            for one in document.spec.requirements
+            if (one.framework, one.ref) not in known
+        )
+    if problems:
+        raise InputRefusedError(problems)
+    outcome: dict[str, list[str]] = {"created": [], "changed": [], "unchanged": []}
+    for document in parsed:
+        outcome[_declare(document, known, principal)].append(f"Control {document.metadata.name}")
+    if dry_run:
+        transaction.set_rollback(True)
+    return Loaded(**{key: tuple(names) for key, names in outcome.items()})
+
+
+def _declare(document: ControlDocument, known: Mapping[tuple[str, str], Requirement], principal: Principal) -> str:
+    spec, slug = document.spec, document.metadata.name
+    definition = document.model_dump(mode="json", exclude_defaults=True)
+    control = Control.objects.filter(slug=slug).first()
+    if control is not None and control.definition == definition and control.retired_at is None:
+        return "unchanged"
+    now = database_now()
+    outcome = "created" if control is None else "changed"
+    if control is None:
+        control = Control(slug=slug, version=0)
+    control.title, control.objective, control.owner = document.metadata.title, spec.objective, spec.owner
+    control.tier, control.frequency, control.definition = spec.tier, spec.frequency, definition
+    control.version, control.declared_at, control.retired_at = control.version + 1, now, None
+    control.save()
+    ControlVersion.objects.create(
+        control=control,
+        number=control.version,
+        definition=definition,
+        declared_at=now,
+        declared_by=principal.reference,
+    )
+    control.links.all().delete()
+    ControlRequirement.objects.bulk_create(
+        [
+            ControlRequirement(
+                control=control,
+                requirement=known[(one.framework, one.ref)],
+                strength=one.strength.value,
+                rationale=one.rationale,
+            )
+            for one in spec.requirements
+        ]
+    )
+    _set_checks(control, spec.checks)
+    record(
+        ControlDeclared(
+            control=slug,
+            control_version=control.version,
+            objective=spec.objective,
+            owner=spec.owner,
+            frequency=spec.frequency,
+            requirements=[f"{one.framework} {one.ref}" for one in spec.requirements],
+            checks=[f"{one.name} ({one.rule.cadence.value})" for one in spec.checks],
+        ),
+        actor=principal.reference,
+        subject=f"control:{slug}",
+    )
+    return outcome
+
+
+def _set_checks(control: Control, wanted: Sequence[CheckSpec]) -> None:
+    now = database_now()
+    control.checks.exclude(slug__in=[one.name for one in wanted]).update(retired_at=now)
+    for one in wanted:
+        rule = one.rule.model_dump(mode="json", exclude_none=True, exclude_defaults=True)
+        check = Check.objects.filter(control=control, slug=one.name).first()
+        if check is None:
+            check = Check(control=control, slug=one.name, started_at=now)
+        elif check.rule != rule:
+            check.version += 1
+            check.last_run_at = None
+        check.title, check.strength, check.cadence = one.title, one.strength, one.rule.cadence.value
+        check.rule, check.retired_at = rule, None
+        check.save()
+
+
+def _requirements_digest() -> str:
+    return hashlib.sha256((FILES / "requirements.csv").read_bytes()).hexdigest()
+
+
+def _load_frameworks() -> Loaded:
+    digest = _requirements_digest()
+    with (FILES / "requirements.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    outcome: dict[str, list[str]] = {"created": [], "changed": [], "unchanged": []}
+    for position, (slug, name, edition, prefixes) in enumerate(FRAMEWORKS):
+        framework = Framework.objects.filter(slug=slug).first()
+        if framework is not None and framework.content_sha256 == digest:
+            outcome["unchanged"].append(f"Framework {slug}")
+            continue
+        outcome["created" if framework is None else "changed"].append(f"Framework {slug}")
+        if framework is None:
+            framework = Framework(slug=slug, version=0)
+        framework.name, framework.edition, framework.position = name, edition, position
+        framework.content_sha256, framework.loaded_at = digest, database_now()
+        framework.version += 1
+        framework.save()
+        mine = [row for row in rows if f"{row['framework']}|{row['ref']}".startswith(prefixes)]
+        _set_requirements(framework, mine)
+    return Loaded(**{key: tuple(names) for key, names in outcome.items()})
+
+
+def _set_requirements(framework: Framework, rows: Sequence[Mapping[str, str]]) -> None:
+    kept = []
+    for position, row in enumerate(rows):
+        ref = short_ref(framework.slug, row["ref"])
+        kept.append(ref)
+        Requirement.objects.update_or_create(
+            framework=framework,
+            ref=ref,
+            defaults={
+                "slug": re.sub(r"[^a-z0-9]+", "-", ref.lower()).strip("-"),
+                "label": row["own_label"],
+                "category": category_of(framework.slug, ref),
+                "level": row["level"],
+                "direct": row["direct"].split(),
+                "supporting": row["supporting"].split(),
+                "position": position,
+                "retired_at": None,
+            },
+        )
+    framework.requirements.exclude(ref__in=kept).update(retired_at=database_now())
+
+
+def short_ref(framework: str, ref: str) -> str:
+    """Return an identifier without the framework's name in front of it."""
+    prefix = {"nist-csf": "CSF ", "gdpr": "GDPR ", "iso42001": "42001 "}.get(framework, "")
+    return ref.removeprefix(prefix)
+
+
+def category_of(framework: str, ref: str) -> str:
+    """Return the group that an identifier belongs to: `CC7`, `PI`, `A.5`, `9`, `GV`."""
+    if framework == "soc2":
+        return ref.split(".", maxsplit=1)[0] if ref.startswith("CC") else ref.rstrip("0123456789.")
+    if framework == "iso27001":
+        return ".".join(ref.split(".")[:2]) if ref.startswith("A.") else ref.split(".", maxsplit=1)[0]
+    return ref.split(".", maxsplit=1)[0].split("(", maxsplit=1)[0].split(" ", maxsplit=1)[0]

@@ -1,0 +1,164 @@
+"""The readable part of an evidence pack: an index, and for each control its occurrences as HTML, CSV and JSON."""
+
+import csv
+import io
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+from django.template.loader import render_to_string
+
+from compliance.data import ASSERTED, WORDS, ControlStanding, Standing, Window
+from compliance.models import Control, Engagement, Occurrence
+from compliance.selectors import control_standings, requirement_standings
+from core.clock import database_now
+from core.lists import csv_text
+from ledger.data.packs import Omission
+
+Progress = Callable[[str, int, int], None]
+COLUMNS = ("check", "check_version", "occurrence", "due_at", "happened_at", "outcome", "verified", "reason", "entries")
+
+
+@dataclass(frozen=True)
+class PackDraft:
+    """The documents of a pack, what is not in it, and the controls that it covers."""
+
+    documents: dict[str, bytes]
+    omissions: Sequence[Omission]
+    controls: Sequence[Control]
+    steps: int
+
+
+def pack_documents(engagement: Engagement, *, window: Window, progress: Progress) -> PackDraft:
+    """Write what a reader opens first. Every control and requirement without proof is an omission with its reason."""
+    now = database_now()
+    frameworks = list(engagement.frameworks.all())
+    controls = list(
+        Control.objects.filter(retired_at__isnull=True, links__requirement__framework__in=frameworks).distinct()
+    )
+    steps = len(controls) + len(frameworks) + 2
+    omissions: list[Omission] = []
+    documents: dict[str, bytes] = {}
+    matrix = []
+    for number, framework in enumerate(frameworks):
+        progress(f"Judging {framework.name}", number, steps)
+        standings = requirement_standings(framework, window=window, now=now)
+        matrix.append((framework, standings))
+        omissions += [
+            Omission(f"{framework.name} {one.ref} {one.label}", "no control of the organization serves it")
+            for one in standings
+            if not one.controls
+        ]
+        rows = [
+            [framework.slug, one.ref, one.label, one.word, one.judgement.counted, [c.slug for c in one.controls]]
+            for one in standings
+        ]
+        documents[f"requirements-{framework.slug}.csv"] = _csv(
+            ("framework", "ref", "title", "standing", "passed of due", "controls"), rows
+        )
+    standing_of = control_standings(controls, window=window, now=now)
+    for number, control in enumerate(controls, start=len(frameworks)):
+        progress(f"Writing {control.slug}", number, steps)
+        standing = standing_of[control.pk]
+        if standing.judgement.standing in {Standing.NOT_TESTED, Standing.STALE, Standing.COLLECTOR_SILENT}:
+            omissions.append(
+                Omission(f"proof of the control {control.slug}", f"{standing.word}: {standing.judgement.reason}")
+            )
+        documents.update(_control_documents(control, standing, window=window))
+    context = {
+        "engagement": engagement,
+        "window": window,
+        "matrix": matrix,
+        "controls": [standing_of[control.pk] for control in controls],
+        "omissions": omissions,
+        "asserted": ASSERTED,
+    }
+    documents["controls.html"] = render_to_string("compliance/pack/index.html", context).encode()
+    return PackDraft(documents, omissions, controls, steps)
+
+
+def _control_documents(control: Control, standing: ControlStanding, *, window: Window) -> dict[str, bytes]:
+    rows = [_occurrence(row) for row in _occurrences(control, window=window)]
+    links = [
+        {
+            "requirement": f"{link.requirement.framework.name} {link.requirement.ref}",
+            "title": link.requirement.label,
+            "strength": link.strength,
+            "rationale": link.rationale,
+        }
+        for link in control.links.select_related("requirement__framework")
+    ]
+    exceptions = [
+        {
+            "reason": one.reason,
+            "starts_at": _instant(one.starts_at),
+            "expires_at": _instant(one.expires_at),
+            "requested_by": one.requested_by,
+            "approved_by": one.approved_by or "nobody: it does not count",
+        }
+        for one in control.exceptions.all()
+    ]
+    whole = {
+        "control": control.slug,
+        "title": control.title,
+        "version": control.version,
+        "objective": control.objective,
+        "owner": control.owner,
+        "frequency": control.frequency,
+        "standing": WORDS[standing.judgement.standing],
+        "passed": standing.judgement.passed,
+        "due": standing.judgement.due,
+        "reason": standing.judgement.reason,
+        "window": {"from": _instant(window.start), "to": _instant(window.end)},
+        "requirements": links,
+        "exceptions": exceptions,
+        "definition": control.definition,
+        "occurrences": rows,
+    }
+    context = {"control": control, "standing": standing, "links": links, "exceptions": exceptions, "rows": rows}
+    folder = f"controls/{control.slug}"
+    return {
+        f"{folder}/control.html": render_to_string(
+            "compliance/pack/control.html", {**context, "window": window, "asserted": ASSERTED}
+        ).encode(),
+        f"{folder}/occurrences.csv": _csv(COLUMNS, [[row[name] for name in COLUMNS] for row in rows]),
+        f"{folder}/control.json": orjson.dumps(whole, option=orjson.OPT_INDENT_2),
+    }
+
+
+def _occurrences(control: Control, *, window: Window) -> Sequence[Occurrence]:
+    found = Occurrence.objects.filter(check_run__control=control, due_at__gte=window.start).select_related("check_run")
+    return [
+        row
+        for row in found.order_by("due_at", "pk")
+        if row.due_at < window.end or (row.happened_at is not None and row.happened_at < window.end)
+    ]
+
+
+def _occurrence(row: Occurrence) -> dict[str, Any]:
+    return {
+        "check": row.check_run.slug,
+        "check_version": row.check_version,
+        "occurrence": row.key,
+        "due_at": _instant(row.due_at),
+        "happened_at": _instant(row.happened_at),
+        "outcome": row.outcome,
+        "verified": row.verified,
+        "reason": row.reason,
+        "entries": row.entries,
+    }
+
+
+def _instant(moment: datetime | None) -> str:
+    return "" if moment is None else moment.astimezone(UTC).isoformat(timespec="seconds")
+
+
+def _csv(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> bytes:
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow(columns)
+    for row in rows:
+        writer.writerow([csv_text(" ".join(map(str, value)) if isinstance(value, list) else value) for value in row])
+    return text.getvalue().encode()

@@ -1,0 +1,32 @@
+"""The room's recurring work, and the making of evidence packs."""
+
+from datetime import timedelta
+
+from compliance.models import PackExport
+from compliance.services import load_packaged_if_changed, run_checks, run_export
+from compliance.services.audits import EXPORT_QUEUE
+from core.periodic import periodic
+from core.work import WorkQueue, register_queue
+
+register_queue(
+    WorkQueue(
+        name=EXPORT_QUEUE,
+        model=PackExport,
+        handle=run_export,
+        lease_for=timedelta(minutes=15),
+        max_attempts=3,
+        select_related=("engagement",),
+    )
+)
+
+
+@periodic("compliance.load", every=timedelta(hours=1))
+def load() -> None:
+    """Load the frameworks and controls that come with the site, where they are missing or changed."""
+    load_packaged_if_changed()
+
+
+@periodic("compliance.check", every=timedelta(seconds=30))
+def check() -> None:
+    """Run every check."""
+    run_checks()
