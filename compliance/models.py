@@ -1,5 +1,7 @@
 """Frameworks as data, the organization's controls, what their checks found, and the audits that read it."""
 
+from datetime import datetime, timedelta
+
 from django.conf import settings
 from django.db import models
 from django.db.models import F, Q
@@ -238,6 +240,10 @@ class Engagement(models.Model):
     def get_absolute_url(self) -> str:
         """Return the audit room."""
         return reverse("compliance:engagement_detail", args=(self.slug,))
+
+    def default_expiry(self) -> datetime:
+        """Return until when an auditor may read unless somebody says otherwise: 90 days after the window."""
+        return self.window_end + timedelta(days=90)
 
 
 class AuditorGrant(models.Model):

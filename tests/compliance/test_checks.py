@@ -113,8 +113,8 @@ def test_an_exception_excuses_only_when_somebody_else_approved_it_and_never_coun
 ) -> None:
     for number in range(4):
         acknowledged(after=timedelta(minutes=5), number=number)
-    acknowledged(after=timedelta(minutes=50), number=9)
-    acknowledged(after=timedelta(minutes=50), number=10)
+    acknowledged(after=timedelta(minutes=25), number=9)
+    acknowledged(after=timedelta(minutes=25), number=10)
     run_checks()
     control = Control.objects.get(slug="incidents-acknowledged")
     assert standing(control.slug) == (Standing.NOT_OPERATING, "4 of 6")

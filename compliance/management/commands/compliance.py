@@ -1,0 +1,184 @@
+"""`manage.py compliance`: how controls stand, running checks, loading content, scanning infrastructure code."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from django_typer.management import TyperCommand, command
+
+from accounts.data import Principal, system_principal
+from accounts.selectors import principal_for_user, user_by_username
+from compliance.data import Access, Standing, Window
+from compliance.models import Framework
+from compliance.selectors import controls_visible, frameworks_visible, requirement_standings, window_to
+from compliance.services import Loaded, apply_documents, load_packaged, run_checks, scan_path
+from core.cli import ExitCode, FormatOption, OutputFormat, answering, fail, print_json, print_rows
+from core.clock import database_now
+from core.parsing import load_yaml_documents, refuse
+
+AsOption = Annotated[str, typer.Option("--as", help="User name of the person who acts.")]
+DATES = ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"]
+COLUMNS = ("framework", "ref", "title", "standing", "passed_of_due", "controls")
+
+
+def principal_named(username: str) -> Principal:
+    """Return the person that `--as` names, or the command line itself."""
+    if not username:
+        return system_principal("cli")
+    user = user_by_username(username=username)
+    if user is None:
+        raise refuse("--as", found=username, allowed="the user name of a person is allowed")
+    return principal_for_user(user=user)
+
+
+def _framework(slug: str) -> Framework:
+    found = Framework.objects.filter(slug=slug).first()
+    if found is None:
+        known = ", ".join(Framework.objects.values_list("slug", flat=True)) or "none; run `compliance load`"
+        fail(f"There is no framework {slug}; there are: {known}.")
+    return found
+
+
+class Command(TyperCommand):
+    help = "Frameworks, controls and what operations prove of them."
+
+    @command()
+    @answering
+    def frameworks(self, output: FormatOption = OutputFormat.TEXT) -> None:
+        """List the frameworks with their requirements per category."""
+        rows: list[dict[str, Any]] = []
+        for one in frameworks_visible(access=Access(everything=True)):
+            counts: dict[str, int] = {}
+            for category in one.requirements.filter(retired_at__isnull=True).values_list("category", flat=True):
+                counts[category] = counts.get(category, 0) + 1
+            rows.append(
+                {
+                    "framework": one.slug,
+                    "name": one.name,
+                    "edition": one.edition,
+                    "version": one.version,
+                    "requirements": sum(counts.values()),
+                    "categories": counts
+                    if output is OutputFormat.JSON
+                    else " ".join(f"{key}:{count}" for key, count in counts.items()),
+                }
+            )
+        columns = ("framework", "edition", "version", "requirements", "categories")
+        print_rows(rows, columns=columns, output=output, empty="No framework is loaded; run `compliance load`.")
+
+    @command()
+    @answering
+    def status(
+        self,
+        framework: Annotated[str, typer.Option(help="Slug of one framework; all of them without it.")] = "",
+        since: Annotated[datetime | None, typer.Option("--from", formats=DATES, help="Start, UTC.")] = None,
+        until: Annotated[datetime | None, typer.Option("--to", formats=DATES, help="End, UTC, exclusive.")] = None,
+        output: FormatOption = OutputFormat.TEXT,
+    ) -> None:
+        """Say how requirements that have controls stand. Exit code 1: at least one control does not operate."""
+        now = database_now()
+        window = window_to(now)
+        if since or until:
+            start = since.replace(tzinfo=UTC) if since else window.start
+            window = Window(start, until.replace(tzinfo=UTC) if until else now)
+        if window.end <= window.start:
+            raise refuse("--to", found=window.end.isoformat(), allowed="an instant after --from is allowed")
+        chosen = [_framework(framework)] if framework else list(frameworks_visible(access=Access(everything=True)))
+        rows = [
+            {
+                "framework": one.slug,
+                "ref": found.ref,
+                "title": found.label,
+                "standing": found.judgement.standing.value,
+                "passed_of_due": found.judgement.counted,
+                "reason": found.judgement.reason,
+                "controls": [control.slug for control in found.controls]
+                if output is OutputFormat.JSON
+                else " ".join(control.slug for control in found.controls),
+            }
+            for one in chosen
+            for found in requirement_standings(one, window=window, now=now)
+            if found.controls or output is OutputFormat.JSON
+        ]
+        print_rows(rows, columns=COLUMNS, output=output, empty="No control is declared; run `compliance load`.")
+        if any(row["standing"] == Standing.NOT_OPERATING.value for row in rows):
+            raise typer.Exit(ExitCode.NO)
+
+    @command(name="check")
+    @answering
+    def run(
+        self,
+        control: Annotated[str, typer.Argument(help="Slug of a control; all of them without it.")] = "",
+        as_user: AsOption = "",
+        output: FormatOption = OutputFormat.TEXT,
+    ) -> None:
+        """Run the checks now."""
+        if control and not controls_visible(access=Access(everything=True)).filter(slug=control).exists():
+            fail(f"There is no control {control}.")
+        changed = run_checks(principal=principal_named(as_user), control=control)
+        if output is OutputFormat.JSON:
+            print_json({"occurrences_changed": changed})
+        else:
+            typer.echo(f"{changed} occurrences are new or changed.")
+
+    @command()
+    @answering
+    def load(
+        self,
+        paths: Annotated[list[Path] | None, typer.Argument(help="Files with `kind: Control`.")] = None,
+        as_user: AsOption = "",
+        dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would change, and change nothing.")] = False,
+        output: FormatOption = OutputFormat.TEXT,
+    ) -> None:
+        """Load the frameworks and controls that come with the site, or controls from files."""
+        principal = principal_named(as_user)
+        loaded: list[Loaded] = []
+        if paths:
+            documents = [one for path in paths for one in load_yaml_documents(_read(path), source=str(path))]
+            source = ", ".join(map(str, paths))
+            loaded.append(apply_documents(principal=principal, documents=documents, source=source, dry_run=dry_run))
+        elif dry_run:
+            fail("--dry-run works on files; name at least one.")
+        else:
+            loaded.append(load_packaged(principal=principal))
+        answer = {
+            "created": [name for one in loaded for name in one.created],
+            "changed": [name for one in loaded for name in one.changed],
+            "unchanged": [name for one in loaded for name in one.unchanged],
+        }
+        if output is OutputFormat.JSON:
+            print_json(answer)
+            return
+        for word, names in answer.items():
+            typer.echo(f"{len(names)} {word}" + (f": {', '.join(names)}" if names and word != "unchanged" else ""))
+
+    @command()
+    @answering
+    def scan(
+        self,
+        path: Annotated[Path, typer.Argument(help="Folder with infrastructure code.")],
+        commit: Annotated[str, typer.Option(help="Commit that the folder holds.")] = "",
+        as_user: AsOption = "",
+        output: FormatOption = OutputFormat.TEXT,
+    ) -> None:
+        """Scan infrastructure code with Checkov. Exit code 1: failed checks; 3: the scan proves nothing."""
+        found = scan_path(principal=principal_named(as_user), path=path, commit=commit)
+        if output is OutputFormat.JSON:
+            print_json({key: value for key, value in vars(found).items() if key not in {"report", "skipped"}})
+        else:
+            typer.echo(
+                f"{found.passed} passed, {found.failed} failed, {len(found.skipped)} skipped in {found.resources} "
+                f"resources: {'valid' if found.valid else 'NOT VALID'}, {found.reason}."
+            )
+        if not found.valid:
+            raise typer.Exit(ExitCode.UNKNOWN)
+        if found.failed:
+            raise typer.Exit(ExitCode.NO)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise refuse(str(path), found=error.strerror or "an error", allowed="a readable file is allowed") from None
