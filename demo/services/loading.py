@@ -8,6 +8,7 @@ from accounts.data import Principal, system_principal
 from catalog.services import apply_documents as apply_catalog
 from chaos.services import apply_documents as apply_experiments
 from core.parsing import load_yaml_documents
+from demo.services.auditing import load_audit
 from demo.services.people import load_people
 from incidents.services import apply_documents as apply_oncall
 from reliability.services import apply_documents as apply_slos
@@ -33,6 +34,8 @@ def load_organization(*, say: Callable[[str], None] = lambda _: None) -> None:
     for path in sorted(ORGANIZATION.glob("*.md")):
         say(f"  {path.name}")
         apply_runbooks(principal=LOADER, documents=[(path.name, path.read_text("utf-8"))])
+    say("  frameworks, controls and the audit")
+    load_audit(principal=LOADER)
 
 
 def _apply(apply: Callable[..., Any], name: str, principal: Principal) -> None:
