@@ -168,7 +168,7 @@ SPECTACULAR_SETTINGS = {
     "SCHEMA_PATH_PREFIX": "/api/v1",
 }
 
-CELERY_BROKER_URL = ENVIRONMENT.broker_url or f"atomicfile://{STATE_DIR / 'broker'}"
+CELERY_BROKER_URL = ENVIRONMENT.broker_url or f"atomicfile://localhost{STATE_DIR / 'broker'}"
 ARTIFACT_STORE_URL = ENVIRONMENT.artifact_store_url or f"file://{STATE_DIR / 'artifacts'}"
 LEDGER_ORIGIN = urlsplit(SITE_URL).netloc or "assay"
 LEDGER_KEY_FILE = STATE_DIR / "ledger_key"
