@@ -70,6 +70,15 @@ class _Group(BaseModel):
     alerts: list[_Alert]
 
 
+def without_nul(value: Any) -> Any:
+    """Return a parsed document without NUL characters, which no text column of PostgreSQL can hold."""
+    if isinstance(value, str):
+        return value.replace("\0", "")
+    if isinstance(value, dict):
+        return {without_nul(key): without_nul(item) for key, item in value.items()}
+    return [without_nul(item) for item in value] if isinstance(value, list) else value
+
+
 def read_alertmanager(document: Any, *, received_at: datetime) -> Received:
     """Read a webhook body of Alertmanager; raises UnparsedBodyError with the first problems."""
     try:
@@ -192,11 +201,8 @@ def fingerprint_of(labels: Mapping[str, str]) -> str:
 
 
 def bounded(labels: Mapping[str, str]) -> dict[str, str]:
-    """Return labels cut to a size that pages and rules can bear; NUL, which no database text holds, is dropped."""
-    return {
-        name[:256].replace("\0", ""): value[:LONGEST_TEXT].replace("\0", "")
-        for name, value in list(labels.items())[:MAX_LABELS]
-    }
+    """Return labels cut to a size that pages and rules can bear."""
+    return {name[:256]: value[:LONGEST_TEXT] for name, value in list(labels.items())[:MAX_LABELS]}
 
 
 def believable(at: datetime, received_at: datetime) -> datetime:
@@ -219,7 +225,7 @@ def _time_at(item: Mapping[str, Any], path: str, received_at: datetime) -> datet
 
 
 def _title(text: str, labels: Mapping[str, str]) -> str:
-    plain = " ".join(text.replace("\0", "").split())
+    plain = " ".join(text.split())
     return plain[:LONGEST_TITLE] or ", ".join(f"{k}={v}" for k, v in sorted(labels.items()))[:LONGEST_TITLE] or "alert"
 
 

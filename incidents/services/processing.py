@@ -20,6 +20,7 @@ from incidents.domain.inbound_formats import (
     UnparsedBodyError,
     read_alertmanager,
     read_generic,
+    without_nul,
 )
 from incidents.domain.routing import Rule, first_match, parse_matcher
 from incidents.models import Alert, InboundEvent, Integration, Route
@@ -60,7 +61,10 @@ def preview_route(*, labels: dict[str, str]) -> tuple[Route | None, str]:
 
 
 def _read(integration: Integration, event: InboundEvent) -> Received:
-    document = load_json(bytes(event.body), source="body", max_bytes=MAX_BODY_BYTES)
+    raw = bytes(event.body)
+    document = load_json(raw, source="body", max_bytes=MAX_BODY_BYTES)
+    if b"\\u0000" in raw:
+        document = without_nul(document)
     if integration.kind == IntegrationKind.ALERTMANAGER:
         return read_alertmanager(document, received_at=event.received_at)
     if integration.kind == IntegrationKind.INTERNAL:

@@ -61,7 +61,7 @@ def receive(request: InboundRequest) -> InboundEvent:
                 received_at=now,
                 due_at=now,
                 method=request.method,
-                content_type=request.headers.get("content-type", "")[:200],
+                content_type=request.headers.get("content-type", "")[:200].replace("\0", ""),
                 headers=_kept_headers(request.headers),
                 body=request.body,
             )
