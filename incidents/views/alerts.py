@@ -56,7 +56,7 @@ class AlertListView(RecordListView):
     refresh_seconds = 10
     empty = Empty(
         "No alert has come in. Add an integration and point a sender at the address that it prints.",
-        command=".venv/bin/python manage.py incident integration-add prometheus --kind alertmanager",
+        command=".venv/bin/python manage.py incident integration add prometheus --kind alertmanager",
     )
 
     def may_view(self, principal: Any) -> bool:

@@ -113,12 +113,12 @@ def test_the_commands_follow_an_incident(world: World, tmp_path: Path) -> None:
 
 
 def test_an_integration_is_added_rotated_and_applied_by_command(world: World, tmp_path: Path) -> None:
-    code, new = run("incident", "integration-add", "second", "--kind", "alertmanager", "--format", "json")
+    code, new = run("incident", "integration", "add", "second", "--kind", "alertmanager", "--format", "json")
     assert code == 0
     assert new["url"].endswith(f"/inbound/alertmanager/{new['token']}")
-    assert run("incident", "integration-add", "second", "--kind", "alertmanager")[0] == 2
-    assert run("incident", "integration-add", "own", "--kind", "internal")[0] == 2
-    rotated = run("incident", "integration-rotate", "second", "--format", "json")[1]
+    assert run("incident", "integration", "add", "second", "--kind", "alertmanager")[0] == 2
+    assert run("incident", "integration", "add", "own", "--kind", "internal")[0] == 2
+    rotated = run("incident", "integration", "rotate", "second", "--format", "json")[1]
     assert rotated["token"] != new["token"]
     path = tmp_path / "more.yaml"
     path.write_text("apiVersion: assay/v1\nkind: Integration\nmetadata: {name: third}\nspec: {type: generic}\n")

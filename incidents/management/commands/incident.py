@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 from django.conf import settings
-from django_typer.management import TyperCommand, command
+from django_typer.management import TyperCommand, command, group
 
 from accounts.data import Principal, system_principal
 from accounts.selectors import principal_for_user, user_by_username
@@ -214,7 +214,11 @@ class Command(TyperCommand):
         for one in tokens:
             typer.echo(f"{one['integration']}: {one['url']}  (shown this once)")
 
-    @command(name="integration-add")
+    @group()
+    def integration(self) -> None:
+        """Look after the senders of alerts."""
+
+    @integration.command(name="add")
     @answering
     def integration_add(
         self,
@@ -226,7 +230,7 @@ class Command(TyperCommand):
         new = add_integration(principal=system_principal("cli"), slug=name, kind=kind)
         _say_token(new, output)
 
-    @command(name="integration-rotate")
+    @integration.command(name="rotate")
     @answering
     def integration_rotate(self, name: str, output: FormatOption = OutputFormat.TEXT) -> None:
         """Give a sender a new token; the old one is good for a day more."""
