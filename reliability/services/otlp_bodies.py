@@ -15,6 +15,14 @@ from core.parsing import refuse
 MAX_BODY_BYTES = 8 * 1024 * 1024
 MAX_DEPTH = 40
 
+# Where protobuf's JSON reader would take a text for an empty message.
+MESSAGES = frozenset(
+    {"resource", "scope", "status", "sum", "histogram", "exponentialHistogram", "positive", "negative"}
+)
+LISTS = frozenset(
+    {"resourceMetrics", "scopeMetrics", "metrics", "dataPoints", "resourceSpans", "scopeSpans", "spans", "attributes"}
+)
+
 
 def decode(body: bytes, *, encoding: str, content_type: str, request: Message) -> None:
     """Fill `request` from a request's body. Raises InputRefusedError for what is not well formed or too large."""
@@ -33,7 +41,7 @@ def decode(body: bytes, *, encoding: str, content_type: str, request: Message) -
             ) from None
     elif content_type == "application/json":
         try:
-            ParseDict(_with_base64_ids(orjson.loads(body)), request, ignore_unknown_fields=True)
+            ParseDict(_with_base64_ids({"": orjson.loads(body)})[""], request, ignore_unknown_fields=True)
         except (ParseError, ValueError, AttributeError, TypeError) as error:
             raise refuse("body", found=str(error)[:200], allowed="an OTLP export request in JSON is allowed") from None
     else:
@@ -57,6 +65,12 @@ def _with_base64_ids(data: Any, depth: int = 0) -> Any:
     """OTLP's JSON carries ids in hex where protobuf's JSON has base64."""
     if depth > MAX_DEPTH:
         raise ValueError(f"more than {MAX_DEPTH} levels")
+    if isinstance(data, dict):
+        for key, value in data.items():
+            if key in {"", *MESSAGES} and not isinstance(value, dict):
+                raise TypeError(f"{key or 'the body'} is not an object")
+            if key in LISTS and not (isinstance(value, list) and all(isinstance(item, dict) for item in value)):
+                raise TypeError(f"{key} is not a list of objects")
     if isinstance(data, dict):
         return {
             key: base64.b64encode(bytes.fromhex(value)).decode()
