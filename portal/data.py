@@ -67,6 +67,7 @@ class Now:
     budgets: Sequence[BudgetLine] = ()
     experiments: Sequence[Line] = ()
     evidence: Sequence[Line] = ()
+    engagements: Sequence[Line] = ()
     shows: frozenset[str] = field(default_factory=frozenset)
 
     @property

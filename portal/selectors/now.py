@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from accounts.data import Capability, Principal
+from accounts.data import Capability, Principal, Role
 from catalog.data import ActivityKind
 from catalog.selectors import open_action_items, open_activities, services_visible
+from compliance.selectors import access_of, coming_due, controls_visible, engagements_visible
 from core.states import Tone, tone_of
 from delivery.selectors import notifications_for
 from incidents.data import IncidentStatus
@@ -16,6 +17,7 @@ from portal.links import page
 from portal.selectors.budgets import budget_lines, running_out, worst_by_service
 from portal.selectors.standing import incident_counts, service_lines
 from reliability.selectors import slos_visible
+from runbooks.selectors import waiting_approvals, waiting_confirmations
 
 SHOWN = 8
 
@@ -23,7 +25,16 @@ SHOWN = 8
 def now_for(*, viewer: Principal, username: str, now: datetime) -> Now:
     """Return the home page for a reader; `shows` names the cards that their roles open."""
     shows = set()
-    mine = _mine(viewer, username, now)
+    mine = _waiting(viewer) + _mine(viewer, username, now)
+    access = access_of(viewer, now=now)
+    evidence: Sequence[Line] = ()
+    engagements: Sequence[Line] = ()
+    if access.everything:
+        shows |= {"evidence"}
+        evidence = _going_stale(access, now)
+    elif Role.AUDITOR in viewer.site_roles or access.anything:
+        shows |= {"engagements"}
+        engagements = [_engagement_line(one) for one in engagements_visible(access=access)]
     incidents: list[Any] = []
     services: list[Any] = []
     budgets: list[BudgetLine] = []
@@ -45,6 +56,8 @@ def now_for(*, viewer: Principal, username: str, now: datetime) -> Now:
         services=service_lines(services, worst_by_service(budgets), incident_counts(incidents)),
         budgets=running_out(budgets, now=now),
         experiments=experiments,
+        evidence=evidence,
+        engagements=engagements,
         shows=frozenset(shows),
     )
 
@@ -83,6 +96,56 @@ def follow_up_line(item: Any, *, now: datetime) -> Line:
     if item.service_id:
         detail += f" · {item.service.name}"
     return Line(title=item.title, url=item.url, detail=detail, state=state, tone=tone_of(state) if state else None)
+
+
+def _waiting(viewer: Principal) -> list[Line]:
+    """Return the steps of runbook runs that wait for an answer that the viewer may give."""
+    lines = []
+    verbs = {Capability.APPROVE: "Approve", Capability.RUNBOOK_RUN: "Answer"}
+    for step, capability in [
+        *((step, Capability.APPROVE) for step in waiting_approvals()),
+        *((step, Capability.RUNBOOK_RUN) for step in waiting_confirmations()),
+    ]:
+        run = step.run
+        runbook = run.revision.runbook
+        own_approval = capability is Capability.APPROVE and run.operator == viewer.reference
+        if own_approval or not viewer.may(capability, team_id=runbook.team_id):
+            continue
+        lines.append(
+            Line(
+                title=f"{verbs[capability]} {step.step_id} of {runbook.title}",
+                url=page("runbooks:run_detail", run.reference),
+                detail=run.incident_reference or run.trigger,
+                state="waiting",
+                at=step.waiting_until,
+            )
+        )
+    return lines
+
+
+def _going_stale(access: Any, now: datetime) -> list[Line]:
+    due = coming_due(controls_visible(access=access), now=now, days=14)
+    return [
+        Line(
+            title=one.check,
+            url=page("compliance:control_detail", one.control_slug),
+            detail=f"{one.control} · {one.owner}" if one.owner else one.control,
+            state="due",
+            at=one.due_at,
+        )
+        for one in due[:SHOWN]
+    ]
+
+
+def _engagement_line(engagement: Any) -> Line:
+    window = f"{engagement.window_start:%d %b %Y} to {engagement.window_end:%d %b %Y}"
+    return Line(
+        title=engagement.name,
+        url=page("compliance:engagement_detail", engagement.slug),
+        detail=f"{engagement.get_kind_display()} · {window}",
+        state="closed" if engagement.closed_at else "open",
+        tone=Tone.PLAIN if engagement.closed_at else Tone.ACTIVE,
+    )
 
 
 def _mine(viewer: Principal, username: str, now: datetime) -> list[Line]:

@@ -24,6 +24,7 @@ from portal.selectors.budgets import budget_lines, worst_by_service
 from portal.selectors.now import follow_up_line, incident_line
 from portal.selectors.standing import incident_counts, service_lines
 from reliability.selectors import slos_visible
+from runbooks.selectors import runbooks_visible
 
 LOOK_BACK = timedelta(days=7)
 TONES = {
@@ -57,7 +58,10 @@ def service_page(*, viewer: Principal, service: Any, now: datetime) -> ServicePa
         ],
         graph=_graph(service.slug, lines),
         axis=_axis(service, now),
-        runbooks=(),
+        runbooks=[
+            Line(title=one.title, url=page("runbooks:runbook_detail", one.slug))
+            for one in runbooks_visible(viewer=viewer).filter(services=service.pk)
+        ],
         deployments=[_deployment_line(one) for one in deployments_visible(viewer=viewer).filter(service=service)[:6]],
         follow_ups=[follow_up_line(item, now=now) for item in open_action_items().filter(service=service)[:6]],
     )

@@ -40,7 +40,7 @@
       width: one.width || 1.5,
       dash: one.dash,
       fill: one.fill ? colour("--tone-" + (one.tone || "active") + "-soft") : undefined,
-      points: { show: false },
+      points: { show: data.rows[0].length < 4 },
       spanGaps: false,
     })));
   }
