@@ -1,3 +1,10 @@
-from django.urls import URLPattern, URLResolver
+from django.urls import URLPattern, URLResolver, path
 
-urlpatterns: list[URLPattern | URLResolver] = []
+from compliance.api import AuditListApi, ControlListApi, FrameworkListApi, RequirementListApi
+
+urlpatterns: list[URLPattern | URLResolver] = [
+    path("compliance/frameworks/", FrameworkListApi.as_view()),
+    path("compliance/frameworks/<slug:slug>/requirements/", RequirementListApi.as_view()),
+    path("compliance/controls/", ControlListApi.as_view()),
+    path("compliance/audits/", AuditListApi.as_view()),
+]

@@ -31,6 +31,15 @@ EXPLANATIONS = {
     Standing.STALE: "The last proof is too old to count.",
     Standing.COLLECTOR_SILENT: "Nothing was recorded, and nothing shows that recording worked.",
 }
+SHORT = {
+    Standing.OPERATING: "ok",
+    Standing.OPERATING_WITH_EXCEPTIONS: "except",
+    Standing.NOT_OPERATING: "fail",
+    Standing.NOT_TESTED: "untested",
+    Standing.NO_POPULATION: "none",
+    Standing.STALE: "stale",
+    Standing.COLLECTOR_SILENT: "silent",
+}
 TONES = {
     Standing.OPERATING: Tone.OK,
     Standing.OPERATING_WITH_EXCEPTIONS: Tone.RISK,
@@ -135,6 +144,7 @@ class ComingDue:
 __all__ = [
     "ASSERTED",
     "EXPLANATIONS",
+    "SHORT",
     "TONES",
     "WORDS",
     "Access",

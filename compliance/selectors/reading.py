@@ -4,7 +4,7 @@ from datetime import datetime
 
 from django.db.models import Q, QuerySet
 
-from accounts.data import Capability, Principal
+from accounts.data import Capability, Principal, Role
 from compliance.data import Access
 from compliance.models import AuditorGrant, Control, Engagement, Framework, PackExport, Requirement
 from core.clock import database_now
@@ -15,7 +15,7 @@ def access_of(viewer: Principal, *, now: datetime | None = None) -> Access:
     if viewer.may(Capability.COMPLIANCE_VIEW):
         return Access(everything=True)
     narrowed = viewer.scopes is not None and Capability.COMPLIANCE_VIEW not in viewer.scopes
-    if viewer.user_id is None or narrowed:
+    if viewer.user_id is None or narrowed or Role.AUDITOR not in viewer.site_roles:
         return Access()
     live = AuditorGrant.objects.filter(
         user_id=viewer.user_id,

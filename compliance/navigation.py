@@ -1,0 +1,25 @@
+"""The room's entries of the menu and what the search finds."""
+
+from collections.abc import Iterable
+
+from accounts.data import Principal
+from compliance.selectors import access_of, controls_matching
+from core.navigation import Entry, Hit, SearchProvider, add_entry, add_search
+
+
+def _opens(principal: Principal) -> bool:
+    return access_of(principal).anything
+
+
+def find_controls(principal: Principal, text: str, limit: int) -> Iterable[Hit]:
+    """Find controls by title or slug."""
+    access = access_of(principal)
+    if access.anything:
+        for control in controls_matching(access=access, text=text)[:limit]:
+            yield Hit("Control", control.title, control.get_absolute_url(), control.owner)
+
+
+add_entry(Entry("Comply", "Compliance", "compliance:overview", "certificate", 40, _opens))
+add_entry(Entry("Comply", "Controls", "compliance:control_list", "checklist", 41, _opens))
+add_entry(Entry("Comply", "Audits", "compliance:engagement_list", "clipboard-check", 42, _opens))
+add_search(SearchProvider("Control", 50, find_controls))
