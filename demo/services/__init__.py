@@ -3,5 +3,15 @@
 from demo.services.loading import LOADER, load_organization
 from demo.services.people import PASSWORD, PEOPLE, collector_token
 from demo.services.serving import demo_processes
+from demo.services.story import Story, StoryError
 
-__all__ = ["LOADER", "PASSWORD", "PEOPLE", "collector_token", "demo_processes", "load_organization"]
+__all__ = [
+    "LOADER",
+    "PASSWORD",
+    "PEOPLE",
+    "Story",
+    "StoryError",
+    "collector_token",
+    "demo_processes",
+    "load_organization",
+]

@@ -4,12 +4,22 @@ from typing import Annotated
 
 import typer
 from django.conf import settings
+from django.core.exceptions import PermissionDenied
 from django.core.management import call_command
 from django_typer.management import TyperCommand, command
 
 from core.cli import ExitCode, answering, fail
 from core.supervisor import PortTakenError, Supervisor
-from demo.services import LOADER, PASSWORD, PEOPLE, collector_token, demo_processes, load_organization
+from demo.services import (
+    LOADER,
+    PASSWORD,
+    PEOPLE,
+    Story,
+    StoryError,
+    collector_token,
+    demo_processes,
+    load_organization,
+)
 
 
 class Command(TyperCommand):
@@ -42,6 +52,19 @@ class Command(TyperCommand):
             supervisor.run(on_ready=lambda: typer.echo(_welcome(port)))
         except PortTakenError as error:
             fail(str(error), ExitCode.WRONG_USE)
+
+    @command()
+    @answering
+    def story(
+        self, times: Annotated[int, typer.Option(min=1, max=20, help="How often, one after the other.")] = 1
+    ) -> None:
+        """Tell the story on the running site, from a chaos run to the auditor's pack. Exit code 1: it broke off."""
+        for number in range(times):
+            typer.echo(f"Story {number + 1} of {times}")
+            try:
+                Story(say=typer.echo).tell()
+            except (StoryError, PermissionDenied) as error:
+                fail(str(error), ExitCode.NO)
 
 
 def _welcome(port: int) -> str:

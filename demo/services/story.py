@@ -1,0 +1,231 @@
+"""The story: one chaos run from its approval to the auditor's verified pack, through the services of production.
+
+It acts as the demo's people would, each with the rights that they have, and waits for what the running site does by
+itself. Every wait has a deadline; a step that does not happen ends the story with what was seen instead.
+"""
+
+import io
+import subprocess
+import sys
+import tempfile
+import time
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+from accounts.data import Principal
+from accounts.selectors import principal_for_user, user_by_username
+from chaos.data import FaultState, RunState, Verdict
+from chaos.selectors import engaged_kill_switch, experiment_by_slug, live_runs, run_by_reference
+from chaos.services import approve_plan, request_run
+from compliance.selectors import (
+    access_of,
+    controls_visible,
+    engagements_visible,
+    evidence_of,
+    frameworks_visible,
+    requirement_standings,
+    window_to,
+)
+from compliance.services import request_export, run_checks
+from core.clock import database_now
+from delivery.selectors import deliveries_about
+from demo.services.auditing import AUDIT
+from incidents.selectors import incident_by_reference, open_incidents, timeline_of
+from incidents.services import acknowledge_incident
+from ledger.selectors import entries
+from ledger.services import public_verifier_key, read_artifact, verify_log
+from reliability.selectors import budget_status, firing_burn_alerts, slo_by_slug
+from runbooks.selectors import runs_of_incident
+from runbooks.services import approve_step
+
+EXPERIMENT = "model-servers-freeze"
+SLO = "gateway-ttft"
+EVENTS_NEEDED = 60
+PROVEN = ("CC7.2", "CC7.3", "CC7.4", "CC7.5", "A1.2", "A.5.26", "A.5.30", "A.8.16")
+
+Answer = TypeVar("Answer")
+
+
+class StoryError(RuntimeError):
+    """A step of the story did not happen in time."""
+
+
+@dataclass
+class Story:
+    """Tells the story; `say` gets one line for each step, with the seconds since the beginning."""
+
+    say: Callable[[str], None]
+    began: float = 0.0
+    began_at: datetime | None = None
+
+    def tell(self) -> None:
+        """Go through every step. Raises StoryError."""
+        self.began, self.began_at = time.monotonic(), database_now()
+        self._until("the site measures the SLO and nothing is wrong", self._calm, seconds=150)
+        experiment = experiment_by_slug(slug=EXPERIMENT)
+        if experiment is None:
+            raise StoryError("the demo organization is not loaded: manage.py demo load")
+        approve_plan(principal=person("bob"), experiment=experiment)
+        self._note("Bob approves the plan: two of three model servers will freeze")
+        run = request_run(principal=person("olga"), experiment=experiment)
+        self._note(f"Olga starts it: every guard agrees ({run.reference})")
+        self._until(
+            "the model servers are frozen, the undo written ahead",
+            lambda: run.faults.filter(state=FaultState.ACTIVE).first(),
+            seconds=30,
+        )
+        self._until(
+            "the gateway's retries no longer hide it: the burn-rate alert fires",
+            lambda: firing_burn_alerts().filter(slo__service__slug="gateway").first(),
+            seconds=120,
+        )
+        incident = self._until(
+            "an incident is open and knows its cause",
+            lambda: open_incidents().filter(caused_by=run.source_key).first(),
+            seconds=30,
+        )
+        self._until(
+            f"Alice, who is on call, was paged for {incident.reference}",
+            lambda: deliveries_about(about=f"incident:{incident.reference}").first(),
+            seconds=30,
+        )
+        acknowledge_incident(principal=person("alice"), incident=incident)
+        self._note("Alice acknowledges")
+        runbook_run = self._until(
+            "the runbook has looked by itself and waits for approval",
+            lambda: runs_of_incident(incident_reference=incident.reference).filter(state="waiting").first(),
+            seconds=30,
+        )
+        approve_step(principal=person("bob"), run=runbook_run, step_id="agree")
+        self._note("Bob approves the restart")
+        self._until(
+            "the frozen servers are restarted, the runbook has checked them",
+            lambda: runs_of_incident(incident_reference=incident.reference).filter(state="succeeded").first(),
+            seconds=60,
+        )
+        finished = self._until(
+            "the SLO is steady again and the chaos run has its verdict", lambda: self._ended(run.reference), seconds=330
+        )
+        if finished.verdict != Verdict.PASSED:
+            raise StoryError(f"the chaos run ended {finished.verdict}: {finished.reason}")
+        self._until(
+            f"{incident.reference} is resolved, its review drafted",
+            lambda: self._resolved(incident.reference),
+            seconds=240,
+        )
+        self._prove()
+        self._audit()
+        self._note("The end: what operations did is what the auditor verifies")
+
+    def _calm(self) -> bool:
+        slo = slo_by_slug(slug=SLO)
+        status = budget_status(slo=slo) if slo else None
+        return bool(
+            status
+            and status.measured_recently
+            and status.counts.total >= EVENTS_NEEDED
+            and not firing_burn_alerts().filter(slo__service__slug="gateway").exists()
+            and not open_incidents().exists()
+            and not live_runs().exists()
+            and engaged_kill_switch() is None
+        )
+
+    @staticmethod
+    def _ended(reference: str) -> Any:
+        run = run_by_reference(reference=reference)
+        return run if run is not None and run.state == RunState.FINISHED else None
+
+    @staticmethod
+    def _resolved(reference: str) -> bool:
+        incident = incident_by_reference(reference=reference)
+        return incident is not None and incident.status == "resolved" and timeline_of(incident=incident).exists()
+
+    def _prove(self) -> None:
+        run_checks()
+        counts = self._new_evidence()
+        if missing := [ref for ref in PROVEN if not counts.get(ref)]:
+            raise StoryError(f"no new evidence for {', '.join(missing)}")
+        shown = ", ".join(f"{ref} {counts[ref]}" for ref in PROVEN)
+        self._note(f"new entries behind the controls of each requirement: {shown}")
+        found = verify_log()
+        if not found.holds:
+            raise StoryError(f"the ledger does not hold: {found.problems[0]}")
+        self._note(
+            f"the ledger holds: {found.entries} entries, {entries(types=['chaos.run_finished']).count()} chaos runs"
+        )
+
+    def _new_evidence(self) -> dict[str, int]:
+        """Return, for each requirement, how many entries recorded since the beginning its controls rest on."""
+        now = database_now()
+        window = window_to(now)
+        new = set(entries(since=self.began_at).values_list("pk", flat=True))
+        access = access_of(person("carol"))
+        controls = {control.slug: control for control in controls_visible(access=access)}
+        counts: dict[str, int] = {}
+        for framework in frameworks_visible(access=access):
+            for standing in requirement_standings(framework, window=window, now=now):
+                if standing.ref in PROVEN:
+                    lines = [
+                        line
+                        for served in standing.controls
+                        for line in evidence_of(controls[served.slug], window=window, limit=1000)
+                    ]
+                    counts[standing.ref] = len(new.intersection(line.pk for line in lines))
+        return counts
+
+    def _audit(self) -> None:
+        ada = person("ada")
+        engagement = engagements_visible(access=access_of(ada)).filter(slug=AUDIT).first()
+        if engagement is None:
+            raise StoryError("the auditor does not see her engagement")
+        export = request_export(principal=ada, engagement=engagement)
+
+        def done() -> bool:
+            export.refresh_from_db()
+            return export.state in {export.State.COMPLETED, export.State.FAILED}
+
+        self._until("Ada, the auditor, exports her evidence pack", done, seconds=180)
+        if export.state == export.State.FAILED:
+            raise StoryError(f"the export failed: {export.last_error}")
+        content = read_artifact(export.sha256)
+        if content is None:
+            raise StoryError("the pack's file is gone")
+        with tempfile.TemporaryDirectory() as folder:
+            with zipfile.ZipFile(io.BytesIO(content)) as pack:
+                pack.extractall(folder)
+            verifier = next(Path(folder).rglob("verify.py"))
+            answer = subprocess.run(  # noqa: S603 the pack's own script, as the auditor runs it
+                [sys.executable, str(verifier), "--key", public_verifier_key()],
+                cwd=verifier.parent,
+                capture_output=True,
+                text=True,
+                timeout=120,
+                check=False,
+            )
+        if answer.returncode != 0:
+            raise StoryError(f"verify.py says no:\n{answer.stdout}{answer.stderr}")
+        self._note("verify.py says yes")
+
+    def _until(self, what: str, condition: Callable[[], Answer | None], *, seconds: float) -> Answer:
+        deadline = time.monotonic() + seconds
+        while not (found := condition()):
+            if time.monotonic() > deadline:
+                raise StoryError(f"did not happen within {seconds:.0f} s: {what}")
+            time.sleep(0.5)
+        self._note(what)
+        return found
+
+    def _note(self, what: str) -> None:
+        self.say(f"{time.monotonic() - self.began:6.1f} s  {what}")
+
+
+def person(username: str) -> Principal:
+    """Return one of the demo's people, with their own rights. Raises StoryError."""
+    user = user_by_username(username=username)
+    if user is None:
+        raise StoryError("the demo organization is not loaded: manage.py demo load")
+    return principal_for_user(user=user)
