@@ -5,28 +5,25 @@ It leads a session of its own, holds no connection while it waits, and is told e
 
 import json
 import os
-import subprocess
 import sys
 import time
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import psutil
 
+from core.detached import start_detached
+
 GRACE_SECONDS = 2.0
+ROOT = Path(__file__).resolve().parent.parent
 
 
 def start_watchdog(*, ttl: timedelta, action: str, arguments: dict[str, Any], output: dict[str, Any]) -> dict[str, Any]:
     """Start a watchdog and return its identity, for `cancel_watchdog`."""
     order = json.dumps({"seconds": ttl.total_seconds(), "action": action, "arguments": arguments, "output": output})
-    process = subprocess.Popen(  # noqa: S603 this program's own module
-        [sys.executable, "-m", "drivers.watchdog", order],
-        start_new_session=True,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    return {"pid": process.pid, "started": psutil.Process(process.pid).create_time()}
+    pid = start_detached([sys.executable, "-m", "drivers.watchdog", order], folder=ROOT)
+    return {"pid": pid, "started": psutil.Process(pid).create_time()}
 
 
 def cancel_watchdog(identity: dict[str, Any]) -> None:

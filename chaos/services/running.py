@@ -1,6 +1,5 @@
 """Ask for a run, start its runner, watch it from outside, stop it, and clean up after a runner that died."""
 
-import subprocess
 import sys
 from datetime import timedelta
 
@@ -19,6 +18,7 @@ from chaos.selectors import engaged_kill_switch, live_runs
 from chaos.services.faults import revert_all
 from chaos.services.planning import ask_guards, plan_run, spec_of
 from core.clock import database_now
+from core.detached import start_detached
 from core.events import publish
 from core.identifiers import new_id
 from core.work import wake
@@ -83,15 +83,11 @@ def start_runner(run: ChaosRun) -> None:
         return
     log = settings.STATE_DIR / "log"
     log.mkdir(parents=True, exist_ok=True)
-    with (log / "chaos-runner.log").open("ab") as file:
-        subprocess.Popen(  # noqa: S603 this program's own command
-            [sys.executable, "manage.py", "chaos_runner", run.reference],
-            cwd=settings.BASE_DIR,
-            start_new_session=True,
-            stdin=subprocess.DEVNULL,
-            stdout=file,
-            stderr=file,
-        )
+    start_detached(
+        [sys.executable, "manage.py", "chaos_runner", run.reference],
+        folder=settings.BASE_DIR,
+        log=log / "chaos-runner.log",
+    )
 
 
 def stop_run(*, principal: Principal, run: ChaosRun, reason: str) -> bool:
