@@ -49,9 +49,12 @@ def evaluate(*, now: datetime | None = None) -> int:
         if (decision is AlertDecision.FIRE and not firing) or (decision is AlertDecision.RESOLVE and firing):
             changed += _change(version, tier, alert, now=now)
         alerts[version.slo_id, tier.name] = alert
-    BurnAlert.objects.bulk_update(
+    BurnAlert.objects.bulk_create(
         [alerts[version.slo_id, tier.name] for version, tier in tiers],
-        ["burn_rate_long", "burn_rate_short", "frozen_at", "evaluated_at", "severity"],
+        batch_size=500,
+        update_conflicts=True,
+        unique_fields=["slo", "tier"],
+        update_fields=["burn_rate_long", "burn_rate_short", "frozen_at", "evaluated_at", "severity"],
     )
     return changed + _drop_alerts_without_tier(versions, now=now)
 
