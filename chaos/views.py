@@ -241,6 +241,7 @@ class KillSwitchView(LoginRequiredMixin, View):
             "switch": engaged_kill_switch(),
             "form": form,
             "may_stop": principal.may_somewhere(Capability.CHAOS_STOP),
+            "may_release": principal.may_somewhere(Capability.CHAOS_RUN),
         }
         return render(request, "chaos/kill_switch.html", context)
 

@@ -1,0 +1,73 @@
+from typing import Any
+
+import pytest
+from django.test import Client
+
+from accounts.data import system_principal
+from accounts.models import User
+from accounts.services import create_user
+from chaos.models import ChaosRun, KillSwitch, PlanApproval
+from demo.services import load_organization
+
+pytestmark = pytest.mark.django_db
+EXPERIMENT = "/chaos/model-servers-freeze/"
+
+
+@pytest.fixture(autouse=True)
+def organization(db: None) -> None:
+    load_organization()
+    create_user(principal=system_principal("test"), username="charlie", password=None)
+
+
+def ask(name: str, path: str, data: dict[str, str] | None = None) -> Any:
+    client = Client()
+    client.force_login(User.objects.get(username=name))
+    return client.get(path) if data is None else client.post(path, data)
+
+
+def test_the_plan_shows_every_guard_with_its_answer() -> None:
+    page = ask("olga", EXPERIMENT).content.decode()
+    for guard in ("environment", "kill switch", "blast radius", "approval", "target lock", "incidents", "error budget"):
+        assert guard in page
+    assert "nobody else has approved this plan" in page
+
+
+def test_a_run_that_a_guard_refuses_does_not_start_and_says_why() -> None:
+    client = Client()
+    client.force_login(User.objects.get(username="olga"))
+    page = client.post(EXPERIMENT, {"action": "run"}, follow=True).content.decode()
+    assert not ChaosRun.objects.exists()
+    assert "approval" in page
+
+
+def test_only_an_approver_approves() -> None:
+    assert ask("olga", EXPERIMENT, {"action": "approve"}).status_code == 403
+    assert not PlanApproval.objects.exists()
+    assert ask("bob", EXPERIMENT, {"action": "approve"}).status_code == 302
+    assert PlanApproval.objects.count() == 1
+
+
+def test_a_viewer_cannot_run() -> None:
+    assert ask("dana", EXPERIMENT, {"action": "run"}).status_code == 403
+    assert not ChaosRun.objects.exists()
+
+
+def test_the_kill_switch_is_engaged_by_a_responder_and_released_by_an_operator() -> None:
+    assert "This field is required" in ask("alice", "/chaos/kill-switch/", {"reason": ""}).content.decode()
+    ask("alice", "/chaos/kill-switch/", {"reason": "something else is on fire"})
+    assert KillSwitch.objects.get().released_at is None
+    assert "something else is on fire" in ask("dana", "/chaos/kill-switch/").content.decode()
+    assert ask("dana", "/chaos/kill-switch/", {"action": "release"}).status_code == 403
+    ask("olga", "/chaos/kill-switch/", {"action": "release"})
+    assert KillSwitch.objects.get().released_at is not None
+
+
+@pytest.mark.parametrize("path", [EXPERIMENT, "/chaos/kill-switch/", "/chaos/runs/chr_unheard/", "/chaos/unheard-of/"])
+def test_a_stranger_finds_nothing(path: str) -> None:
+    assert ask("charlie", path).status_code == 404
+
+
+@pytest.mark.parametrize("path", ["/chaos/", "/chaos/runs/"])
+def test_lists_refuse_a_stranger_and_other_methods(path: str) -> None:
+    assert ask("charlie", path).status_code == 403
+    assert ask("olga", path, {}).status_code == 405
