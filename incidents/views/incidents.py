@@ -107,6 +107,10 @@ class IncidentListView(RecordListView):
     def get_records(self) -> QuerySet[Incident]:
         return incidents_visible(viewer=principal_of(self.request)).prefetch_related("services")
 
+    def search(self, records: Any, text: str) -> Any:
+        # An incident of two services whose names both match stands in the list once.
+        return super().search(records, text).distinct()
+
     def get_actions(self) -> Sequence[Action]:
         if principal_of(self.request).may_somewhere(Capability.INCIDENT_RESPOND):
             return (Action("Open an incident", reverse("incidents:incident_open"), icon="plus"),)

@@ -325,3 +325,12 @@ def test_a_list_asks_the_database_as_often_for_many_as_for_few(world: World, inc
     with CaptureQueriesContext(connection) as many:
         client.get(address)
     assert len(many) <= len(few)
+
+
+def test_a_search_shows_an_incident_of_two_matching_services_once(world: World, incident: Incident) -> None:
+    from tests.incidents.worlds import make_service
+
+    incident.services.add(make_service("gateway-two", world.team))
+    page = signed_in(world.ada).get("/incidents/?q=gateway&format=csv")
+    lines = page.getvalue().decode().strip().splitlines()
+    assert len(lines) == 2
