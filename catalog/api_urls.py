@@ -1,3 +1,9 @@
-from django.urls import URLPattern, URLResolver
+from django.urls import URLPattern, URLResolver, include, path
+from rest_framework.routers import SimpleRouter
 
-urlpatterns: list[URLPattern | URLResolver] = []
+from catalog.api import DeploymentViewSet, ServiceViewSet
+
+router = SimpleRouter()
+router.register("services", ServiceViewSet, basename="service")
+router.register("deployments", DeploymentViewSet, basename="deployment")
+urlpatterns: list[URLPattern | URLResolver] = [path("", include(router.urls))]

@@ -2,10 +2,12 @@
 
 from collections.abc import Iterable
 from datetime import datetime
+from typing import Any
 
-from django.db.models import Q, QuerySet
+from django.db.models import Prefetch, Q, QuerySet
 
 from accounts.data import Capability, Principal
+from accounts.selectors import teams
 from catalog.data import ActionItemState, ActivityKind
 from catalog.models import ActionItem, Activity, Dependency, Deployment, Service
 
@@ -84,3 +86,15 @@ def open_action_items(*, owner: str = "") -> QuerySet[ActionItem]:
 def action_items_from(*, source: str) -> QuerySet[ActionItem]:
     """Return the follow-ups of one source in any state (`review:INC-3` for the keys `review:INC-3:…`), oldest first."""
     return ActionItem.objects.filter(source_key__startswith=f"{source}:").order_by("pk")
+
+
+def action_items_visible(*, viewer: Principal) -> QuerySet[ActionItem]:
+    """Return the follow-ups of what the viewer may see, and those without a service."""
+    services = services_visible(viewer=viewer)
+    found = ActionItem.objects.select_related("service")
+    return found.filter(Q(service__isnull=True) | Q(service__in=services))
+
+
+def teams_with_services(*, viewer: Principal) -> QuerySet[Any]:
+    """Return all teams with their members and those of their services that the viewer may see."""
+    return teams().prefetch_related(Prefetch("services", queryset=services_visible(viewer=viewer)))
