@@ -4,11 +4,12 @@ from reliability.services.collecting import collect, forget_old_series
 from reliability.services.documents import apply_documents
 from reliability.services.evaluating import evaluate
 from reliability.services.otlp import forget_old_streams, receive_metrics, receive_spans
-from reliability.services.otlp_bodies import decode
+from reliability.services.otlp_bodies import MAX_BODY_BYTES, decode
 from reliability.services.otlp_points import Received
 from reliability.services.reporting import report_all_windows, report_ended_periods, report_window
 
 __all__ = [
+    "MAX_BODY_BYTES",
     "Received",
     "apply_documents",
     "collect",

@@ -26,12 +26,12 @@ LISTS = frozenset(
 
 def decode(body: bytes, *, encoding: str, content_type: str, request: Message) -> None:
     """Fill `request` from a request's body. Raises InputRefusedError for what is not well formed or too large."""
+    if len(body) > MAX_BODY_BYTES:
+        raise refuse("body", found=f"more than {MAX_BODY_BYTES} bytes", allowed="send smaller batches")
     if encoding == "gzip":
         body = _inflate(body)
     elif encoding not in {"", "identity"}:
         raise refuse("Content-Encoding", found=encoding, allowed="gzip or identity is allowed")
-    if len(body) > MAX_BODY_BYTES:
-        raise refuse("body", found=f"{len(body)} bytes", allowed=f"at most {MAX_BODY_BYTES} bytes are allowed")
     if content_type == "application/x-protobuf":
         try:
             request.ParseFromString(body)

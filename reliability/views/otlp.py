@@ -22,7 +22,7 @@ from accounts.selectors import live_token, principal_for_token
 from accounts.services import token_used
 from core.clock import database_now
 from core.parsing import InputRefusedError
-from reliability.services import Received, decode, receive_metrics, receive_spans
+from reliability.services import MAX_BODY_BYTES, Received, decode, receive_metrics, receive_spans
 
 PROTOBUF, JSON = "application/x-protobuf", "application/json"
 
@@ -68,7 +68,9 @@ class OtlpView(View):
     @staticmethod
     def _decode(request: HttpRequest, content_type: str, message: Message) -> None:
         encoding = request.headers.get("Content-Encoding", "").lower()
-        decode(request.body, encoding=encoding, content_type=content_type, request=message)
+        # Read here, not by `request.body`, whose own limit would answer with a page instead of a status.
+        body = request.read(MAX_BODY_BYTES + 1)
+        decode(body, encoding=encoding, content_type=content_type, request=message)
 
 
 class MetricsView(OtlpView):

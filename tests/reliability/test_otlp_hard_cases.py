@@ -157,6 +157,18 @@ def test_json_of_another_shape_is_refused_with_a_status(
     assert answer.json()["code"] == 3
 
 
+@pytest.mark.parametrize(("size", "status"), [(5_000_000, 200), (9_000_000, 400)])
+def test_a_body_of_some_megabytes_is_taken_and_a_larger_one_refused_with_a_status(
+    client: Client, version: SLOVersion, token: str, size: int, status: int
+) -> None:
+    request = export((NOW, NOW + 5, [3, 1]))
+    request.resource_metrics[0].resource.attributes.add(key="padding").value.string_value = "x" * size
+    answer = post(client, request.SerializeToString(), token)
+    assert answer.status_code == status
+    assert answer["Content-Type"] == "application/x-protobuf"
+    assert counted(version) == ((3, 1) if status == 200 else (0, 0))
+
+
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_no_mutilated_body_is_an_error_of_the_site(
