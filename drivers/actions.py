@@ -98,6 +98,12 @@ class StopProcess(_ProcessAction):
     sends: ClassVar[signal.Signals] = signal.SIGSTOP
     verb: ClassVar[str] = "Freeze"
 
+    def run(self, arguments: ProcessArguments, *, idempotency_key: str) -> ActionResult:
+        result = super().run(arguments, idempotency_key=idempotency_key)
+        # A stop signal is delivered, not obeyed: on a busy machine the process runs on for a moment.
+        wait_until(lambda: all(is_stopped(target) for target in _targets_of(result.output)), seconds=SETTLE_SECONDS)
+        return result
+
     def undo(self, arguments: ProcessArguments, output: dict[str, Any]) -> ActionResult:  # noqa: ARG002
         outcome: dict[str, str] = {}
         for target in _targets_of(output):
