@@ -9,6 +9,7 @@ export UV_LINK_MODE ?= copy
 # Bring up the site with the demo organization and its stack.
 run: environment
 	@if [ -n "$(FRESH)" ]; then echo "Starting over: var/ is emptied."; rm -rf var; fi
+	@mkdir -p var/log; $(MAKE) -s checkov >var/log/checkov-install.log 2>&1 &
 	@env -u PYTHONDONTWRITEBYTECODE PORT=$(PORT) ASSAY_SITE_URL=http://127.0.0.1:$(PORT) $(BIN)/python manage.py demo serve --port $(PORT)
 
 # The one command that passes the tests.
@@ -23,6 +24,14 @@ bench: development
 
 soak: development
 	@$(BIN)/pytest -m soak
+
+# The infrastructure scanner, in an environment of its own: its pins clash with everything else.
+checkov: .venv-checkov/.done
+
+.venv-checkov/.done: .venv/bin/uv tools/checkov/requirements.lock
+	@$(PYTHON) -m venv .venv-checkov
+	@nice $(BIN)/uv pip install --quiet --python .venv-checkov/bin/python --require-hashes -r tools/checkov/requirements.lock
+	@touch $@
 
 environment: .venv/.run
 

@@ -1,6 +1,6 @@
 """What the demo's commands do."""
 
-from demo.services.loading import LOADER, load_organization
+from demo.services.loading import LOADER, load_organization, load_prometheus
 from demo.services.people import PASSWORD, PEOPLE, collector_token
 from demo.services.serving import demo_processes
 from demo.services.story import Story, StoryError
@@ -14,4 +14,5 @@ __all__ = [
     "collector_token",
     "demo_processes",
     "load_organization",
+    "load_prometheus",
 ]

@@ -19,7 +19,9 @@ from demo.services import (
     collector_token,
     demo_processes,
     load_organization,
+    load_prometheus,
 )
+from demo.services.serving import PROMETHEUS_PORT_OFFSET
 
 
 class Command(TyperCommand):
@@ -46,6 +48,8 @@ class Command(TyperCommand):
         load_organization(say=typer.echo)
         token = collector_token(principal=LOADER)
         processes = demo_processes(port=port, token=token, state_dir=settings.STATE_DIR)
+        if any(process.name == "prometheus" for process in processes):
+            load_prometheus(port=port + PROMETHEUS_PORT_OFFSET)
         typer.echo(f"Starting {len(processes)} processes; their logs are in {settings.STATE_DIR / 'log'} …")
         supervisor = Supervisor(processes, log_dir=settings.STATE_DIR / "log", say=typer.echo)
         try:
