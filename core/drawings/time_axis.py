@@ -56,6 +56,12 @@ class TimeAxis:
     width: int = 760
 
     @property
+    def label_width(self) -> int:
+        """The room that the longest label of a lane needs, within bounds."""
+        longest = max((len(lane.label) for lane in self.lanes), default=0)
+        return min(240, max(LABEL_WIDTH, round(6.6 * longest) + 14))
+
+    @property
     def is_empty(self) -> bool:
         """Say whether no interval and no mark would be drawn."""
         return not self.marks and not any(lane.intervals for lane in self.lanes)
@@ -116,7 +122,7 @@ def draw_time_axis(axis: TimeAxis) -> SafeString:
 
 def _x(moment: datetime, axis: TimeAxis) -> str:
     share = (moment - axis.start) / (axis.end - axis.start)
-    return f"{LABEL_WIDTH + (axis.width - LABEL_WIDTH) * min(1.0, max(0.0, share)):.1f}"
+    return f"{axis.label_width + (axis.width - axis.label_width) * min(1.0, max(0.0, share)):.1f}"
 
 
 def _levels(intervals: Sequence[Interval], axis: TimeAxis) -> list[list[Interval]]:
