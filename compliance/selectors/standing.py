@@ -12,6 +12,7 @@ from compliance.data import (
     Judgement,
     Outcome,
     RequirementStanding,
+    Standing,
     Strength,
     Window,
 )
@@ -19,6 +20,7 @@ from compliance.domain.effectiveness import Due, judge_check, judge_whole
 from compliance.domain.periods import period_at, periods_between
 from compliance.domain.rules import Rule
 from compliance.models import Check, Control, ControlException, ControlRequirement, Framework, Occurrence, Requirement
+from ledger.selectors import entries
 
 NO_DIRECT_CHECK = "no check proves this control by itself; supporting evidence alone is not enough"
 NO_CONTROL = "no control serves this requirement directly; supporting evidence alone is not enough"
@@ -77,9 +79,10 @@ def _check_standing(
         for row in rows
         if row.due_at < window.end or (row.happened_at is not None and window.start <= row.happened_at < window.end)
     ]
-    alive = None
-    if rule.alive is not None:
-        alive = check.alive_at is not None and now - check.alive_at <= timedelta(days=rule.alive.within_days)
+    if not occurrences and window.end <= check.started_at:
+        early = Judgement(Standing.NOT_TESTED, reason="the check did not exist yet")
+        return CheckStanding(check.pk, check.title, Strength(check.strength), rule.cadence, early)
+    alive = _collector_alive(check, rule, window=window, now=now) if not occurrences else None
     judgement = judge_check(
         occurrences,
         now=min(now, window.end),
@@ -89,6 +92,16 @@ def _check_standing(
         collector_alive=alive,
     )
     return CheckStanding(check.pk, check.title, Strength(check.strength), rule.cadence, judgement)
+
+
+def _collector_alive(check: Check, rule: Rule, *, window: Window, now: datetime) -> bool | None:
+    """Say whether the collector is known to have worked; of a window that is over, the ledger says it."""
+    if rule.alive is None:
+        return None
+    reach = timedelta(days=rule.alive.within_days)
+    if now - window.end < timedelta(days=1):
+        return check.alive_at is not None and now - check.alive_at <= reach
+    return entries(types=rule.alive.entries, since=window.end - reach, until=window.end).exists()
 
 
 def _approved_exceptions(controls: Sequence[Control]) -> Mapping[int, list[ControlException]]:

@@ -14,7 +14,10 @@ from catalog.services import apply_documents
 from core.parsing import load_yaml_documents
 from ledger.selectors import entries
 
-pytestmark = pytest.mark.django_db
+pytestmark = [
+    pytest.mark.django_db,
+    pytest.mark.filterwarnings("ignore:In Typer, only the parameter:DeprecationWarning"),
+]
 SITE = system_principal("test")
 CATALOG = """
 apiVersion: assay/v1

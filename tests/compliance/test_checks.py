@@ -6,7 +6,7 @@ import pytest
 from django.utils import timezone
 
 from accounts.data import Principal, system_principal
-from compliance.data import Standing
+from compliance.data import Standing, Window
 from compliance.models import Check, Control, Occurrence
 from compliance.selectors import control_standings, evidence_of, evidence_proof, window_to
 from compliance.services import approve_exception, request_exception, run_checks
@@ -135,3 +135,15 @@ def test_an_exception_without_an_end_is_refused(manager: Principal) -> None:
     control = Control.objects.get(slug="incidents-acknowledged")
     with pytest.raises(InputRefusedError):
         request_exception(principal=manager, control=control, reason="x", expires_at=timezone.now())
+
+
+def test_a_month_before_the_check_existed_was_not_tested() -> None:
+    control = Control.objects.get(slug="incidents-acknowledged")
+    now = timezone.now()
+    earlier = Window(now - timedelta(days=90), now - timedelta(days=60))
+    found = control_standings([control], window=earlier, now=now)[control.pk].judgement
+    assert (found.standing, found.reason) == (Standing.NOT_TESTED, "the check did not exist yet")
+    Check.objects.filter(control=control).update(started_at=now - timedelta(days=100), alive_at=now)
+    assert control_standings([control], window=earlier, now=now)[control.pk].judgement.standing is (
+        Standing.COLLECTOR_SILENT
+    ), "that it works now says nothing about then"
