@@ -47,7 +47,7 @@ def stack(tmp_path: Path) -> Iterator[tuple[int, dict[str, subprocess.Popen[byte
     first_port = free_ports(5)
     environment = {name: value for name, value in os.environ.items() if not name.startswith("OTEL_")}
     running = {
-        process.name: subprocess.Popen(process.command, env={**environment, **process.environment})
+        process.name: subprocess.Popen(process.command, env=environment)
         for process in stack_processes(first_port=first_port, state_dir=tmp_path)
     }
     yield first_port, running
