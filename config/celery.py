@@ -5,8 +5,10 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from celery import Celery
+from celery.signals import worker_init
 from django.conf import settings
 
+from config.telemetry import start_telemetry
 from core.broker import SCHEME, register_transport, transport_options
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
@@ -28,3 +30,8 @@ app.conf.update(
 if settings.CELERY_BROKER_URL.startswith(f"{SCHEME}:"):
     app.conf.broker_transport_options = transport_options(Path(unquote(urlsplit(settings.CELERY_BROKER_URL).path)))
 app.autodiscover_tasks()
+
+
+@worker_init.connect
+def _start_telemetry(**_: object) -> None:
+    start_telemetry("worker")
