@@ -1,5 +1,7 @@
 """Fixtures that every room's tests share."""
 
+import os
+
 import pytest
 from django.db import connection
 from pytest_django.plugin import DjangoDbBlocker
@@ -12,3 +14,11 @@ def _tables_can_be_flushed(django_db_setup: None, django_db_blocker: DjangoDbBlo
     """Take the ledger's guard away: tests that commit delete every row afterwards. Its own tests put it back."""
     with django_db_blocker.unblock():
         remove_guard(connection)
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings_xdist_suffix() -> None:
+    """Give each process of a parallel run a database of its own; one in memory is its own already."""
+    worker = os.environ.get("PYTEST_XDIST_WORKER")
+    if worker and connection.vendor != "sqlite":
+        connection.settings_dict["TEST"]["NAME"] = f"test_assay_{worker}"
