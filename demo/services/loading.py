@@ -4,12 +4,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from accounts.data import Principal, system_principal
+from accounts.data import system_principal
 from catalog.services import apply_documents as apply_catalog
 from chaos.services import apply_documents as apply_experiments
 from core.parsing import load_yaml_documents
 from demo.services.auditing import load_audit
 from demo.services.people import load_people
+from demo.services.serving import STACK_PORT_OFFSET
 from incidents.services import apply_documents as apply_oncall
 from reliability.services import apply_documents as apply_slos
 from runbooks.services import apply_documents as apply_runbooks
@@ -18,8 +19,11 @@ ORGANIZATION = Path(__file__).resolve().parent.parent / "org"
 LOADER = system_principal("demo-loader")
 
 
-def load_organization(*, say: Callable[[str], None] = lambda _: None) -> None:
-    """Create or update the demo organization; loading it again changes nothing."""
+def load_organization(*, port: int, say: Callable[[str], None] = lambda _: None) -> None:
+    """Create or update the demo organization; loading it again changes nothing.
+
+    `port` is the site's: the stack beside it is named by the ports that follow from it.
+    """
     say("  people and roles")
     load_people(principal=LOADER)
     steps: tuple[tuple[str, Callable[..., Any]], ...] = (
@@ -30,10 +34,11 @@ def load_organization(*, say: Callable[[str], None] = lambda _: None) -> None:
     )
     for name, apply in steps:
         say(f"  {name}")
-        _apply(apply, name, LOADER)
+        text = _text(name, port=port)
+        apply(principal=LOADER, documents=load_yaml_documents(text, source=name), source=name)
     for path in sorted(ORGANIZATION.glob("*.md")):
         say(f"  {path.name}")
-        apply_runbooks(principal=LOADER, documents=[(path.name, path.read_text("utf-8"))])
+        apply_runbooks(principal=LOADER, documents=[(path.name, _text(path.name, port=port))])
     say("  frameworks, controls and the audit")
     load_audit(principal=LOADER)
 
@@ -46,6 +51,6 @@ def load_prometheus(*, port: int) -> None:
     )
 
 
-def _apply(apply: Callable[..., Any], name: str, principal: Principal) -> None:
-    documents = load_yaml_documents((ORGANIZATION / name).read_bytes(), source=name)
-    apply(principal=principal, documents=documents, source=name)
+def _text(name: str, *, port: int) -> str:
+    """Return a file of the organization, with the name of the stack that runs beside this site."""
+    return (ORGANIZATION / name).read_text("utf-8").replace("@stack", str(port + STACK_PORT_OFFSET))

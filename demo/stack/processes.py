@@ -19,6 +19,11 @@ class StackProcess:
     environment: Mapping[str, str] = field(default_factory=dict)
 
 
+def group_name(name: str, *, first_port: int) -> str:
+    """Return what the replicas of a service have in common; two stacks on one machine are told apart by their port."""
+    return f"{first_port}/{name.rstrip('-0123456789')}"
+
+
 def stack_processes(*, first_port: int, state_dir: Path, seed: int = 1) -> tuple[StackProcess, ...]:
     """Return the stack's processes in the order of their start; they use `first_port` and the four after it."""
 
@@ -28,7 +33,7 @@ def stack_processes(*, first_port: int, state_dir: Path, seed: int = 1) -> tuple
             name=name,
             command=(sys.executable, "-m", f"demo.stack.{module}", *listen, *arguments),
             port=port,
-            environment={"ASSAY_TARGET": name, "ASSAY_GROUP": name.rstrip("-0123456789")},
+            environment={"ASSAY_TARGET": name, "ASSAY_GROUP": group_name(name, first_port=first_port)},
         )
 
     replicas = [first_port + FIRST_MODEL_SERVER + number for number in range(REPLICAS)]

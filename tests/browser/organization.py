@@ -24,7 +24,7 @@ MINUTES = 90
 
 def build() -> None:
     """Load the demo organization and let things happen to it."""
-    load_organization()
+    load_organization(port=8000)
     now = timezone.now()
     _deployments(now)
     _follow_ups(now)

@@ -15,7 +15,7 @@ EXPERIMENT = "/chaos/model-servers-freeze/"
 
 @pytest.fixture(autouse=True)
 def organization(db: None) -> None:
-    load_organization()
+    load_organization(port=8000)
     create_user(principal=system_principal("test"), username="charlie", password=None)
 
 

@@ -29,7 +29,7 @@ ask: Is the queue growing?
 
 @pytest.fixture
 def organization() -> None:
-    load_organization()
+    load_organization(port=8000)
     apply_documents(principal=SITE, documents=[("ask-first.md", ASKING)])
     create_user(principal=SITE, username="charlie", password=None)
 

@@ -32,7 +32,7 @@ class Command(TyperCommand):
     def load(self) -> None:
         """Create or update the demo organization; again changes nothing."""
         call_command("migrate", verbosity=0)
-        load_organization(say=typer.echo)
+        load_organization(port=settings.ENVIRONMENT.port, say=typer.echo)
 
     @command()
     @answering
@@ -45,7 +45,7 @@ class Command(TyperCommand):
         """Load the organization and run the site, the stack and Prometheus (where installed) until Ctrl-C."""
         typer.echo("Preparing the database and the demo organization …")
         call_command("migrate", verbosity=0)
-        load_organization(say=typer.echo)
+        load_organization(port=port, say=typer.echo)
         token = collector_token(principal=LOADER)
         processes = demo_processes(port=port, token=token, state_dir=settings.STATE_DIR)
         if any(process.name == "prometheus" for process in processes):
