@@ -7,12 +7,15 @@ import functools
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import IntEnum, StrEnum
+from types import TracebackType
 from typing import Annotated, Any, NoReturn, ParamSpec, TypeVar
 
 import orjson
 import typer
 from django.core.exceptions import PermissionDenied
 from django.db import DatabaseError
+from django_typer.management import TyperCommand
+from typer._click.exceptions import UsageError
 
 from core.parsing import InputRefusedError
 
@@ -37,6 +40,22 @@ FormatOption = Annotated[OutputFormat, typer.Option("--format", help="text for p
 
 Parameters = ParamSpec("Parameters")
 Answer = TypeVar("Answer")
+
+
+class RoomCommand(TyperCommand):
+    """A room's command: a wrong argument is said in one line on standard error, with exit code 2."""
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool | None:
+        called_from_shell = getattr(self, "_called_from_command_line", False)
+        if isinstance(error, UsageError) and called_from_shell and not self._traceback:
+            context = error.ctx
+            path = context.command_path if context is not None else f"manage.py {self._name}"
+            self.stderr.write(f"{error.format_message()}\nWhat is allowed: {path} --help")
+            sys.exit(ExitCode.WRONG_USE)
+        handled: bool | None = super().__exit__(kind, error, trace)  # type: ignore[no-untyped-call]
+        return handled
 
 
 def fail(message: str, code: ExitCode = ExitCode.WRONG_USE) -> NoReturn:

@@ -5,19 +5,19 @@ from typing import Annotated
 
 import typer
 from django.core.exceptions import ValidationError
-from django_typer.management import TyperCommand, command
+from django_typer.management import command
 
 from accounts.data import Capability, Role, system_principal
 from accounts.models import Team, User
 from accounts.selectors import people, team_by_slug, user_by_username
 from accounts.services import create_api_token, create_user, deactivate_user, grant_role, revoke_role
-from core.cli import ExitCode, FormatOption, OutputFormat, answering, fail, print_json, print_rows
+from core.cli import ExitCode, FormatOption, OutputFormat, RoomCommand, answering, fail, print_json, print_rows
 
 USERNAME = Annotated[str, typer.Argument(help="User name.")]
 TEAM = Annotated[str, typer.Option(help="Slug of a team; without it the role holds for the whole site.")]
 
 
-class Command(TyperCommand):
+class Command(RoomCommand):
     help = "People, the roles they hold, and API tokens."
 
     @command(name="list")

@@ -4,13 +4,13 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from django_typer.management import TyperCommand, command
+from django_typer.management import command
 
 from accounts.data import Principal, system_principal
 from accounts.selectors import principal_for_user, user_by_username
 from catalog.selectors import dependencies, service_by_slug, services_visible
 from catalog.services import apply_documents
-from core.cli import ExitCode, FormatOption, OutputFormat, answering, fail, print_json, print_rows
+from core.cli import ExitCode, FormatOption, OutputFormat, RoomCommand, answering, fail, print_json, print_rows
 from core.parsing import load_yaml_documents, refuse
 
 AsOption = Annotated[str, typer.Option("--as", help="User name of the person who acts.")]
@@ -25,7 +25,7 @@ def _principal(username: str) -> Principal:
     return principal_for_user(user=user)
 
 
-class Command(TyperCommand):
+class Command(RoomCommand):
     help = "Services, teams, environments and what needs what."
 
     @command(name="list")

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from django_typer.management import TyperCommand, command
+from django_typer.management import command
 
 from accounts.data import Principal, system_principal
 from accounts.selectors import principal_for_user, user_by_username
@@ -22,7 +22,7 @@ from chaos.services import (
     request_run,
     stop_run,
 )
-from core.cli import ExitCode, FormatOption, OutputFormat, answering, fail, print_json, print_rows
+from core.cli import ExitCode, FormatOption, OutputFormat, RoomCommand, answering, fail, print_json, print_rows
 from core.parsing import load_yaml_documents
 
 As = Annotated[str, typer.Option("--as", help="User name to act as; without it, the site itself.")]
@@ -30,7 +30,7 @@ Slug = Annotated[str, typer.Argument(help="The experiment.")]
 Reference = Annotated[str, typer.Argument(help="The run.")]
 
 
-class Command(TyperCommand):
+class Command(RoomCommand):
     help = "Chaos experiments: what is hurt, how it is undone, whether it may."
 
     @command(name="list")

@@ -3,12 +3,12 @@
 from typing import Annotated
 
 import typer
-from django_typer.management import TyperCommand
 
 from chaos.engine import run_to_the_end
+from core.cli import RoomCommand
 
 
-class Command(TyperCommand):
+class Command(RoomCommand):
     help = "Run one chaos run to its end (the worker starts this)."
 
     def handle(self, reference: Annotated[str, typer.Argument(help="The run.")]) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from django_typer.management import TyperCommand, command
+from django_typer.management import command
 
 from accounts.data import Principal, system_principal
 from accounts.selectors import principal_for_user, user_by_username
@@ -13,7 +13,7 @@ from compliance.models import Engagement, PackExport
 from compliance.selectors import access_of, engagements_visible
 from compliance.services import create_engagement, grant_auditor, request_export
 from compliance.services.audits import EXPORT_QUEUE, note_download
-from core.cli import ExitCode, FormatOption, OutputFormat, answering, fail, print_json, print_rows
+from core.cli import ExitCode, FormatOption, OutputFormat, RoomCommand, answering, fail, print_json, print_rows
 from core.parsing import refuse
 from core.work import drain
 from ledger.services import read_artifact, seal_pending
@@ -38,7 +38,7 @@ def _engagement(principal: Principal, name: str) -> Engagement:
     return found
 
 
-class Command(TyperCommand):
+class Command(RoomCommand):
     help = "Audits and evidence packs."
 
     @command(name="list")

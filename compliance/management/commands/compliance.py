@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from django_typer.management import TyperCommand, command
+from django_typer.management import command
 
 from accounts.data import Principal, system_principal
 from accounts.selectors import principal_for_user, user_by_username
@@ -13,7 +13,7 @@ from compliance.data import Access, Standing, Window
 from compliance.models import Framework
 from compliance.selectors import controls_visible, frameworks_visible, requirement_standings, window_to
 from compliance.services import Loaded, apply_documents, load_packaged, run_checks, scan_path
-from core.cli import ExitCode, FormatOption, OutputFormat, answering, fail, print_json, print_rows
+from core.cli import ExitCode, FormatOption, OutputFormat, RoomCommand, answering, fail, print_json, print_rows
 from core.clock import database_now
 from core.parsing import load_yaml_documents, refuse
 
@@ -40,7 +40,7 @@ def _framework(slug: str) -> Framework:
     return found
 
 
-class Command(TyperCommand):
+class Command(RoomCommand):
     help = "Frameworks, controls and what operations prove of them."
 
     @command()

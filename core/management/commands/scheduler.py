@@ -3,17 +3,15 @@
 import signal
 import threading
 from types import FrameType
-from typing import Any
 
-from django.core.management.base import BaseCommand
-
+from core.cli import RoomCommand
 from core.scheduling import Scheduler
 
 
-class Command(BaseCommand):
+class Command(RoomCommand):
     help = "Look for due rows every second and wake workers. Any number may run; one is enough."
 
-    def handle(self, *_args: Any, **_options: Any) -> None:
+    def handle(self) -> None:
         stop = threading.Event()
 
         def on_signal(_signal: int, _frame: FrameType | None) -> None:

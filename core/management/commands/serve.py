@@ -5,14 +5,13 @@ from typing import Annotated
 import typer
 from django.conf import settings
 from django.core.management import call_command
-from django_typer.management import TyperCommand
 
-from core.cli import ExitCode, fail
+from core.cli import ExitCode, RoomCommand, fail
 from core.serving import prometheus_process, site_processes
 from core.supervisor import PortTakenError, Supervisor
 
 
-class Command(TyperCommand):
+class Command(RoomCommand):
     help = "Run web server, worker and scheduler (and Prometheus, where it is installed) until Ctrl-C."
 
     def handle(

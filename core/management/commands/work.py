@@ -3,14 +3,13 @@
 from typing import Annotated
 
 import typer
-from django_typer.management import TyperCommand
 
-from core.cli import FormatOption, OutputFormat, answering, fail, print_json
+from core.cli import FormatOption, OutputFormat, RoomCommand, answering, fail, print_json
 from core.periodic import ensure_jobs
 from core.work import dead_counts, drain, drain_all, oldest_overdue, queue_names
 
 
-class Command(TyperCommand):
+class Command(RoomCommand):
     help = "Do what is due now and print how much was done; with --status, only look."
 
     @answering

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 import typer
-from django_typer.management import TyperCommand, command
+from django_typer.management import command
 
-from core.cli import ExitCode, FormatOption, OutputFormat, answering, fail, print_json, print_rows
+from core.cli import ExitCode, FormatOption, OutputFormat, RoomCommand, answering, fail, print_json, print_rows
 from delivery.data import Channel, DeliveryState
 from delivery.selectors import attempts_of, deliveries, delivery_by_reference
 from delivery.services import redeliver
@@ -25,7 +25,7 @@ class ShellActor:
         return True
 
 
-class Command(TyperCommand):
+class Command(RoomCommand):
     help = "Everything that leaves the site: mail, signed webhooks, in-app messages."
 
     @command(name="list")

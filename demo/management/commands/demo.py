@@ -6,9 +6,9 @@ import typer
 from django.conf import settings
 from django.core.exceptions import PermissionDenied
 from django.core.management import call_command
-from django_typer.management import TyperCommand, command
+from django_typer.management import command
 
-from core.cli import ExitCode, answering, fail
+from core.cli import ExitCode, RoomCommand, answering, fail
 from core.supervisor import PortTakenError, Supervisor
 from demo.services import (
     LOADER,
@@ -24,7 +24,7 @@ from demo.services import (
 from demo.services.serving import PROMETHEUS_PORT_OFFSET
 
 
-class Command(TyperCommand):
+class Command(RoomCommand):
     help = "The demo: an organization, and a stack of real services that it runs."
 
     @command()

@@ -6,12 +6,12 @@ from typing import Annotated, Any
 
 import typer
 from django.conf import settings
-from django_typer.management import TyperCommand, command, group
+from django_typer.management import command, group
 
 from accounts.data import Principal, system_principal
 from accounts.selectors import principal_for_user, user_by_username
 from catalog.selectors import services_by_slugs
-from core.cli import ExitCode, FormatOption, OutputFormat, answering, fail, print_json, print_rows
+from core.cli import ExitCode, FormatOption, OutputFormat, RoomCommand, answering, fail, print_json, print_rows
 from core.parsing import load_yaml_documents, refuse
 from incidents.data import IncidentStatus, IntegrationKind, Severity
 from incidents.models import EscalationPolicy, Incident
@@ -71,7 +71,7 @@ def _row(incident: Incident) -> dict[str, Any]:
 COLUMNS = ("reference", "status", "severity", "title", "services", "triggered_at", "acknowledged_by")
 
 
-class Command(TyperCommand):
+class Command(RoomCommand):
     help = "Alerts, incidents and who is on call."
 
     @command(name="list")

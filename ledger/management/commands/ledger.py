@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from django_typer.management import TyperCommand, command
+from django_typer.management import command
 
-from core.cli import ExitCode, FormatOption, OutputFormat, answering, fail, print_json, print_rows
+from core.cli import ExitCode, FormatOption, OutputFormat, RoomCommand, answering, fail, print_json, print_rows
 from ledger.data import EvidenceType
 from ledger.data.packs import Selection
 from ledger.selectors import entries, entry_by_seq, latest_checkpoint
@@ -40,7 +40,7 @@ class _CommandLine:
 CLI = _CommandLine()
 
 
-class Command(TyperCommand):
+class Command(RoomCommand):
     help = "The tamper-evident ledger: what happened, and whether anything was changed."
 
     @command()

@@ -5,12 +5,12 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from django_typer.management import TyperCommand, command
+from django_typer.management import command
 
 from accounts.data import Principal, system_principal
 from accounts.selectors import principal_for_user, user_by_username
 from catalog.selectors import service_by_slug
-from core.cli import ExitCode, FormatOption, OutputFormat, answering, fail, print_json, print_rows
+from core.cli import ExitCode, FormatOption, OutputFormat, RoomCommand, answering, fail, print_json, print_rows
 from core.clock import database_now
 from core.parsing import load_yaml_documents
 from reliability.data import BudgetState
@@ -38,7 +38,7 @@ def _principal(username: str) -> Principal:
     return principal_for_user(user=user)
 
 
-class Command(TyperCommand):
+class Command(RoomCommand):
     help = "Service level objectives: what is promised, how much may still go wrong."
 
     @command(name="list")

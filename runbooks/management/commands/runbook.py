@@ -4,11 +4,11 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from django_typer.management import TyperCommand, command
+from django_typer.management import command
 
 from accounts.data import Principal, system_principal
 from accounts.selectors import principal_for_user, user_by_username
-from core.cli import ExitCode, FormatOption, OutputFormat, answering, fail, print_json, print_rows
+from core.cli import ExitCode, FormatOption, OutputFormat, RoomCommand, answering, fail, print_json, print_rows
 from core.identifiers import new_id
 from core.parsing import InputRefusedError
 from runbooks.models import RunbookRun
@@ -27,7 +27,7 @@ Paths = Annotated[list[Path], typer.Argument(exists=True, dir_okay=False, help="
 Reference = Annotated[str, typer.Argument(help="The run.")]
 
 
-class Command(TyperCommand):
+class Command(RoomCommand):
     help = "Runbooks: documents that run step by step, with people's approval."
 
     @command(name="list")
