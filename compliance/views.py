@@ -45,6 +45,7 @@ from compliance.selectors import (
     frameworks_visible,
     months_before,
     requirement_standings,
+    requirement_standings_over,
     window_to,
 )
 from compliance.services import request_export
@@ -125,7 +126,7 @@ class FrameworkDetailView(ComplianceView):
         framework: Framework = self.find(frameworks_visible(access=self.access), slug=slug)
         now = database_now()
         months = months_before(now, count=MONTHS)
-        by_month = [requirement_standings(framework, window=month, now=now) for month in months]
+        by_month = requirement_standings_over(framework, windows=months, now=now)
         slugs = dict(framework.requirements.values_list("pk", "slug"))
         rows, unserved = [], []
         for position, one in enumerate(by_month[-1]):

@@ -15,6 +15,7 @@ from compliance.selectors.standing import (
     control_standings,
     months_before,
     requirement_standings,
+    requirement_standings_over,
     window_to,
 )
 
@@ -32,6 +33,7 @@ __all__ = [
     "frameworks_visible",
     "months_before",
     "requirement_standings",
+    "requirement_standings_over",
     "requirements_of",
     "window_to",
 ]

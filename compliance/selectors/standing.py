@@ -34,38 +34,52 @@ def window_to(now: datetime, *, days: int = DEFAULT_DAYS) -> Window:
 
 def control_standings(controls: Iterable[Control], *, window: Window, now: datetime) -> dict[int, ControlStanding]:
     """Return how each control stands, by its key, in four queries."""
-    controls = list(controls)
-    checks = list(Check.objects.filter(control__in=controls, retired_at__isnull=True))
-    rows: dict[int, list[Occurrence]] = defaultdict(list)
-    # A period that began in the window and ends after it has its due date there too.
-    found = Occurrence.objects.filter(
-        check_run__in=checks, due_at__gte=window.start, due_at__lt=window.end + timedelta(days=367)
-    )
-    for row in found.defer("reason", "entries"):
-        rows[row.check_run_id].append(row)
-    excused = _approved_exceptions(controls)
-    by_control: dict[int, list[CheckStanding]] = defaultdict(list)
-    for check in checks:
-        by_control[check.control_id].append(
-            _check_standing(check, rows[check.pk], excused.get(check.control_id, ()), window=window, now=now)
+    return _Records(controls, windows=[window]).standings(window, now=now)
+
+
+class _Records:
+    """What the standing of controls is judged from, read once for any number of windows."""
+
+    def __init__(self, controls: Iterable[Control], *, windows: Sequence[Window]) -> None:
+        self._controls = list(controls)
+        checks = list(Check.objects.filter(control__in=self._controls, retired_at__isnull=True))
+        self._checks: dict[int, list[tuple[Check, Rule]]] = defaultdict(list)
+        for check in checks:
+            self._checks[check.control_id].append((check, Rule.model_validate(check.rule)))
+        self._rows: dict[int, list[Occurrence]] = defaultdict(list)
+        # A period that began in the window and ends after it has its due date there too.
+        found = Occurrence.objects.filter(
+            check_run__in=checks,
+            due_at__gte=min(window.start for window in windows),
+            due_at__lt=max(window.end for window in windows) + timedelta(days=367),
         )
-    return {
-        control.pk: ControlStanding(
-            control.pk,
-            control.slug,
-            control.title,
-            control.owner,
-            judge_whole([(one.strength, one.judgement) for one in by_control[control.pk]], nothing=NO_DIRECT_CHECK),
-            by_control[control.pk],
-        )
-        for control in controls
-    }
+        for row in found.defer("reason", "entries"):
+            self._rows[row.check_run_id].append(row)
+        self._excused = _approved_exceptions(self._controls)
+
+    def standings(self, window: Window, *, now: datetime) -> dict[int, ControlStanding]:
+        """Return how each control stands in one of the windows, by its key."""
+        found = {}
+        for control in self._controls:
+            excused = self._excused.get(control.pk, ())
+            checks = [
+                _check_standing(check, rule, self._rows[check.pk], excused, window=window, now=now)
+                for check, rule in self._checks[control.pk]
+            ]
+            whole = judge_whole([(one.strength, one.judgement) for one in checks], nothing=NO_DIRECT_CHECK)
+            found[control.pk] = ControlStanding(control.pk, control.slug, control.title, control.owner, whole, checks)
+        return found
 
 
 def _check_standing(
-    check: Check, rows: Sequence[Occurrence], excused: Sequence[ControlException], *, window: Window, now: datetime
+    check: Check,
+    rule: Rule,
+    rows: Sequence[Occurrence],
+    excused: Sequence[ControlException],
+    *,
+    window: Window,
+    now: datetime,
 ) -> CheckStanding:
-    rule = Rule.model_validate(check.rule)
     events = rule.cadence is Cadence.EVENT
     occurrences = [
         Due(
@@ -77,7 +91,8 @@ def _check_standing(
             any(one.starts_at <= row.due_at < one.expires_at for one in excused),
         )
         for row in rows
-        if row.due_at < window.end or (row.happened_at is not None and window.start <= row.happened_at < window.end)
+        if window.start <= row.due_at
+        and (row.due_at < window.end or (row.happened_at is not None and window.start <= row.happened_at < window.end))
     ]
     if not occurrences and window.end <= check.started_at:
         early = Judgement(Standing.NOT_TESTED, reason="the check did not exist yet")
@@ -113,11 +128,21 @@ def _approved_exceptions(controls: Sequence[Control]) -> Mapping[int, list[Contr
 
 def requirement_standings(framework: Framework, *, window: Window, now: datetime) -> list[RequirementStanding]:
     """Return how each requirement of a framework stands, computed live from the links to controls."""
+    return requirement_standings_over(framework, windows=[window], now=now)[0]
+
+
+def requirement_standings_over(
+    framework: Framework, *, windows: Sequence[Window], now: datetime
+) -> list[list[RequirementStanding]]:
+    """Return the same for several windows, in the same few queries: a list for each window."""
     requirements = list(framework.requirements.filter(retired_at__isnull=True))
     links = _links(requirements)
     controls = {link.control_id: link.control for found in links.values() for link in found}
-    standings = control_standings(controls.values(), window=window, now=now)
-    return [_requirement(one, links[one.pk], standings) for one in requirements]
+    records = _Records(controls.values(), windows=windows)
+    return [
+        [_requirement(one, links[one.pk], standings) for one in requirements]
+        for standings in (records.standings(window, now=now) for window in windows)
+    ]
 
 
 def _links(requirements: Sequence[Requirement]) -> dict[int, list[ControlRequirement]]:
