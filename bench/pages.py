@@ -31,7 +31,8 @@ SKIPPED = ("/static/", "/sign-out/", "/api/")
 
 def pages_of(session: requests.Session, site: Site) -> list[str]:
     """Follow links from the home page; return the paths that answer with a page."""
-    seen, waiting, found = {"/"}, ["/"], []
+    seen, waiting = {"/"}, ["/"]
+    found: list[str] = []
     while waiting and len(found) < MOST_PAGES:
         path = waiting.pop(0)
         answer = session.get(site.address + path, timeout=30)
