@@ -1,9 +1,14 @@
 """Values of reliability that other rooms hold."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
+from typing import Literal
+
+import orjson
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
 from reliability.domain.budgets import Counts, Interval
 
@@ -46,4 +51,98 @@ class BudgetStatus:
     state: BudgetState
 
 
-__all__ = ["BudgetState", "BudgetStatus", "Counts", "Interval"]
+class DataState(StrEnum):
+    """What became of the last reading of an SLO's events. All but OK keep what was counted and are tried again."""
+
+    OK = "OK"
+    WAITING = "WAITING"
+    BACKFILLING = "BACKFILLING"
+    UNKNOWN_METRIC = "UNKNOWN METRIC"
+    NO_SERIES = "NO SERIES"
+    SOURCE_DOWN = "SOURCE DOWN"
+    SOURCE_BUSY = "SOURCE BUSY"
+    NOT_ALLOWED = "NOT ALLOWED"
+    INCOMPLETE_ANSWER = "INCOMPLETE ANSWER"
+    QUERY_REFUSED = "QUERY REFUSED"
+    NOT_COUNTABLE = "NOT COUNTABLE"
+    GOOD_ABOVE_TOTAL = "GOOD ABOVE TOTAL"
+    CLOCK_SKEW = "CLOCK SKEW"
+    ODD_VALUES = "ODD VALUES"
+
+
+@dataclass(frozen=True)
+class DataStatus:
+    """How an SLO's events are being read: the state, what it means here, and since when it has been so.
+
+    `mode` is exact, approximate (the source's own `increase`) or pushed (OpenTelemetry, probes). `read_until` is the
+    instant up to which a source was read; None when events are pushed.
+    """
+
+    state: DataState
+    detail: str
+    mode: Literal["exact", "approximate", "pushed"]
+    read_until: datetime | None = None
+    failures: int = 0
+    backfill_ratio: float | None = None
+
+
+@dataclass(frozen=True)
+class TallyGroup:
+    """A part of an SLO's events that is also counted apart, by labels."""
+
+    tally_id: int
+    labels: Mapping[str, str]
+
+
+class SourceSettings(BaseModel):
+    """How to ask a metric store: who asks, and what kind of store answers. Stored encrypted.
+
+    Certificates and keys are PEM texts. `replica_labels` name the labels by which a deduplicating store tells replicas.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    flavour: Literal["auto", "prometheus", "thanos", "mimir", "victoriametrics"] = "auto"
+    bearer_token: SecretStr = SecretStr("")
+    username: str = ""
+    password: SecretStr = SecretStr("")
+    tenant: str = Field(default="", description="Sent as X-Scope-OrgID (Mimir) and THANOS-TENANT.")
+    client_certificate: str = ""
+    client_key: SecretStr = SecretStr("")
+    ca_certificate: str = ""
+    replica_labels: tuple[str, ...] = ("replica", "prometheus_replica", "__replica__")
+    read_every_seconds: int = Field(default=10, ge=5, le=300)
+    queries_per_second: float = Field(default=5.0, gt=0, le=100, description="The bound of a backfill.")
+    series_limit: int = Field(default=20_000, ge=1, le=200_000)
+
+    @model_validator(mode="after")
+    def _one_way_to_sign_in(self) -> "SourceSettings":
+        if self.bearer_token.get_secret_value() and self.username:
+            raise ValueError("give a bearer token or a user name and password, not both")
+        if bool(self.client_certificate) != bool(self.client_key.get_secret_value()):
+            raise ValueError("a client certificate needs its key, and a key its certificate")
+        return self
+
+    def as_stored(self) -> str:
+        """Return the JSON text that `from_stored` reads, secrets in clear: for an encrypted field only."""
+        secret = {"bearer_token", "password", "client_key"}
+        plain = self.model_dump(exclude=secret, exclude_defaults=True)
+        shown = {name: getattr(self, name).get_secret_value() for name in secret}
+        return orjson.dumps(plain | {name: text for name, text in shown.items() if text}).decode()
+
+    @classmethod
+    def from_stored(cls, text: str) -> "SourceSettings":
+        """Read what `as_stored` wrote; an empty text is the defaults."""
+        return cls.model_validate_json(text) if text else cls()
+
+
+__all__ = [
+    "BudgetState",
+    "BudgetStatus",
+    "Counts",
+    "DataState",
+    "DataStatus",
+    "Interval",
+    "SourceSettings",
+    "TallyGroup",
+]

@@ -6,7 +6,9 @@ from decimal import Decimal
 from django.db import models
 from django.db.models import Q
 
+from core.fields import EncryptedTextField
 from core.leases import LeasedModel
+from reliability.data import DataState, SourceSettings
 from reliability.domain.windows import CalendarWindow, RollingWindow, Window
 
 
@@ -17,6 +19,7 @@ class DataSource(models.Model):
     name = models.CharField(max_length=120)
     url = models.URLField()
     allow_private = models.BooleanField(default=False, help_text="The set-up asks for a private address on purpose.")
+    stored_settings = EncryptedTextField(blank=True, default="", help_text="A SourceSettings as JSON.")
     last_success_at = models.DateTimeField(null=True, blank=True)
     last_error = models.TextField(blank=True)
     last_error_at = models.DateTimeField(null=True, blank=True)
@@ -26,6 +29,11 @@ class DataSource(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def settings(self) -> SourceSettings:
+        """How to ask it."""
+        return SourceSettings.from_stored(self.stored_settings)
 
 
 class SLO(models.Model):
@@ -128,6 +136,7 @@ class Collection(LeasedModel):
     watermark = models.DateTimeField(help_text="Everything up to here has been read and counted.")
     failures = models.PositiveIntegerField(default=0, help_text="Failed readings since the last good one.")
     succeeded_at = models.DateTimeField(null=True, blank=True)
+    state = models.CharField(max_length=20, default=DataState.WAITING, help_text="What became of the last reading.")
     note = models.CharField(max_length=300, blank=True, help_text="What the last good reading found odd.")
 
     class Meta:

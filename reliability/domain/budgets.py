@@ -11,17 +11,31 @@ from decimal import Decimal
 
 @dataclass(frozen=True)
 class Counts:
-    """Events of a window: good, bad, of unknown outcome; and how many of its minutes were measured."""
+    """Events of a window: good, bad, of unknown outcome; and how many of its minutes were measured.
+
+    `unknown` is the most that there may have been, `unknown_low` the least: the first value of a newly found counter
+    is from none to all of them, the values of a histogram bucket around the threshold are certain in number.
+    """
 
     good: int = 0
     bad: int = 0
     unknown: int = 0
     minutes_measured: int = 0
+    unknown_low: int = 0
 
     @property
     def total(self) -> int:
         """All events."""
         return self.good + self.bad + self.unknown
+
+    def __add__(self, other: "Counts") -> "Counts":
+        return Counts(
+            self.good + other.good,
+            self.bad + other.bad,
+            self.unknown + other.unknown,
+            self.minutes_measured + other.minutes_measured,
+            self.unknown_low + other.unknown_low,
+        )
 
     def __sub__(self, other: "Counts") -> "Counts":
         return Counts(
@@ -29,6 +43,7 @@ class Counts:
             self.bad - other.bad,
             self.unknown - other.unknown,
             self.minutes_measured - other.minutes_measured,
+            self.unknown_low - other.unknown_low,
         )
 
 

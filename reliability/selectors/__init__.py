@@ -15,16 +15,19 @@ from reliability.selectors.budgets import (
     versions_in_force,
     versions_of,
 )
+from reliability.selectors.sources import data_statuses
 from reliability.selectors.tallies import (
     alert_counts,
     bucket_sums,
     counts_between,
     counts_in_last,
+    groups_of,
     last_measured_minutes,
     minute_of,
     minute_series,
     sums_before,
     was_measured_recently,
+    window_counts,
 )
 
 __all__ = [
@@ -36,7 +39,9 @@ __all__ = [
     "burn_rates",
     "counts_between",
     "counts_in_last",
+    "data_statuses",
     "firing_burn_alerts",
+    "groups_of",
     "last_measured_minutes",
     "minute_of",
     "minute_series",
@@ -50,4 +55,5 @@ __all__ = [
     "versions_in_force",
     "versions_of",
     "was_measured_recently",
+    "window_counts",
 ]

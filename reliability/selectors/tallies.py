@@ -6,6 +6,7 @@ from typing import Any
 
 from django.db.models import F, Max, OuterRef, Subquery
 
+from reliability.data import TallyGroup
 from reliability.domain.alerting import BurnTier
 from reliability.domain.budgets import Counts
 from reliability.models import SLOVersion, Tally
@@ -38,6 +39,27 @@ def sums_before(tally_ids: Iterable[int], minutes: Iterable[int]) -> dict[tuple[
                 if tally := tallies.get(row[f"before_{minute}"]):
                     found[row["pk"], minute] = _counts(tally)
     return found
+
+
+def window_counts(
+    tally_ids: Iterable[int], windows: Iterable[tuple[int, int]]
+) -> dict[tuple[int, tuple[int, int]], Counts]:
+    """Return the events of each window (first minute, minute after its last), for each tally, in a few queries."""
+    ids, wanted = list(tally_ids), list(windows)
+    sums = sums_before(ids, {minute for window in wanted for minute in window})
+    return {
+        (tally_id, window): sums[tally_id, window[1]] - sums[tally_id, window[0]]
+        for tally_id in ids
+        for window in wanted
+    }
+
+
+def groups_of(*, version: SLOVersion) -> list[TallyGroup]:  # noqa: ARG001 nothing groups yet
+    """Return the groups that a version's events are also counted by; empty when it has no grouping.
+
+    A group's `tally_id` goes wherever a version's does; the groups add up to the version's own tally.
+    """
+    return []
 
 
 def counts_between(*, version: SLOVersion, start_minute: int, end_minute: int) -> Counts:
