@@ -63,6 +63,13 @@ def user_by_username(*, username: str) -> User | None:
     return User.objects.filter(username=username, is_active=True).first()
 
 
+def name_of(reference: str) -> str:
+    """Return a person's name for their reference ("user:3"); every other reference stays as it is."""
+    kind, _, key = reference.partition(":")
+    user = User.objects.filter(pk=int(key)).first() if kind == "user" and key.isdecimal() else None
+    return str(user) if user else reference
+
+
 def people() -> QuerySet[User]:
     """Return everybody, with roles and teams."""
     return User.objects.prefetch_related("grants__team", "teams")

@@ -12,6 +12,7 @@ from django.urls import reverse
 from django.views import View
 
 from accounts.data import Capability, Principal
+from accounts.selectors import name_of
 from accounts.services import principal_of
 from chaos.data import RunState, Verdict
 from chaos.forms import ReasonForm
@@ -190,10 +191,10 @@ class RunDetailView(LoginRequiredMixin, View):
             "form": ReasonForm(),
             "facts": [
                 ("Reference", run.reference),
-                ("Requested by", run.requested_by),
+                ("Requested by", name_of(run.requested_by)),
                 ("Steady before", _known(run.steady_before)),
                 ("Steady after", _known(run.steady_after)),
-                ("Stopped by", run.stop_requested_by or None),
+                ("Stopped by", name_of(run.stop_requested_by) or None),
                 ("Why stopped", run.stop_reason or None),
             ],
         }

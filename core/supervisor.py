@@ -1,11 +1,13 @@
 """Start a set of processes, keep them running, and stop them all, however this process ends.
 
 Every child leads a process group of its own and asks the kernel for SIGTERM when the supervisor dies
-(PR_SET_PDEATHSIG), so that even `kill -9` of the supervisor leaves no child behind.
+(PR_SET_PDEATHSIG), so that even `kill -9` of the supervisor leaves no child behind. A child that cannot hear it, or has
+not ended yet, is ended by the next supervisor of the same site: who runs is written down beside the logs.
 """
 
 import contextlib
 import ctypes
+import json
 import os
 import signal
 import socket
@@ -21,13 +23,19 @@ PR_SET_PDEATHSIG = 1
 RESTART_SECONDS = (0.5, 1, 2, 5, 10, 30)
 STEADY_AFTER_SECONDS = 30.0
 STOP_GRACE_SECONDS = 8.0
+LEFTOVER_GRACE_SECONDS = 4.0
 LOG_BYTES = 10 * 1024 * 1024
+RECORD = "processes.json"
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
 class PortTakenError(RuntimeError):
     """A port that a process needs is in use."""
+
+
+class AlreadyRunningError(RuntimeError):
+    """Another supervisor runs the same site."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +81,7 @@ class Supervisor:
         """Start everything, call `on_ready` once all are up, and keep it running. Returns an exit code."""
         for name in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(name, self._on_signal)
+        self._end_leftovers()
         try:
             for child in self._children:
                 if child.spec.port is not None:
@@ -90,6 +99,43 @@ class Supervisor:
         finally:
             self._stop_all()
         return 0
+
+    def _end_leftovers(self) -> None:
+        """End what a killed supervisor of this site has left. Raises AlreadyRunningError when it lives."""
+        try:
+            before = json.loads((self._log_dir / RECORD).read_text("utf-8"))
+        except (FileNotFoundError, ValueError):
+            return
+        pid, started = before["supervisor"]
+        if pid != os.getpid() and started_ticks(pid) == started:
+            raise AlreadyRunningError(
+                f"This site runs already, under process {pid}. Stop that one first, or choose another ASSAY_STATE_DIR."
+            )
+        left = [pid for pid, started in before["children"] if started_ticks(pid) == started]
+        if left:
+            self._say(f"  ending {len(left)} processes that a killed supervisor has left")
+        deadline = time.monotonic() + LEFTOVER_GRACE_SECONDS
+        for pid in left:
+            for number in (signal.SIGCONT, signal.SIGTERM):
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.killpg(pid, number)
+        while any(_lives(pid) for pid in left) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        for pid in left:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(pid, signal.SIGKILL)
+        while any(_lives(pid) for pid in left):
+            time.sleep(0.05)
+
+    def _write_record(self) -> None:
+        running = [child.process.pid for child in self._children if child.process is not None]
+        record = {
+            "supervisor": [os.getpid(), started_ticks(os.getpid())],
+            "children": [[pid, started_ticks(pid)] for pid in running],
+        }
+        draft = self._log_dir / f"{RECORD}.draft"
+        draft.write_text(json.dumps(record), "utf-8")
+        draft.replace(self._log_dir / RECORD)
 
     def _on_signal(self, _signal: int, _frame: FrameType | None) -> None:
         self._stop.set()
@@ -111,6 +157,7 @@ class Supervisor:
                 preexec_fn=die_with_parent,  # noqa: PLW1509 see above
             )
         child.started_at = time.monotonic()
+        self._write_record()
 
     def _wait_until_ready(self, within: float) -> bool:
         deadline = time.monotonic() + within
@@ -172,6 +219,23 @@ class Supervisor:
 def die_with_parent() -> None:
     """Ask the kernel to send SIGTERM to this process when its parent dies."""
     _libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def started_ticks(pid: int) -> int | None:
+    """Return when a process was started, in clock ticks since boot, or None when there is none (proc(5), field 22)."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text("utf-8")
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    return int(text.rpartition(")")[2].split()[19])
+
+
+def _lives(pid: int) -> bool:
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text("utf-8")
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return text.rpartition(")")[2].split()[0] != "Z"
 
 
 def ensure_port_is_free(port: int, *, needed_by: str, variable: str) -> None:

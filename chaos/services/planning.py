@@ -10,6 +10,7 @@ import orjson
 from django.db import transaction
 
 from accounts.data import Capability, Principal
+from accounts.selectors import name_of
 from accounts.services import ensure_may, ensure_other_person
 from catalog.selectors import services_by_slugs
 from chaos.data import FaultState, GuardDecision, RunState
@@ -200,7 +201,7 @@ def _approval(plan: RunPlan, requested_by: str) -> GuardDecision:
     )
     if approval is None:
         return GuardDecision("approval", allowed=False, reason="nobody else has approved this plan within the hour")
-    return GuardDecision("approval", allowed=True, reason=f"approved by {approval.approved_by}")
+    return GuardDecision("approval", allowed=True, reason=f"approved by {name_of(approval.approved_by)}")
 
 
 def _locks(plan: RunPlan, run: ChaosRun | None) -> GuardDecision:

@@ -2,6 +2,8 @@
 
 import re
 from collections import Counter, deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urldefrag, urljoin, urlsplit
@@ -73,7 +75,7 @@ def walk(context: BrowserContext, who: str, *, start: str = "/", screenshots: bo
         kinds[kind] += 1
         if kinds[kind] > LOOKS_PER_KIND:
             continue
-        for link in _look(page, path, seen, screenshots=screenshots and kinds[kind] == 1):
+        for link in look(page, path, seen, screenshots=screenshots and kinds[kind] == 1):
             target = urldefrag(urljoin(origin + path, link)).url
             if not target.startswith(origin):
                 continue
@@ -84,7 +86,8 @@ def walk(context: BrowserContext, who: str, *, start: str = "/", screenshots: bo
     return seen
 
 
-def _look(page: Page, path: str, seen: Walk, *, screenshots: bool) -> list[str]:
+def look(page: Page, path: str, seen: Walk, *, screenshots: bool) -> list[str]:
+    """Look at one page with axe and at the width of a phone, keep pictures of it, and return its links."""
     page.set_viewport_size({"width": 1440, "height": 900})
     page.goto(path, wait_until="load")
     page.wait_for_timeout(100)
@@ -103,6 +106,8 @@ def _look(page: Page, path: str, seen: Walk, *, screenshots: bool) -> list[str]:
         seen.problems.append(f"{path}: {sideways} px wider than a screen of 375 px")
     if screenshots:
         page.screenshot(path=_file(path, seen.who, "375"), full_page=True)
+        with _dark(page):
+            page.screenshot(path=_file(path, seen.who, "375-dark"), full_page=True)
     links: list[str] = page.eval_on_selector_all(
         "a[href]:not([download])", "links => links.map(one => one.getAttribute('href'))"
     )
@@ -119,10 +124,19 @@ def _take(page: Page, path: str, who: str) -> None:
     height = int(page.evaluate("document.documentElement.scrollHeight"))
     page.set_viewport_size({"width": 1440, "height": min(max(height, 900), 4000)})
     page.screenshot(path=_file(path, who, "1440"))
-    page.evaluate("document.documentElement.setAttribute('data-bs-theme', 'dark')")
-    page.evaluate("document.dispatchEvent(new CustomEvent('assay:theme'))")
-    page.screenshot(path=_file(path, who, "1440-dark"))
-    page.evaluate("document.documentElement.setAttribute('data-bs-theme', 'light')")
+    with _dark(page):
+        page.screenshot(path=_file(path, who, "1440-dark"))
+
+
+@contextmanager
+def _dark(page: Page) -> Iterator[None]:
+    _set_theme(page, "dark")
+    yield
+    _set_theme(page, "light")
+
+
+def _set_theme(page: Page, theme: str) -> None:
+    page.evaluate(f"document.documentElement.setAttribute('data-bs-theme', '{theme}')")
     page.evaluate("document.dispatchEvent(new CustomEvent('assay:theme'))")
 
 

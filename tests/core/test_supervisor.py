@@ -17,7 +17,7 @@ pytestmark = pytest.mark.integration
 PROGRAM = """
 import sys
 from pathlib import Path
-from core.supervisor import PortTakenError, ProcessSpec, Supervisor
+from core.supervisor import AlreadyRunningError, PortTakenError, ProcessSpec, Supervisor
 folder = Path(sys.argv[1])
 sleeper = "import os, sys, time; open(sys.argv[1], 'a').write(f'{os.getpid()}\\\\n'); time.sleep(600)"
 specs = [
@@ -26,7 +26,7 @@ specs = [
 ]
 try:
     sys.exit(Supervisor(specs, log_dir=folder / "log", say=print).run())
-except PortTakenError as error:
+except (AlreadyRunningError, PortTakenError) as error:
     print(error)
     sys.exit(2)
 """
@@ -70,6 +70,30 @@ def test_however_it_ends_no_child_is_left(
     children = [*pids(tmp_path, "one"), *pids(tmp_path, "two")]
     supervisor.send_signal(number)
     wait_for(lambda: not any(psutil.pid_exists(pid) for pid in children))
+
+
+def test_the_next_supervisor_ends_what_a_killed_one_has_left(supervisor: subprocess.Popen[str], tmp_path: Path) -> None:
+    """A stopped process cannot hear that its parent died; it must neither stay nor be doubled."""
+    (left,) = pids(tmp_path, "one")
+    os.kill(left, signal.SIGSTOP)
+    supervisor.kill()
+    supervisor.wait(10)
+    assert psutil.pid_exists(left)
+    again = start(tmp_path)
+    try:
+        wait_for(lambda: len(pids(tmp_path, "one")) == 2 and len(pids(tmp_path, "two")) == 2)
+        wait_for(lambda: not psutil.pid_exists(left))
+    finally:
+        again.send_signal(signal.SIGINT)
+        again.communicate(timeout=20)
+
+
+def test_two_supervisors_of_one_site_do_not_fight(supervisor: subprocess.Popen[str], tmp_path: Path) -> None:
+    other = start(tmp_path)
+    said, _ = other.communicate(timeout=20)
+    assert other.returncode == 2
+    assert f"under process {supervisor.pid}" in said
+    assert len(pids(tmp_path, "one")) == 1
 
 
 def test_a_killed_child_is_started_again(supervisor: subprocess.Popen[str], tmp_path: Path) -> None:

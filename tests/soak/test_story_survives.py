@@ -1,5 +1,6 @@
-"""The story goes on although web, worker and scheduler are killed at random moments of it."""
+"""The story goes on although web, worker, scheduler and their supervisor are killed at random moments of it."""
 
+import contextlib
 import os
 import random
 import signal
@@ -7,14 +8,16 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from threading import Thread
+from threading import Event, Thread
 
 import psutil
 import pytest
 
-pytestmark = [pytest.mark.soak, pytest.mark.integration]
+pytestmark = [pytest.mark.integration]
 
+SUPERVISOR = "manage.py demo serve"
 VICTIMS = ("granian", "celery", "manage.py scheduler")
 CHECK = """
 import django
@@ -42,16 +45,56 @@ def processes_of(state_dir: Path) -> list[psutil.Process]:
     return found
 
 
-def kill_some(state_dir: Path, chance: random.Random, times: int) -> None:
-    for _ in range(times):
-        time.sleep(chance.uniform(8, 16))
-        part = chance.choice(VICTIMS)
-        for process in processes_of(state_dir):
-            try:
-                if part in " ".join(process.cmdline()):
-                    process.kill()
-            except psutil.NoSuchProcess:
-                continue
+class RunningSite:
+    """The demo's site, whose processes can be killed one by one or with their supervisor."""
+
+    def __init__(self, state_dir: Path, environment: Mapping[str, str], port: int) -> None:
+        self._state_dir, self._environment, self._port = state_dir, environment, port
+        self._process = self._start()
+        self.killed: list[str] = []
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            [sys.executable, "manage.py", "demo", "serve", "--port", str(self._port)], env=self._environment
+        )
+
+    def kill(self, part: str) -> None:
+        """Kill what has this part in its command line; the supervisor of all of it is started again, as by a person."""
+        self.killed.append(part)
+        if part == SUPERVISOR:
+            self._process.kill()
+            self._process.wait()
+            self._process = self._start()
+            return
+        for process in processes_with(self._state_dir, (part,)):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+
+    def runs(self) -> bool:
+        """Tell whether its supervisor runs."""
+        return self._process.poll() is None
+
+    def stop(self) -> None:
+        """End it as Ctrl-C does."""
+        self._process.send_signal(signal.SIGINT)
+        self._process.wait(60)
+
+
+def processes_with(state_dir: Path, parts: Sequence[str]) -> list[psutil.Process]:
+    found = []
+    for process in processes_of(state_dir):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            command = " ".join(process.cmdline())
+            if any(part in command for part in parts):
+                found.append(process)
+    return found
+
+
+def storm(site: RunningSite, chance: random.Random, victims: Sequence[str], stop: Event) -> None:
+    for victim in victims:
+        if stop.wait(chance.uniform(7, 14)):
+            return
+        site.kill(victim)
 
 
 def free_port() -> int:
@@ -60,8 +103,7 @@ def free_port() -> int:
         return int(probe.getsockname()[1]) % 20_000 + 20_000
 
 
-@pytest.mark.parametrize("seed", [1])
-def test_the_story_goes_on_whatever_is_killed(tmp_path: Path, seed: int) -> None:
+def tell_the_story_in_a_storm(tmp_path: Path, *, seed: int, victims: Sequence[str]) -> None:
     port = free_port()
     environment = {
         **os.environ,
@@ -69,24 +111,46 @@ def test_the_story_goes_on_whatever_is_killed(tmp_path: Path, seed: int) -> None
         "PORT": str(port),
         "DATABASE_URL": "",
         "BROKER_URL": "",
+        "DJANGO_SETTINGS_MODULE": "config.settings",
     }
     environment.pop("PYTHONDONTWRITEBYTECODE", None)
-
-    def start(*command: str) -> subprocess.Popen[bytes]:
-        return subprocess.Popen([sys.executable, "manage.py", "demo", *command], env=environment)
-
-    site = start("serve", "--port", str(port))
+    site, stop = RunningSite(tmp_path, environment, port), Event()
+    story = subprocess.Popen(
+        ["/bin/sh", "-c", 'sleep 20; exec "$0" manage.py demo story', sys.executable],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    killer = Thread(target=storm, args=(site, random.Random(seed), victims, stop))
     try:
-        time.sleep(30)
-        story = start("story")
-        killer = Thread(target=kill_some, args=(tmp_path, random.Random(seed), 5))
+        time.sleep(25)
         killer.start()
-        assert story.wait(600) == 0
-        killer.join()
-        subprocess.run(
-            [sys.executable, "-c", CHECK], env={**environment, "DJANGO_SETTINGS_MODULE": "config.settings"}, check=True
-        )
-        assert not [p for p in processes_of(tmp_path) if p.status() == psutil.STATUS_STOPPED]
+        said, _ = story.communicate(timeout=600)
+        assert story.returncode == 0, f"{said}\nkilled: {site.killed}"
+        stop.set()
+        killer.join(60)
+        assert len(site.killed) >= min(len(victims), 4), f"the story was over too soon: only {site.killed} were killed"
+        assert site.runs()
+        subprocess.run([sys.executable, "-c", CHECK], env=environment, check=True)
+        assert not [one for one in processes_of(tmp_path) if one.status() == psutil.STATUS_STOPPED]
     finally:
-        site.send_signal(signal.SIGINT)
-        site.wait(60)
+        stop.set()
+        killer.join(60)
+        story.kill()
+        story.wait()
+        site.stop()
+
+
+def test_the_story_goes_on_whatever_is_killed_even_the_supervisor(tmp_path: Path) -> None:
+    chance = random.Random(7)
+    victims = [*VICTIMS, SUPERVISOR]
+    chance.shuffle(victims)
+    tell_the_story_in_a_storm(tmp_path, seed=7, victims=victims)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("seed", range(1, 6))
+def test_the_story_goes_on_in_a_long_storm(tmp_path: Path, seed: int) -> None:
+    chance = random.Random(seed)
+    tell_the_story_in_a_storm(tmp_path, seed=seed, victims=[chance.choice([*VICTIMS, SUPERVISOR]) for _ in range(12)])

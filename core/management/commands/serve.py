@@ -8,7 +8,7 @@ from django.core.management import call_command
 
 from core.cli import ExitCode, RoomCommand, fail
 from core.serving import prometheus_process, site_processes
-from core.supervisor import PortTakenError, Supervisor
+from core.supervisor import AlreadyRunningError, PortTakenError, Supervisor
 
 
 class Command(RoomCommand):
@@ -27,5 +27,5 @@ class Command(RoomCommand):
         supervisor = Supervisor(processes, log_dir=settings.STATE_DIR / "log", say=typer.echo)
         try:
             supervisor.run(on_ready=lambda: typer.echo(f"Assay is at http://127.0.0.1:{port}/"))
-        except PortTakenError as error:
+        except (AlreadyRunningError, PortTakenError) as error:
             fail(str(error), ExitCode.WRONG_USE)

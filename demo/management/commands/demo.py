@@ -9,7 +9,7 @@ from django.core.management import call_command
 from django_typer.management import command
 
 from core.cli import ExitCode, RoomCommand, answering, fail
-from core.supervisor import PortTakenError, Supervisor
+from core.supervisor import AlreadyRunningError, PortTakenError, Supervisor
 from demo.services import (
     LOADER,
     PASSWORD,
@@ -54,7 +54,7 @@ class Command(RoomCommand):
         supervisor = Supervisor(processes, log_dir=settings.STATE_DIR / "log", say=typer.echo)
         try:
             supervisor.run(on_ready=lambda: typer.echo(_welcome(port)))
-        except PortTakenError as error:
+        except (AlreadyRunningError, PortTakenError) as error:
             fail(str(error), ExitCode.WRONG_USE)
 
     @command()
