@@ -55,8 +55,14 @@ class IntegrationKind(StrEnum):
     """What an inbound integration speaks. INTERNAL is the site's own burn-rate alerts: it has no address."""
 
     ALERTMANAGER = "alertmanager"
-    GENERIC = "generic"
+    GRAFANA = "grafana"
+    PAGERDUTY = "pagerduty"
+    CLOUDEVENTS = "cloudevents"
     STANDARD_WEBHOOKS = "standard-webhooks"
+    GENERIC = "generic"
+    GITHUB = "github"
+    GITLAB = "gitlab"
+    HEARTBEAT = "heartbeat"
     INTERNAL = "internal"
 
 

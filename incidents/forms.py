@@ -9,7 +9,7 @@ from django import forms
 from accounts.data import Principal
 from accounts.selectors import people
 from catalog.selectors import services_visible
-from incidents.data import IncidentRole, Severity
+from incidents.data import IncidentRole, IntegrationKind, Severity
 from incidents.models import EscalationPolicy
 
 SEVERITIES = [(one.value, one.value.upper()) for one in Severity]
@@ -112,3 +112,32 @@ class FollowUpForm(forms.Form):
     def __init__(self, *args: object, **kwargs: object) -> None:
         super().__init__(*args, **kwargs)  # type: ignore[arg-type]
         self.fields["owner"].queryset = people().filter(is_active=True)  # type: ignore[attr-defined]
+
+
+class IntegrationForm(forms.Form):
+    """A sender of alerts, beats or deployments."""
+
+    slug = forms.SlugField(max_length=63, label="Name", help_text="Lower-case letters, digits and hyphens.")
+    kind = forms.ChoiceField(
+        choices=[(one.value, one.value) for one in IntegrationKind if one is not IntegrationKind.INTERNAL]
+    )
+    signed = forms.BooleanField(required=False, label="Ask for a signature (Grafana)")
+    every_minutes = forms.IntegerField(
+        required=False, min_value=1, max_value=525_600, label="Beat every (minutes)", help_text="For heartbeats only."
+    )
+
+
+class MappingForm(forms.Form):
+    """Where a body keeps what matters."""
+
+    mapping = forms.CharField(
+        required=False,
+        widget=forms.Textarea(attrs={"rows": 10, "spellcheck": "false"}),
+        help_text="YAML: title, status, firing_values, resolved_values, labels, fixed_labels, fingerprint, starts_at.",
+    )
+
+
+class ReplayForm(forms.Form):
+    """How far back to process stored events again."""
+
+    hours = forms.IntegerField(min_value=1, max_value=8760, initial=24, label="Of the last hours")

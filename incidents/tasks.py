@@ -2,15 +2,35 @@
 
 from datetime import timedelta
 
+from django.db.models import QuerySet
+
 from accounts.data import system_principal
 from core.periodic import periodic
 from core.work import WorkQueue, register_queue
 from incidents.models import EscalationRun, InboundEvent
-from incidents.services import process_event, record_daily_coverage, resolve_quiet_incidents, take_step
+from incidents.services import (
+    forget_old_beats,
+    process_event,
+    record_daily_coverage,
+    resolve_quiet_incidents,
+    take_step,
+    watch_floods,
+    watch_heartbeats,
+)
 from incidents.services.escalation import ESCALATION_QUEUE
-from incidents.services.receiving import INBOUND_QUEUE
+from incidents.services.integrations import INBOUND_QUEUE, SPILL_QUEUE
 
-register_queue(WorkQueue(name=INBOUND_QUEUE, model=InboundEvent, handle=process_event, transactional=True))
+
+def _calm() -> QuerySet[InboundEvent]:
+    return InboundEvent.objects.filter(spilled=False)
+
+
+def _spilled() -> QuerySet[InboundEvent]:
+    return InboundEvent.objects.filter(spilled=True)
+
+
+register_queue(WorkQueue(name=INBOUND_QUEUE, model=InboundEvent, handle=process_event, transactional=True, rows=_calm))
+register_queue(WorkQueue(name=SPILL_QUEUE, model=InboundEvent, handle=process_event, transactional=True, rows=_spilled))
 register_queue(WorkQueue(name=ESCALATION_QUEUE, model=EscalationRun, handle=take_step, transactional=True))
 
 
@@ -24,3 +44,21 @@ def resolve_quiet() -> None:
 def record_coverage() -> None:
     """Write yesterday's on-call coverage to the ledger, once."""
     record_daily_coverage()
+
+
+@periodic("incidents.watch_heartbeats", every=timedelta(seconds=5))
+def watch_senders_alive() -> None:
+    """Raise an alert for each heartbeat that is late."""
+    watch_heartbeats()
+
+
+@periodic("incidents.watch_floods", every=timedelta(seconds=5))
+def watch_senders_calm() -> None:
+    """Set flooding senders apart and tell their owners."""
+    watch_floods()
+
+
+@periodic("incidents.forget_old_beats", every=timedelta(hours=1))
+def forget_beats() -> None:
+    """Delete worked-off beats of more than a week ago."""
+    forget_old_beats()

@@ -1,7 +1,7 @@
 from django.urls import URLPattern, URLResolver, path
 
 from incidents.views.alerts import AlertDetailView, AlertListView, InboundEventDetailView, InboundEventListView
-from incidents.views.inbound import InboundView
+from incidents.views.inbound import EventsApiView, InboundView
 from incidents.views.incidents import (
     IncidentActionView,
     IncidentDetailView,
@@ -9,6 +9,7 @@ from incidents.views.incidents import (
     IncidentOpenView,
     SignedAcknowledgeView,
 )
+from incidents.views.integrations import IntegrationCreateView, IntegrationDetailView, IntegrationListView
 from incidents.views.oncall import OnCallView
 from incidents.views.reviews import ReviewView
 
@@ -18,10 +19,15 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("inbound/<slug:kind>/", InboundView.as_view()),
     path("inbound/<slug:kind>/<str:token>", InboundView.as_view(), name="inbound"),
     path("inbound/<slug:kind>/<str:token>/", InboundView.as_view()),
+    path("v2/enqueue", EventsApiView.as_view(), name="events_api"),
+    path("v2/change/enqueue", EventsApiView.as_view(), name="events_api_change"),
     path("alerts/", AlertListView.as_view(), name="alert_list"),
     path("alerts/<int:pk>/", AlertDetailView.as_view(), name="alert_detail"),
     path("alerts/events/", InboundEventListView.as_view(), name="inbound_list"),
     path("alerts/events/<str:reference>/", InboundEventDetailView.as_view(), name="inbound_detail"),
+    path("alerts/integrations/", IntegrationListView.as_view(), name="integration_list"),
+    path("alerts/integrations/add/", IntegrationCreateView.as_view(), name="integration_create"),
+    path("alerts/integrations/<slug:slug>/", IntegrationDetailView.as_view(), name="integration_detail"),
     path("incidents/", IncidentListView.as_view(), name="incident_list"),
     path("incidents/open/", IncidentOpenView.as_view(), name="incident_open"),
     path("incidents/acknowledge/<str:token>/", SignedAcknowledgeView.as_view(), name="acknowledge_by_link"),

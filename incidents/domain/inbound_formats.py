@@ -36,6 +36,18 @@ class ReceivedAlert:
     url: str = ""
     group_key: str = ""
     reason: str = ""
+    drop_unknown: bool = False
+    acknowledges: bool = False
+
+
+@dataclass(frozen=True)
+class ReceivedChange:
+    """Something that was changed, as a sender told it; it pages nobody."""
+
+    title: str
+    service: str
+    at: datetime
+    url: str
 
 
 @dataclass(frozen=True)
@@ -45,6 +57,7 @@ class Received:
     alerts: tuple[ReceivedAlert, ...]
     truncated: int = 0
     notes: tuple[str, ...] = field(default=())
+    changes: tuple[ReceivedChange, ...] = ()
 
 
 Labels = dict[str, str]
@@ -84,7 +97,7 @@ def read_alertmanager(document: Any, *, received_at: datetime) -> Received:
     try:
         group = _Group.model_validate(document)
     except ValidationError as error:
-        raise UnparsedBodyError(_problems(error)) from None
+        raise UnparsedBodyError(problems_of(error)) from None
     alerts = [_from_alertmanager(alert, group, received_at) for alert in group.alerts]
     return Received(alerts=tuple(alerts), truncated=group.truncated)
 
@@ -95,7 +108,7 @@ def _from_alertmanager(alert: _Alert, group: _Group, received_at: datetime) -> R
     return ReceivedAlert(
         fingerprint=alert.fingerprint or fingerprint_of(labels),
         firing=firing,
-        title=_title(alert.annotations.get("summary") or labels.get("alertname", ""), labels),
+        title=title_of(alert.annotations.get("summary") or labels.get("alertname", ""), labels),
         labels=labels,
         annotations=bounded(alert.annotations),
         starts_at=believable(alert.starts_at, received_at),
@@ -157,7 +170,7 @@ def _from_generic(item: Any, mapping: GenericMapping, received_at: datetime) -> 
     return ReceivedAlert(
         fingerprint=fingerprint_of(identity),
         firing=firing,
-        title=_title(title, labels),
+        title=title_of(title, labels),
         labels=labels,
         annotations={"description": description[:LONGEST_TEXT]} if description else {},
         starts_at=_time_at(item, mapping.starts_at, received_at),
@@ -224,12 +237,14 @@ def _time_at(item: Mapping[str, Any], path: str, received_at: datetime) -> datet
     return believable(at if at.tzinfo else at.replace(tzinfo=UTC), received_at)
 
 
-def _title(text: str, labels: Mapping[str, str]) -> str:
+def title_of(text: str, labels: Mapping[str, str]) -> str:
+    """Return a title of one line, made of the labels where the text is empty."""
     plain = " ".join(text.split())
     return plain[:LONGEST_TITLE] or ", ".join(f"{k}={v}" for k, v in sorted(labels.items()))[:LONGEST_TITLE] or "alert"
 
 
-def _problems(error: ValidationError) -> str:
+def problems_of(error: ValidationError) -> str:
+    """Return the first problems of a body in words."""
     lines = []
     for detail in error.errors(include_url=False)[:5]:
         path = ".".join(str(part) for part in detail["loc"]) or "the body"

@@ -30,6 +30,16 @@ class Integration(models.Model):
     signing_secret = EncryptedTextField(blank=True, default="")
     previous_signing_secret = EncryptedTextField(blank=True, default="")
     mapping = models.JSONField(default=dict, blank=True)
+    team = models.ForeignKey("accounts.Team", null=True, blank=True, on_delete=models.PROTECT, related_name="+")
+    heartbeat_every = models.DurationField(null=True, blank=True, help_text="A beat is expected this often.")
+    heartbeat_grace = models.DurationField(default=timedelta(minutes=1), help_text="How late a beat may be.")
+    last_beat_at = models.DateTimeField(null=True, blank=True)
+    heartbeat_missed_at = models.DateTimeField(null=True, blank=True, help_text="Since then no beat has come.")
+    flooded_at = models.DateTimeField(
+        null=True,
+        blank=True,
+        help_text="It sends more than can be worked off; its events wait apart.",
+    )
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
@@ -57,6 +67,8 @@ class InboundEvent(LeasedModel):
     duplicates = models.PositiveIntegerField(default=0)
     last_duplicate_at = models.DateTimeField(null=True, blank=True)
     replays = models.PositiveIntegerField(default=0)
+    taken = models.PositiveIntegerField(default=0, help_text="Alerts of the body that have been worked through.")
+    spilled = models.BooleanField(default=False, help_text="Waits behind a flood of its own sender.")
 
     class Meta:
         ordering = ("-pk",)

@@ -1,6 +1,13 @@
 """Reads of incidents, alerts, inbound events and on-call duty."""
 
-from incidents.selectors.inbound import inbound_event_by_reference, inbound_events, integrations, routes
+from incidents.selectors.inbound import (
+    inbound_event_by_reference,
+    inbound_events,
+    integration_by_slug,
+    integrations,
+    latest_events_of,
+    routes,
+)
 from incidents.selectors.incidents import (
     alerts_visible,
     firing_alerts_of,
@@ -33,7 +40,9 @@ __all__ = [
     "inbound_events",
     "incident_by_reference",
     "incidents_visible",
+    "integration_by_slug",
     "integrations",
+    "latest_events_of",
     "measured",
     "on_call_now",
     "open_incidents",

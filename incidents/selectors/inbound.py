@@ -28,6 +28,16 @@ def integrations() -> QuerySet[Integration]:
     return Integration.objects.all()
 
 
+def integration_by_slug(*, slug: str) -> Integration | None:
+    """Return an integration, or None."""
+    return Integration.objects.select_related("team").filter(slug=slug).first()
+
+
+def latest_events_of(*, integration: Integration) -> QuerySet[InboundEvent]:
+    """Return an integration's stored events with their bodies, newest first, for who may read them."""
+    return InboundEvent.objects.filter(integration=integration)
+
+
 def routes() -> QuerySet[Route]:
     """Return the routes in the order in which they are tried."""
     return Route.objects.select_related("service", "policy")

@@ -2,6 +2,17 @@
 
 from incidents.services.documents import Applied, apply_documents
 from incidents.services.escalation import acknowledge_link, advance_after_dead_page, start_escalation, take_step
+from incidents.services.integrations import (
+    NewToken,
+    add_integration,
+    forget_old_beats,
+    pause_integration,
+    rotate_integration_token,
+    save_mapping,
+    store_internal,
+    watch_floods,
+    watch_heartbeats,
+)
 from incidents.services.lifecycle import (
     Opening,
     acknowledge_incident,
@@ -15,15 +26,16 @@ from incidents.services.lifecycle import (
 )
 from incidents.services.oncall import add_override, end_override, record_daily_coverage, save_schedule
 from incidents.services.processing import preview_route, process_event
+from incidents.services.reading import try_mapping
 from incidents.services.receiving import (
     InboundRequest,
-    NewToken,
+    Stored,
     UnknownSenderError,
-    add_integration,
+    is_known_sender,
     receive,
+    receive_many,
     replay,
-    rotate_integration_token,
-    store_internal,
+    replay_since,
 )
 from incidents.services.reviews import add_follow_up, approve_review, edit_review
 from incidents.services.timeline import add_timeline_entry, write_note
@@ -33,6 +45,7 @@ __all__ = [
     "InboundRequest",
     "NewToken",
     "Opening",
+    "Stored",
     "UnknownSenderError",
     "acknowledge_incident",
     "acknowledge_link",
@@ -47,20 +60,29 @@ __all__ = [
     "change_severity",
     "edit_review",
     "end_override",
+    "forget_old_beats",
+    "is_known_sender",
     "link_runbook_run",
     "mitigate_incident",
     "open_incident",
+    "pause_integration",
     "preview_route",
     "process_event",
     "receive",
+    "receive_many",
     "record_daily_coverage",
     "replay",
+    "replay_since",
     "resolve_incident",
     "resolve_quiet_incidents",
     "rotate_integration_token",
+    "save_mapping",
     "save_schedule",
     "start_escalation",
     "store_internal",
     "take_step",
+    "try_mapping",
+    "watch_floods",
+    "watch_heartbeats",
     "write_note",
 ]

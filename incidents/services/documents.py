@@ -19,8 +19,8 @@ from incidents.domain.durations import parse_duration
 from incidents.domain.inbound_formats import GenericMapping
 from incidents.domain.routing import parse_matcher
 from incidents.models import EscalationPolicy, EscalationStep, Integration, Route, Schedule
+from incidents.services.integrations import NewToken, add_integration
 from incidents.services.oncall import save_schedule
-from incidents.services.receiving import NewToken, add_integration
 
 ORDER = ("Integration", "Schedule", "EscalationPolicy", "Route")
 
@@ -58,8 +58,22 @@ class _Metadata(_Strict):
 
 
 class _IntegrationSpec(_Strict):
-    type: Literal["alertmanager", "generic", "standard-webhooks"]
+    type: Literal[
+        "alertmanager",
+        "grafana",
+        "pagerduty",
+        "cloudevents",
+        "standard-webhooks",
+        "generic",
+        "github",
+        "gitlab",
+        "heartbeat",
+    ]
     mapping: GenericMapping = GenericMapping()
+    signed: bool = False
+    team: Slug | None = None
+    every: Duration | None = None
+    grace: Duration = timedelta(minutes=1)
 
 
 class _RotationSpec(_Strict):
@@ -227,13 +241,21 @@ def _apply_integration(principal: Principal, document: IntegrationDocument, wher
             kind=IntegrationKind(spec.type),
             name=document.metadata.title,
             mapping=spec.mapping.model_dump(mode="json", exclude_defaults=True),
+            signed=spec.signed,
+            heartbeat_every=spec.every,
+            heartbeat_grace=spec.grace,
+            team_id=_team_id(spec.team, where),
         )
         return
     if existing.kind != spec.type:
         raise refuse(f"{where} spec.type", found=spec.type, allowed=f"{name} is of type {existing.kind} and stays so")
     existing.name = document.metadata.title or name
     existing.mapping = spec.mapping.model_dump(mode="json", exclude_defaults=True)
-    existing.save(update_fields=["name", "mapping"])
+    existing.team_id = _team_id(spec.team, where)
+    if existing.heartbeat_every is not None:
+        existing.heartbeat_every = spec.every or existing.heartbeat_every
+        existing.heartbeat_grace = spec.grace
+    existing.save(update_fields=["name", "mapping", "team", "heartbeat_every", "heartbeat_grace"])
 
 
 def _apply_schedule(principal: Principal, document: ScheduleDocument, where: str, _: Applied) -> None:

@@ -164,6 +164,28 @@ def acknowledge_incident(*, principal: Principal, incident: Incident, via: str =
     return incident
 
 
+def acknowledge_by_source(*, principal: Principal, incident: Incident, source: str) -> bool:
+    """Stop the escalation because the sender of an alert says that somebody has it; False when it was taken on before.
+
+    It is no acknowledgement by a person: the time to acknowledge stays unknown.
+    """
+    changed = Incident.objects.filter(pk=incident.pk, status=IncidentStatus.TRIGGERED).update(
+        status=IncidentStatus.ACKNOWLEDGED
+    )
+    if not changed:
+        return False
+    incident.refresh_from_db()
+    add_timeline_entry(
+        incident=incident,
+        kind=TimelineKind.STATUS,
+        text=f"Acknowledged at its source ({source}); no person has said so here",
+        source_key="acknowledged-by-source",
+        principal=principal,
+    )
+    stop_escalation(incident=incident, reason="acknowledged at its source")
+    return True
+
+
 def mitigate_incident(*, principal: Principal, incident: Incident) -> Incident:
     """Say that the impact has ended. Does nothing when that was said before or the incident is resolved."""
     ensure_may(principal, Capability.INCIDENT_RESPOND, team_id=incident.team_id)

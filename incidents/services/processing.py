@@ -7,36 +7,29 @@ from typing import Any
 from django.db.models import F
 
 from accounts.data import system_principal
+from catalog.data import ActivityKind
 from catalog.selectors import service_by_slug
+from catalog.services import end_activity, record_deployment, start_activity
 from core.clock import database_now
 from core.formatting import written_duration
-from core.parsing import InputRefusedError, load_json
+from core.leases import settle
+from core.parsing import InputRefusedError
 from incidents.data import AlertStatus, InboundState, IntegrationKind
 from incidents.domain.alert_states import Episode, Verdict, judge
-from incidents.domain.inbound_formats import (
-    GenericMapping,
-    Received,
-    ReceivedAlert,
-    UnparsedBodyError,
-    read_alertmanager,
-    read_generic,
-    without_nul,
-)
+from incidents.domain.deployments import ReceivedDeployment
+from incidents.domain.inbound_formats import Received, ReceivedAlert, ReceivedChange, UnparsedBodyError
 from incidents.domain.routing import Rule, first_match, parse_matcher
 from incidents.models import Alert, InboundEvent, Integration, Route
-from incidents.services.lifecycle import note_alert_resolved, open_by_route
-from incidents.services.receiving import MAX_BODY_BYTES
+from incidents.services.lifecycle import acknowledge_by_source, note_alert_resolved, open_by_route
+from incidents.services.reading import INTERNAL_EVENT, read_deployment, read_event
 from incidents.services.records import record_alert
 
 ROUTER = system_principal("alert-router")
-INTERNAL_LABELS = ("alertname", "slo", "service", "severity", "policy")
-INTERNAL_MAPPING = GenericMapping(
-    labels={name: f"labels.{name}" for name in INTERNAL_LABELS},
-    fingerprint=("fingerprint",),
-    starts_at="starts_at",
-    ends_at="ends_at",
-)
+FORGES = frozenset({IntegrationKind.GITHUB, IntegrationKind.GITLAB})
 LONGEST_DECISION = 1000
+# A body with more alerts is worked off in slices, each in a transaction of its own, so that it holds nobody up.
+SLICE = 200
+KEPT_DECISIONS = 1000
 
 
 def process_event(event: InboundEvent) -> None:
@@ -44,15 +37,35 @@ def process_event(event: InboundEvent) -> None:
     # One event of an integration at a time: the alerts of one fingerprint must not be judged side by side.
     integration = Integration.objects.select_for_update().get(pk=event.integration_id)
     now = database_now()
+    from_outside = event.method != INTERNAL_EVENT
     try:
-        received = _read(integration, event)
+        if from_outside and integration.kind == IntegrationKind.HEARTBEAT:
+            received = _take_beat(integration, event)
+        elif integration.kind in FORGES:
+            _note(event, state=InboundState.PROCESSED, processed_at=now, decisions=[_deploy(integration, event)])
+            return
+        else:
+            received = read_event(integration, event)
     except (InputRefusedError, UnparsedBodyError) as problem:
         _note(event, state=InboundState.UNPARSED, problem=str(problem)[:1000], decisions=[], processed_at=now)
         return
     routes = list(Route.objects.select_related("policy", "service"))
-    decisions = [_take(integration, event, alert, routes, now) for alert in received.alerts]
-    left_out = f"{received.truncated} more alerts were left out by the sender" if received.truncated else ""
-    _note(event, state=InboundState.PROCESSED, problem=left_out, decisions=decisions, processed_at=now)
+    turn = received.alerts[event.taken : event.taken + SLICE]
+    decisions = [_take(integration, event, alert, routes, now) for alert in turn]
+    decisions += [_note_change(event, change) for change in received.changes]
+    kept = [*(event.decisions if event.taken else []), *decisions][:KEPT_DECISIONS]
+    taken = event.taken + len(turn)
+    if taken < len(received.alerts):
+        settle(event, due_at=now, taken=taken, decisions=kept, attempts=0)
+        return
+    _note(
+        event,
+        state=InboundState.PROCESSED,
+        problem=_remarks(received),
+        decisions=kept,
+        taken=taken,
+        processed_at=now,
+    )
 
 
 def preview_route(*, labels: dict[str, str]) -> tuple[Route | None, str]:
@@ -60,19 +73,70 @@ def preview_route(*, labels: dict[str, str]) -> tuple[Route | None, str]:
     return _route_for(labels, list(Route.objects.select_related("policy", "service")))
 
 
-def _read(integration: Integration, event: InboundEvent) -> Received:
-    raw = bytes(event.body)
-    document = load_json(raw, source="body", max_bytes=MAX_BODY_BYTES)
-    if b"\\u0000" in raw:
-        document = without_nul(document)
-    if integration.kind == IntegrationKind.ALERTMANAGER:
-        return read_alertmanager(document, received_at=event.received_at)
-    if integration.kind == IntegrationKind.INTERNAL:
-        return read_generic(document, INTERNAL_MAPPING, received_at=event.received_at)
-    mapping = GenericMapping.model_validate(integration.mapping)
-    if integration.kind == IntegrationKind.STANDARD_WEBHOOKS and isinstance(document, dict) and "data" in document:
-        document = {**document, **document["data"]} if isinstance(document["data"], dict) else document
-    return read_generic(document, mapping, received_at=event.received_at)
+def _remarks(received: Received) -> str:
+    left_out = [f"{received.truncated} more alerts were left out by the sender"] if received.truncated else []
+    return "; ".join([*left_out, *received.notes])
+
+
+def _take_beat(integration: Integration, event: InboundEvent) -> Received:
+    """Note a beat, whatever its body; after a silence it resolves the alert that the silence raised."""
+    missed = integration.heartbeat_missed_at
+    if integration.last_beat_at is None or integration.last_beat_at < event.received_at:
+        Integration.objects.filter(pk=integration.pk).update(last_beat_at=event.received_at, heartbeat_missed_at=None)
+    if missed is None:
+        return Received(alerts=())
+    firing = Alert.objects.filter(integration=integration, status=AlertStatus.FIRING).first()
+    if firing is None:
+        return Received(alerts=())
+    back = ReceivedAlert(
+        fingerprint=firing.fingerprint,
+        firing=False,
+        title=firing.title,
+        labels=firing.labels,
+        annotations={},
+        starts_at=firing.episode_at,
+        ends_at=event.received_at,
+    )
+    return Received(alerts=(back,))
+
+
+def _deploy(integration: Integration, event: InboundEvent) -> dict[str, Any]:
+    found = read_deployment(integration, event)
+    if not isinstance(found, ReceivedDeployment):
+        return {"alert": None, "title": "no deployment", "status": "ignored", "decision": found}
+    service = service_by_slug(slug=found.service)
+    title = f"deployment {found.reference}"
+    if service is None:
+        text = f"the catalogue has no service {found.service}; name it in the deployment's payload.service"
+        return {"alert": None, "title": title, "status": "unknown", "decision": text}
+    record_deployment(
+        principal=ROUTER,
+        reference=found.reference,
+        service=service,
+        author=found.author,
+        started_at=found.started_at,
+        finished_at=found.finished_at,
+        commit=found.commit,
+        result=found.result,
+    )
+    text = f"recorded as a deployment of {service.slug}: {found.result}"
+    return {"alert": None, "title": title, "status": "processed", "decision": text}
+
+
+def _note_change(event: InboundEvent, change: ReceivedChange) -> dict[str, Any]:
+    service = service_by_slug(slug=change.service) if change.service else None
+    key = f"change:{event.reference}"
+    start_activity(
+        kind=ActivityKind.DEPLOYMENT,
+        source_key=key,
+        title=change.title,
+        url=change.url,
+        service_ids=[service.pk] if service else [],
+        started_at=change.at,
+    )
+    end_activity(source_key=key, ended_at=change.at)
+    where = f"of {service.slug}" if service else f"of no service in the catalogue ({change.service or 'none named'})"
+    return {"alert": None, "title": change.title, "status": "processed", "decision": f"noted as a change {where}"}
 
 
 def _take(
@@ -81,6 +145,11 @@ def _take(
     of_fingerprint = Alert.objects.filter(integration=integration, fingerprint=received.fingerprint)
     whole = of_fingerprint.select_related("integration", "route__policy", "service", "incident")
     latest = whole.order_by("-episode_at").first()
+    if received.drop_unknown and (latest is None or latest.status != AlertStatus.FIRING):
+        text = "dropped: no alert with this key is open"
+        return {"alert": None, "title": received.title, "status": "dropped", "decision": text}
+    if received.acknowledges and latest is not None:
+        return _acknowledge(integration, latest)
     known = latest if latest and latest.episode_at == received.starts_at else None
     if known is None and latest is not None:
         known = whole.filter(episode_at=received.starts_at).first()
@@ -110,6 +179,14 @@ def _take(
         "verdict": verdict.value,
         "decision": text,
     }
+
+
+def _acknowledge(integration: Integration, alert: Alert) -> dict[str, Any]:
+    text = "acknowledged by its sender; it belongs to no incident"
+    if alert.incident is not None:
+        taken = acknowledge_by_source(principal=ROUTER, incident=alert.incident, source=integration.name)
+        text = "acknowledged by its sender" if taken else "acknowledged already"
+    return {"alert": alert.pk, "title": alert.title, "status": "acknowledged", "decision": text}
 
 
 def _open(

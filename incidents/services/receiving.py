@@ -2,30 +2,52 @@
 
 import hashlib
 import hmac
-import secrets
-from collections.abc import Mapping
+import uuid
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime
 
-from django.db import IntegrityError, transaction
+import orjson
+from django.db import transaction
 from django.db.models import F, Q
 
 from accounts.data import Capability, Principal
 from accounts.services import ensure_may
 from core.clock import database_now
 from core.identifiers import new_id
-from core.parsing import parse_document, refuse
 from core.work import wake
-from delivery.data import SignatureRefusedError, new_secret, verify
+from delivery.data import SignatureRefusedError, verify
 from incidents.data import InboundState, IntegrationKind
-from incidents.domain.inbound_formats import GenericMapping
+from incidents.domain.cloudevents import cloudevents_of
+from incidents.domain.inbound_formats import UnparsedBodyError
+from incidents.domain.signatures import (
+    GITHUB_SIGNATURE,
+    GRAFANA_SIGNATURE,
+    github_signature_fits,
+    grafana_signature_fits,
+)
 from incidents.models import InboundEvent, Integration
+from incidents.services.integrations import INBOUND_QUEUE, SPILL_QUEUE, hash_of
 
-INBOUND_QUEUE = "incidents.inbound"
 MAX_BODY_BYTES = 512 * 1024
-TOKEN_OVERLAP = timedelta(hours=24)
 KEPT_HEADERS = 40
-SECRET_HEADERS = frozenset({"authorization", "cookie", "proxy-authorization", "x-api-key", "webhook-signature"})
+ASSIGNED_KEY = "assay-dedup-key"
+SECRET_HEADERS = frozenset(
+    {
+        "authorization",
+        "cookie",
+        "proxy-authorization",
+        "x-api-key",
+        "x-gitlab-token",
+        "webhook-signature",
+        GITHUB_SIGNATURE,
+        "x-hub-signature",
+        GRAFANA_SIGNATURE,
+        ASSIGNED_KEY,
+    }
+)
+# Of these a repeat with the very same bytes says nothing new, because each state carries its start.
+REPEATS_BY_BYTES = frozenset({IntegrationKind.ALERTMANAGER, IntegrationKind.GRAFANA})
 
 
 class UnknownSenderError(RuntimeError):
@@ -34,7 +56,7 @@ class UnknownSenderError(RuntimeError):
 
 @dataclass(frozen=True)
 class InboundRequest:
-    """A request as it came in. `tokens` are all that it offers: from the path, a bearer or basic authorization."""
+    """A request as it came in. `tokens` are all that it offers: from the path, a header or the body."""
 
     kind: str
     tokens: tuple[str, ...]
@@ -43,33 +65,59 @@ class InboundRequest:
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
-def receive(request: InboundRequest) -> InboundEvent:
-    """Store a request's bytes and return the row, committed unless the caller is in a transaction.
+@dataclass(frozen=True)
+class Stored:
+    """What a sender is told: the reference of its event, and the key that names its alert (Events API v2)."""
+
+    reference: str
+    dedup_key: str = ""
+
+
+def receive(request: InboundRequest) -> Stored:
+    """Store a request's bytes, committed unless the caller is in a transaction.
 
     The same event again returns its first row and counts the duplicate. Raises UnknownSenderError; a database error
     passes through: then nothing was stored and the sender must be told to come again.
     """
-    integration = _integration_for(request)
-    now = database_now()
-    key = _idempotency_key(integration, request)
-    try:
-        with transaction.atomic():
-            event = InboundEvent.objects.create(
-                reference=new_id("inb"),
-                integration=integration,
-                idempotency_key=key,
-                received_at=now,
-                due_at=now,
-                method=request.method,
-                content_type=request.headers.get("content-type", "")[:200].replace("\0", ""),
-                headers=_kept_headers(request.headers),
-                body=request.body,
-            )
-            wake(INBOUND_QUEUE)
-    except IntegrityError:
-        event = InboundEvent.objects.get(integration=integration, idempotency_key=key)
-        InboundEvent.objects.filter(pk=event.pk).update(duplicates=F("duplicates") + 1, last_duplicate_at=now)
-    return event
+    (stored,) = receive_many([request])
+    if stored is None:
+        raise UnknownSenderError
+    return stored
+
+
+def receive_many(requests: Sequence[InboundRequest]) -> list[Stored | None]:
+    """Store several requests in one transaction; None stands for an unknown sender. A database error stores nothing."""
+    with transaction.atomic():
+        now = database_now()
+        known = _integrations_for(requests, now)
+        rows: list[InboundEvent | None] = [
+            None if integration is None else _row(integration, request, now)
+            for integration, request in zip(known, requests, strict=True)
+        ]
+        real = [row for row in rows if row is not None]
+        if not real:
+            return [None] * len(rows)
+        InboundEvent.objects.bulk_create(real, ignore_conflicts=True)
+        references = [row.reference for row in real]
+        written = set(
+            InboundEvent.objects.filter(reference__in=references).order_by().values_list("reference", flat=True)
+        )
+        answers: list[Stored | None] = []
+        for row in rows:
+            if row is None:
+                answers.append(None)
+                continue
+            reference = row.reference if row.reference in written else _note_duplicate(row, now)
+            answers.append(Stored(reference, row.headers.get(ASSIGNED_KEY, "")))
+        for queue in {SPILL_QUEUE if row.spilled else INBOUND_QUEUE for row in real}:
+            wake(queue)
+    return answers
+
+
+def is_known_sender(*, kind: str, tokens: Sequence[str]) -> bool:
+    """Say whether a token opens this kind, for handshakes that carry no event."""
+    request = InboundRequest(kind, tuple(tokens), "OPTIONS", b"")
+    return _candidate(request, _by_hash([request], database_now())) is not None
 
 
 def replay(*, principal: Principal, event: InboundEvent) -> InboundEvent:
@@ -81,6 +129,7 @@ def replay(*, principal: Principal, event: InboundEvent) -> InboundEvent:
             finished_at=None,
             dead_at=None,
             attempts=0,
+            taken=0,
             problem="",
             last_error="",
             due_at=database_now(),
@@ -91,144 +140,139 @@ def replay(*, principal: Principal, event: InboundEvent) -> InboundEvent:
     return event
 
 
-@dataclass(frozen=True)
-class NewToken:
-    """An integration and its token, which is shown once."""
-
-    integration: Integration
-    token: str
-    signing_secret: str = ""
-
-
-def add_integration(
-    *,
-    principal: Principal,
-    slug: str,
-    kind: IntegrationKind,
-    name: str = "",
-    mapping: Mapping[str, object] | None = None,
-) -> NewToken:
-    """Create an integration. Raises InputRefusedError when the name is taken or the mapping is wrong."""
+def replay_since(*, principal: Principal, integration: Integration, since: datetime) -> list[str]:
+    """Process all stored events of an integration since an instant again, oldest first; returns their references."""
     ensure_may(principal, Capability.ALERTING_EDIT)
-    if kind is IntegrationKind.INTERNAL:
-        raise refuse("kind", found=kind, allowed="a kind that others can send is allowed")
-    if Integration.objects.filter(slug=slug).exists():
-        raise refuse("integration", found=slug, allowed="a name that no integration has yet is allowed")
-    known = parse_document(GenericMapping, mapping or {}, source="mapping")
-    token = _new_token()
-    integration = Integration.objects.create(
-        slug=slug,
-        name=name or slug,
-        kind=kind,
-        token_hash=hash_of(token),
-        mapping=known.model_dump(mode="json", exclude_defaults=True),
-        signing_secret=new_secret() if kind is IntegrationKind.STANDARD_WEBHOOKS else "",
-    )
-    return NewToken(integration, token, integration.signing_secret)
+    events = InboundEvent.objects.filter(integration=integration, received_at__gte=since).defer("body").order_by("pk")
+    return [replay(principal=principal, event=event).reference for event in events]
 
 
-def rotate_integration_token(*, principal: Principal, integration: Integration) -> NewToken:
-    """Give an integration a new token (and signing secret); the old ones are good for a day more."""
-    ensure_may(principal, Capability.ALERTING_EDIT)
-    token = _new_token()
-    with transaction.atomic():
-        integration = Integration.objects.select_for_update().get(pk=integration.pk)
-        integration.previous_token_hash = integration.token_hash
-        integration.previous_token_until = database_now() + TOKEN_OVERLAP
-        integration.token_hash = hash_of(token)
-        fields = ["token_hash", "previous_token_hash", "previous_token_until"]
-        if integration.signing_secret:
-            integration.previous_signing_secret = integration.signing_secret
-            integration.signing_secret = new_secret()
-            fields += ["signing_secret", "previous_signing_secret"]
-        integration.save(update_fields=fields)
-    return NewToken(integration, token, integration.signing_secret)
-
-
-def store_internal(*, integration_slug: str, idempotency_key: str, body: bytes) -> InboundEvent:
-    """Store an event of the site itself, so that it goes the same way as everybody's. In the caller's transaction."""
-    now = database_now()
-    integration, _ = Integration.objects.get_or_create(
-        slug=integration_slug,
-        defaults={
-            "name": "SLO burn-rate alerts",
-            "kind": IntegrationKind.INTERNAL,
-            "token_hash": hash_of(_new_token()),
-        },
-    )
-    event, created = InboundEvent.objects.get_or_create(
+def _row(integration: Integration, request: InboundRequest, now: datetime) -> InboundEvent:
+    headers = _kept_headers(request.headers)
+    if integration.kind == IntegrationKind.PAGERDUTY:
+        headers[ASSIGNED_KEY] = _given_key(request.body) or uuid.uuid4().hex
+    return InboundEvent(
+        reference=new_id("inb"),
         integration=integration,
-        idempotency_key=idempotency_key[:160],
-        defaults={
-            "reference": new_id("inb"),
-            "received_at": now,
-            "due_at": now,
-            "method": "EVENT",
-            "content_type": "application/json",
-            "body": body,
-        },
+        idempotency_key=_idempotency_key(integration, request),
+        received_at=now,
+        due_at=now,
+        method=request.method[:8],
+        content_type=request.headers.get("content-type", "")[:200].replace("\0", ""),
+        headers=headers,
+        body=request.body,
+        spilled=integration.flooded_at is not None,
     )
-    if created:
-        wake(INBOUND_QUEUE)
-    return event
 
 
-def hash_of(token: str) -> str:
-    """Return what is stored of a token: it has 256 random bits, so a plain hash cannot be searched."""
-    return hashlib.sha256(token.encode("utf-8", "replace")).hexdigest()
+def _note_duplicate(row: InboundEvent, now: datetime) -> str:
+    first = InboundEvent.objects.filter(integration_id=row.integration_id, idempotency_key=row.idempotency_key)
+    first.update(duplicates=F("duplicates") + 1, last_duplicate_at=now)
+    reference: str = first.values_list("reference", flat=True)[0]
+    return reference
 
 
-def _new_token() -> str:
-    return secrets.token_urlsafe(32)
-
-
-def _integration_for(request: InboundRequest) -> Integration:
-    hashes = [hash_of(token) for token in request.tokens if token]
-    now = database_now()
-    found = (
-        Integration.objects.filter(kind=request.kind, state=Integration.State.ACTIVE)
-        .exclude(kind=IntegrationKind.INTERNAL)
-        .filter(Q(token_hash__in=hashes) | Q(previous_token_hash__in=hashes, previous_token_until__gt=now))
-        .first()
-    )
-    if found is None:
-        raise UnknownSenderError
-    if found.kind == IntegrationKind.STANDARD_WEBHOOKS:
-        try:
-            verify(
-                [found.signing_secret, *_previous_secret(found)],
-                message_id=request.headers.get("webhook-id", ""),
-                timestamp=request.headers.get("webhook-timestamp", ""),
-                signatures=request.headers.get("webhook-signature", ""),
-                body=request.body,
-                now=now.timestamp(),
-            )
-        except SignatureRefusedError:
-            raise UnknownSenderError from None
+def _integrations_for(requests: Sequence[InboundRequest], now: datetime) -> list[Integration | None]:
+    by_hash = _by_hash(requests, now)
+    found = []
+    for request in requests:
+        integration = _candidate(request, by_hash)
+        found.append(integration if integration is not None and _is_signed(integration, request, now) else None)
     return found
 
 
-def _previous_secret(integration: Integration) -> list[str]:
+def _by_hash(requests: Sequence[InboundRequest], now: datetime) -> dict[str, Integration]:
+    hashes = {hash_of(token) for request in requests for token in request.tokens if token}
+    live = (
+        Integration.objects.filter(state=Integration.State.ACTIVE)
+        .exclude(kind=IntegrationKind.INTERNAL)
+        .filter(Q(token_hash__in=hashes) | Q(previous_token_hash__in=hashes, previous_token_until__gt=now))
+    )
+    by_hash: dict[str, Integration] = {}
+    for integration in live:
+        by_hash[integration.token_hash] = integration
+        if integration.previous_token_until is not None and integration.previous_token_until > now:
+            by_hash[integration.previous_token_hash] = integration
+    return by_hash
+
+
+def _candidate(request: InboundRequest, by_hash: Mapping[str, Integration]) -> Integration | None:
+    for token in request.tokens:
+        integration = by_hash.get(hash_of(token)) if token else None
+        if integration is not None and integration.kind == request.kind:
+            return integration
+    return None
+
+
+def _is_signed(integration: Integration, request: InboundRequest, now: datetime) -> bool:
+    """Say whether the signature fits, where the integration asks for one."""
+    if not integration.signing_secret:
+        return True
+    live = [integration.signing_secret, *_previous_secret(integration, now)]
+    if integration.kind == IntegrationKind.GRAFANA:
+        return grafana_signature_fits(live, headers=request.headers, body=request.body, now=now.timestamp())
+    if integration.kind == IntegrationKind.GITHUB:
+        return github_signature_fits(live, headers=request.headers, body=request.body)
+    try:
+        verify(
+            live,
+            message_id=request.headers.get("webhook-id", ""),
+            timestamp=request.headers.get("webhook-timestamp", ""),
+            signatures=request.headers.get("webhook-signature", ""),
+            body=request.body,
+            now=now.timestamp(),
+        )
+    except SignatureRefusedError:
+        return False
+    return True
+
+
+def _previous_secret(integration: Integration, now: datetime) -> list[str]:
     until = integration.previous_token_until
-    return [integration.previous_signing_secret] if until is not None and until > database_now() else []
+    return [integration.previous_signing_secret] if until is not None and until > now else []
 
 
 def _idempotency_key(integration: Integration, request: InboundRequest) -> str:
-    """Name an event: by the sender's own id where it gives one, else by its bytes.
+    """Name an event: by the sender's own id where it gives one, else by its bytes where these say when it began.
 
-    A repeat of Alertmanager with the very same bytes says nothing new. A generic body without an id may well be news
-    although its bytes were seen before, so it is always stored; its alert is recognised by its fingerprint.
+    Any other body may well be news although its bytes were seen before, so it is always stored; its alert is
+    recognised by its fingerprint.
     """
     headers = request.headers
-    given = headers.get("webhook-id") or headers.get("idempotency-key") or ""
+    given = headers.get("webhook-id") or headers.get("idempotency-key") or headers.get("x-github-delivery") or ""
+    if integration.kind == IntegrationKind.CLOUDEVENTS and not given:
+        given = _cloudevent_identity(request)
     if given:
         return f"id:{hash_of(given)}"
-    if integration.kind == IntegrationKind.GENERIC:
-        return new_id("any")
-    digest = hmac.new(str(integration.pk).encode(), request.body, hashlib.sha256).hexdigest()
-    return f"body:{digest}"
+    if integration.kind in REPEATS_BY_BYTES and b'"startsAt"' in request.body:
+        return f"body:{hmac.new(str(integration.pk).encode(), request.body, hashlib.sha256).hexdigest()}"
+    return new_id("any")
+
+
+def _cloudevent_identity(request: InboundRequest) -> str:
+    try:
+        events = cloudevents_of(request.headers, _parsed_or_none(request.body))
+    except UnparsedBodyError:
+        return ""
+    return events[0].identity if len(events) == 1 else ""
+
+
+def _given_key(body: bytes) -> str:
+    document = _parsed_or_none(body)
+    key = document.get("dedup_key") if isinstance(document, dict) else None
+    return key.replace("\0", "") if isinstance(key, str) else ""
+
+
+def _parsed_or_none(body: bytes) -> object:
+    try:
+        document: object = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return None
+    return document
 
 
 def _kept_headers(headers: Mapping[str, str]) -> dict[str, str]:
     kept = [(name, value) for name, value in sorted(headers.items()) if name not in SECRET_HEADERS]
-    return {name[:100]: value[:1000].replace("\0", "") for name, value in kept[:KEPT_HEADERS]}
+    # The attributes of an event in binary mode must not be crowded out by other headers.
+    kept.sort(key=lambda pair: not pair[0].startswith(("ce-", "content-type", "x-github-event")))
+    return {name[:100]: value[:2000].replace("\0", "") for name, value in kept[:KEPT_HEADERS]}

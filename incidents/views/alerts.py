@@ -73,9 +73,10 @@ class AlertListView(RecordListView):
         )
 
     def get_actions(self) -> Sequence[Action]:
+        found = [Action("Integrations", reverse("incidents:integration_list"), icon="plug", primary=False)]
         if principal_of(self.request).may(Capability.INCIDENT_RESPOND):
-            return (Action("Inbound events", reverse("incidents:inbound_list"), icon="inbox", primary=False),)
-        return ()
+            found.append(Action("Inbound events", reverse("incidents:inbound_list"), icon="inbox", primary=False))
+        return found
 
 
 class AlertDetailView(RoomView):

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from django.conf import settings
 from django_typer.management import command, group
 
 from accounts.data import Principal, system_principal
@@ -14,9 +13,9 @@ from catalog.selectors import services_by_slugs
 from core.cli import ExitCode, FormatOption, OutputFormat, RoomCommand, answering, fail, print_json, print_rows
 from core.parsing import load_yaml_documents, refuse
 from incidents.data import IncidentStatus, IntegrationKind, Severity
+from incidents.domain.durations import parse_duration
 from incidents.models import EscalationPolicy, Incident
 from incidents.selectors import (
-    inbound_events,
     incident_by_reference,
     incidents_visible,
     on_call_now,
@@ -31,7 +30,7 @@ from incidents.services import (
     add_integration,
     apply_documents,
     open_incident,
-    replay,
+    replay_since,
     resolve_incident,
     rotate_integration_token,
 )
@@ -224,10 +223,18 @@ class Command(RoomCommand):
         self,
         name: str,
         kind: Annotated[IntegrationKind, typer.Option()],
+        signed: Annotated[bool, typer.Option(help="Ask for a signature (Grafana).")] = False,
+        every: Annotated[str, typer.Option(help="How often a heartbeat beats, as 5m.")] = "",
         output: FormatOption = OutputFormat.TEXT,
     ) -> None:
         """Add a sender of alerts and print its address, which is shown this once."""
-        new = add_integration(principal=system_principal("cli"), slug=name, kind=kind)
+        try:
+            beat = parse_duration(every) if every else None
+        except ValueError as error:
+            raise refuse("--every", found=every, allowed=str(error)) from None
+        new = add_integration(
+            principal=system_principal("cli"), slug=name, kind=kind, signed=signed, heartbeat_every=beat
+        )
         _say_token(new, output)
 
     @integration.command(name="rotate")
@@ -249,13 +256,12 @@ class Command(RoomCommand):
     ) -> None:
         """Process stored events of an integration again; what they already caused is not caused twice."""
         principal = system_principal("cli")
-        found = list(
-            inbound_events(viewer=principal, integration_slug=integration).filter(received_at__gte=_instant(since))
-        )
-        for event in found:
-            replay(principal=principal, event=event)
+        sender = integrations().filter(slug=integration).first()
+        if sender is None:
+            raise refuse("integration", found=integration, allowed="an integration that exists is allowed")
+        found = replay_since(principal=principal, integration=sender, since=_instant(since))
         if output is OutputFormat.JSON:
-            print_json({"replayed": [event.reference for event in found]})
+            print_json({"replayed": found})
         else:
             typer.echo(f"{len(found)} events are being processed again")
 
@@ -277,10 +283,9 @@ def _say_token(new: NewToken, output: OutputFormat) -> None:
 
 
 def _token(new: NewToken) -> dict[str, str]:
-    kind = new.integration.kind
     return {
         "integration": new.integration.slug,
-        "url": f"{settings.SITE_URL.rstrip('/')}/inbound/{kind}/{new.token}",
+        "url": new.url,
         "token": new.token,
         **({"signing_secret": new.signing_secret} if new.signing_secret else {}),
     }
