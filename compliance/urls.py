@@ -1,17 +1,8 @@
 from django.urls import URLPattern, URLResolver, path
 
-from compliance.views import (
-    ControlDetailView,
-    ControlListView,
-    EngagementDetailView,
-    EngagementListView,
-    EvidenceDetailView,
-    FrameworkDetailView,
-    OverviewView,
-    PackDownloadView,
-    PackProgressView,
-    RequirementDetailView,
-)
+from compliance.views.audits import EngagementDetailView, EngagementListView, PackDownloadView, PackProgressView
+from compliance.views.controls import ControlDetailView, ControlListView, EvidenceDetailView
+from compliance.views.frameworks import FrameworkDetailView, OverviewView, RequirementDetailView
 
 app_name = "compliance"
 urlpatterns: list[URLPattern | URLResolver] = [

@@ -1,0 +1,26 @@
+"""Frameworks as data, the organization's controls, what their checks found, and the audits that read it."""
+
+from compliance.models.audits import AuditorGrant, Engagement, PackExport
+from compliance.models.controls import (
+    Check,
+    Control,
+    ControlException,
+    ControlRequirement,
+    ControlVersion,
+    Occurrence,
+)
+from compliance.models.frameworks import Framework, Requirement
+
+__all__ = [
+    "AuditorGrant",
+    "Check",
+    "Control",
+    "ControlException",
+    "ControlRequirement",
+    "ControlVersion",
+    "Engagement",
+    "Framework",
+    "Occurrence",
+    "PackExport",
+    "Requirement",
+]
