@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from accounts.data import Principal
-from compliance.selectors import access_of, controls_matching
+from compliance.selectors import access_of, controls_matching, may_open_reviews
 from core.navigation import Entry, Hit, SearchProvider, add_entry, add_search
 
 
@@ -22,4 +22,6 @@ def find_controls(principal: Principal, text: str, limit: int) -> Iterable[Hit]:
 add_entry(Entry("Comply", "Compliance", "compliance:overview", "certificate", 40, _opens))
 add_entry(Entry("Comply", "Controls", "compliance:control_list", "checklist", 41, _opens))
 add_entry(Entry("Comply", "Audits", "compliance:engagement_list", "clipboard-check", 42, _opens))
+add_entry(Entry("Comply", "Evidence", "compliance:evidence_list", "file-check", 43, may_open_reviews))
+add_entry(Entry("Comply", "Exceptions", "compliance:exception_list", "calendar-due", 44, may_open_reviews))
 add_search(SearchProvider("Control", 50, find_controls))

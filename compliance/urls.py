@@ -1,19 +1,32 @@
 from django.urls import URLPattern, URLResolver, path
 
-from compliance.views.audits import EngagementDetailView, EngagementListView, PackDownloadView, PackProgressView
-from compliance.views.controls import ControlDetailView, ControlListView, EvidenceDetailView
-from compliance.views.frameworks import FrameworkDetailView, OverviewView, RequirementDetailView
+from compliance.views import audits, controls, frameworks, reviews
 
 app_name = "compliance"
 urlpatterns: list[URLPattern | URLResolver] = [
-    path("compliance/", OverviewView.as_view(), name="overview"),
-    path("compliance/<slug:slug>/", FrameworkDetailView.as_view(), name="framework_detail"),
-    path("compliance/<slug:slug>/<slug:requirement>/", RequirementDetailView.as_view(), name="requirement_detail"),
-    path("controls/", ControlListView.as_view(), name="control_list"),
-    path("controls/<slug:slug>/", ControlDetailView.as_view(), name="control_detail"),
-    path("controls/<slug:slug>/evidence/<int:entry>/", EvidenceDetailView.as_view(), name="evidence_detail"),
-    path("audits/", EngagementListView.as_view(), name="engagement_list"),
-    path("audits/<slug:slug>/", EngagementDetailView.as_view(), name="engagement_detail"),
-    path("audits/<slug:slug>/packs/<slug:reference>/", PackProgressView.as_view(), name="pack_progress"),
-    path("audits/<slug:slug>/packs/<slug:reference>/file/", PackDownloadView.as_view(), name="pack_download"),
+    path("compliance/", frameworks.OverviewView.as_view(), name="overview"),
+    path("compliance/evidence/", reviews.EvidenceListView.as_view(), name="evidence_list"),
+    path("compliance/evidence/<slug:reference>/", reviews.SubmittedDetailView.as_view(), name="submitted_detail"),
+    path("compliance/evidence/<slug:reference>/file/", reviews.SubmittedFileView.as_view(), name="submitted_file"),
+    path("compliance/exceptions/", reviews.ExceptionListView.as_view(), name="exception_list"),
+    path("compliance/exceptions/add/", reviews.ExceptionAddView.as_view(), name="exception_add"),
+    path("compliance/exceptions/<int:pk>/", reviews.ExceptionDetailView.as_view(), name="exception_detail"),
+    path("compliance/<slug:slug>/", frameworks.FrameworkDetailView.as_view(), name="framework_detail"),
+    path(
+        "compliance/<slug:slug>/<slug:requirement>/",
+        frameworks.RequirementDetailView.as_view(),
+        name="requirement_detail",
+    ),
+    path("controls/", controls.ControlListView.as_view(), name="control_list"),
+    path("controls/<slug:slug>/", controls.ControlDetailView.as_view(), name="control_detail"),
+    path("controls/<slug:slug>/evidence/add/", reviews.EvidenceAddView.as_view(), name="evidence_add"),
+    path("controls/<slug:slug>/evidence/<int:entry>/", controls.EvidenceDetailView.as_view(), name="evidence_detail"),
+    path("audits/", audits.EngagementListView.as_view(), name="engagement_list"),
+    path("audits/add/", audits.EngagementAddView.as_view(), name="engagement_add"),
+    path("audits/<slug:slug>/", audits.EngagementDetailView.as_view(), name="engagement_detail"),
+    path("audits/<slug:slug>/auditors/add/", audits.GrantAddView.as_view(), name="grant_add"),
+    path("audits/<slug:slug>/auditors/<int:pk>/revoke/", audits.GrantRevokeView.as_view(), name="grant_revoke"),
+    path("audits/<slug:slug>/close/", audits.EngagementCloseView.as_view(), name="engagement_close"),
+    path("audits/<slug:slug>/packs/<slug:reference>/", audits.PackProgressView.as_view(), name="pack_progress"),
+    path("audits/<slug:slug>/packs/<slug:reference>/file/", audits.PackDownloadView.as_view(), name="pack_download"),
 ]

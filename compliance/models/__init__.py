@@ -9,6 +9,7 @@ from compliance.models.controls import (
     ControlVersion,
     Occurrence,
 )
+from compliance.models.evidence import Evidence
 from compliance.models.frameworks import Framework, Requirement
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "ControlRequirement",
     "ControlVersion",
     "Engagement",
+    "Evidence",
     "Framework",
     "Occurrence",
     "PackExport",

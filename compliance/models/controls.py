@@ -1,5 +1,7 @@
 """The organization's controls, what judges them, and what was found."""
 
+from datetime import datetime
+
 from django.db import models
 from django.db.models import F, Q
 from django.urls import reverse
@@ -126,12 +128,17 @@ class ControlException(models.Model):
     control = models.ForeignKey(Control, on_delete=models.CASCADE, related_name="exceptions")
     reason = models.TextField()
     compensation = models.TextField(blank=True, help_text="What protects meanwhile.")
+    covers = models.CharField(
+        max_length=200, blank=True, help_text="A scanner's check, or its check and resource, that it excuses."
+    )
     starts_at = models.DateTimeField()
     expires_at = models.DateTimeField()
     requested_by = models.CharField(max_length=120)
     requested_at = models.DateTimeField()
     approved_by = models.CharField(max_length=120, blank=True)
     approved_at = models.DateTimeField(null=True, blank=True)
+    rejected_by = models.CharField(max_length=120, blank=True)
+    rejected_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
         ordering = ("-starts_at",)
@@ -150,3 +157,15 @@ class ControlException(models.Model):
 
     def __str__(self) -> str:
         return f"{self.control} until {self.expires_at:%Y-%m-%d}"
+
+    def get_absolute_url(self) -> str:
+        """Return the exception's page."""
+        return reverse("compliance:exception_detail", args=(self.pk,))
+
+    def state_at(self, now: datetime) -> str:
+        """Return what it is worth at an instant."""
+        if self.rejected_at is not None:
+            return "rejected"
+        if now >= self.expires_at:
+            return "expired"
+        return "waiting" if self.approved_at is None else "approved"

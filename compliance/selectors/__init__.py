@@ -18,6 +18,7 @@ from compliance.selectors.standing import (
     requirement_standings_over,
     window_to,
 )
+from compliance.selectors.submitted import evidence_visible, exceptions_visible, may_open_reviews
 
 __all__ = [
     "EvidenceLine",
@@ -29,8 +30,11 @@ __all__ = [
     "engagements_visible",
     "evidence_of",
     "evidence_proof",
+    "evidence_visible",
+    "exceptions_visible",
     "exports_visible",
     "frameworks_visible",
+    "may_open_reviews",
     "months_before",
     "requirement_standings",
     "requirement_standings_over",

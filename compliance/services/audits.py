@@ -101,6 +101,14 @@ def note_download(*, principal: Principal, export: PackExport) -> None:
 
 
 @transaction.atomic
+def close_engagement(*, principal: Principal, engagement: Engagement) -> None:
+    """Close an audit: its auditors no longer read it, and evidence for its window is no longer taken."""
+    ensure_may(principal, Capability.COMPLIANCE_EDIT)
+    if Engagement.objects.filter(pk=engagement.pk, closed_at__isnull=True).update(closed_at=database_now()):
+        _audit(principal, "engagement.closed", engagement, after={})
+
+
+@transaction.atomic
 def request_export(*, principal: Principal, engagement: Engagement) -> PackExport:
     """Ask for an evidence pack of an engagement; a worker makes it. Its auditors may, and compliance managers."""
     access = access_of(principal)

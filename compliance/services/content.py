@@ -5,6 +5,7 @@ import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -100,15 +101,17 @@ def load_packaged(*, principal: Principal = LOADER) -> Loaded:
     ensure_may(principal, Capability.COMPLIANCE_EDIT)
     with transaction.atomic():
         frameworks = _load_frameworks()
-        text = (FILES / "controls.yaml").read_bytes()
-        controls = apply_documents(
-            principal=principal, documents=load_yaml_documents(text, source="controls.yaml"), source="controls.yaml"
-        )
+        controls = apply_documents(principal=principal, documents=_starter_set(), source="controls.yaml")
     return Loaded(
         frameworks.created + controls.created,
         frameworks.changed + controls.changed,
         frameworks.unchanged + controls.unchanged,
     )
+
+
+@cache
+def _starter_set() -> Sequence[tuple[Any, LineIndex]]:
+    return load_yaml_documents((FILES / "controls.yaml").read_bytes(), source="controls.yaml")
 
 
 def load_packaged_if_changed() -> Loaded | None:

@@ -24,6 +24,7 @@ def request_exception(
     reason: str,
     expires_at: datetime,
     compensation: str = "",
+    covers: str = "",
     starts_at: datetime | None = None,
 ) -> ControlException:
     """Ask for an exception; it counts once somebody else approves it, and never after it expires."""
@@ -42,6 +43,7 @@ def request_exception(
         control=control,
         reason=reason,
         compensation=compensation,
+        covers=" ".join(covers.split())[:200],
         starts_at=start,
         expires_at=expires_at,
         requested_by=principal.reference,
@@ -58,12 +60,21 @@ def approve_exception(*, principal: Principal, exception: ControlException) -> N
     if exception.requested_by == principal.reference:
         raise PermissionDenied("Somebody other than the person who asked must approve an exception.")
     now = database_now()
-    updated = ControlException.objects.filter(pk=exception.pk, approved_at__isnull=True, expires_at__gt=now).update(
-        approved_by=principal.reference, approved_at=now
-    )
-    if not updated:
-        raise refuse("exception", found="one that is approved or has expired", allowed="an open one is allowed")
+    open_ones = ControlException.objects.filter(approved_at__isnull=True, rejected_at__isnull=True, expires_at__gt=now)
+    if not open_ones.filter(pk=exception.pk).update(approved_by=principal.reference, approved_at=now):
+        raise refuse("exception", found="one that is settled or has expired", allowed="an open one is allowed")
     _audit(principal, "exception.approved", exception)
+
+
+@transaction.atomic
+def reject_exception(*, principal: Principal, exception: ControlException) -> None:
+    """Turn an exception down; it never counts."""
+    ensure_may(principal, Capability.APPROVE)
+    open_ones = ControlException.objects.filter(approved_at__isnull=True, rejected_at__isnull=True)
+    now = database_now()
+    if not open_ones.filter(pk=exception.pk).update(rejected_by=principal.reference, rejected_at=now):
+        raise refuse("exception", found="one that is settled", allowed="an open one is allowed")
+    _audit(principal, "exception.rejected", exception)
 
 
 def _audit(principal: Principal, action: str, exception: ControlException) -> None:

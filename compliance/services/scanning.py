@@ -1,47 +1,59 @@
 """Scan infrastructure code with Checkov, in a process and an environment of its own.
 
-Its exit code says nothing: a parse error, an empty and a missing folder all return 0. A scan is valid only when it
-saw resources, parsed everything, and its output could be read.
+A scan is valid only when it saw resources, parsed everything, and its output could be read. A skip in the code counts
+as a deviation unless an approved exception covers it.
 """
 
+import hashlib
 import os
+import shutil
 import subprocess
-from collections.abc import Iterable, Mapping
+import tempfile
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import orjson
 from django.conf import settings
+from django.db import transaction
 
 from accounts.data import Capability, Principal
 from accounts.services import ensure_may
+from compliance.domain.scans import JudgedReport, covered, judge_report
+from compliance.domain.unpacking import UnpackRefusedError, unpack
+from compliance.models import ControlException
 from core.clock import database_now
+from core.http import OutboundPolicy, OutboundRefusedError
 from core.parsing import refuse
-from ledger.data.scans import InfrastructureScanned, ScanSkip
+from ledger.data.scans import CategoryCount, InfrastructureScanned, ScanSkip
 from ledger.services import record, store_artifact
 
 FRAMEWORKS = ("terraform", "kubernetes", "dockerfile", "github_actions")
 TIMEOUT_SECONDS = 600
-# What is kept of a finding. Checkov's own report repeats secrets that it finds.
-KEPT = ("check_id", "check_name", "resource", "file_path", "file_line_range", "check_class")
+CLONE_SECONDS = 120
+CATEGORIES = Path(__file__).resolve().parent.parent / "data_files" / "checkov_categories.json"
 
 
 @dataclass(frozen=True)
 class ScanResult:
-    """What a scan came to. Without `valid` it proves nothing, for the stated reason."""
+    """A judged scan of a place."""
 
     root: str
-    tool_version: str
-    resources: int
-    passed: int
-    failed: int
-    parsing_errors: int
-    skipped: tuple[ScanSkip, ...]
-    failed_checks: tuple[str, ...]
-    valid: bool
-    reason: str
-    report: bytes
+    source: str
+    commit: str
+    judged: JudgedReport
+
+    @property
+    def valid(self) -> bool:
+        """Say whether it proves anything."""
+        return self.judged.valid
+
+    @property
+    def reason(self) -> str:
+        """Why it does, or does not."""
+        return self.judged.reason
 
 
 def checkov_path() -> Path:
@@ -49,43 +61,91 @@ def checkov_path() -> Path:
     return Path(settings.BASE_DIR) / ".venv-checkov" / "bin" / "checkov"
 
 
-def scan_path(*, principal: Principal, path: Path, commit: str = "") -> ScanResult:
-    """Scan a folder and record the result as evidence. Raises InputRefusedError when path or tool is missing."""
+def scan_path(
+    *, principal: Principal, path: Path, commit: str = "", source: str = "path", name: str = ""
+) -> ScanResult:
+    """Scan a folder and record the result as evidence, valid or not. Raises InputRefusedError without the tool."""
     ensure_may(principal, Capability.COMPLIANCE_EDIT)
-    if not path.is_dir():
-        raise refuse(str(path), found="no such folder", allowed="a folder with infrastructure code is allowed")
     tool = checkov_path()
     if not tool.is_file():
         raise refuse(
             str(tool), found="nothing: Checkov is not installed", allowed="install it with `make checkov`, then scan"
         )
-    found = _scan(tool, path.resolve())
-    digest = store_artifact(found.report, media_type="application/json", name="checkov-scrubbed.json")
-    record(
-        InfrastructureScanned(
-            root=found.root,
-            tool="checkov",
-            tool_version=found.tool_version,
-            commit=commit,
-            resources=found.resources,
-            passed=found.passed,
-            failed=found.failed,
-            parsing_errors=found.parsing_errors,
-            skipped=list(found.skipped),
-            failed_checks=list(found.failed_checks),
-            valid=found.valid,
-            reason=found.reason,
-            scanned_at=database_now(),
-            report_sha256=digest,
-        ),
-        actor=principal.reference,
-        subject=f"iac:{path.name}"[:200],
-        artifacts=(digest,),
-    )
-    return found
+    judged = _scan(tool, path.resolve())
+    result = ScanResult(name or str(path), source, commit, judged)
+    with transaction.atomic():
+        _record(principal, result)
+    return result
 
 
-def _scan(tool: Path, root: Path) -> ScanResult:
+def scan_git(*, principal: Principal, url: str, ref: str = "", allow: tuple[str, ...] = ()) -> ScanResult:
+    """Scan a repository at `https://…`; what cannot be fetched is recorded as a scan that proves nothing."""
+    ensure_may(principal, Capability.COMPLIANCE_EDIT)
+    parts = urlsplit(url)
+    if parts.scheme != "https" or not parts.hostname or parts.username or ref.startswith("-"):
+        raise refuse("url", found=url, allowed="https://host/path without a user name is allowed")
+    try:
+        OutboundPolicy(allow=allow).address_for(parts.hostname, parts.port or 443)
+    except OutboundRefusedError as error:
+        raise refuse("url", found=str(error), allowed="a public host is allowed") from None
+    with tempfile.TemporaryDirectory(prefix="assay-scan-") as folder:
+        place = Path(folder) / "source"
+        trouble = _git("clone", "--depth", "1", *(["--branch", ref] if ref else []), "--", url, str(place))
+        if trouble:
+            result = ScanResult(
+                url, "git", "", judge_report(None, trouble=f"the repository was not fetched: {trouble}")
+            )
+            _record(principal, result)
+            return result
+        head = subprocess.run(  # noqa: S603 a fixed command
+            ["git", "-C", str(place), "rev-parse", "HEAD"],  # noqa: S607 git is on the PATH of a site
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+        )
+        return scan_path(principal=principal, path=place, commit=head.stdout.strip(), source="git", name=url)
+
+
+def scan_archive(*, principal: Principal, content: bytes, name: str, commit: str = "") -> ScanResult:
+    """Scan an uploaded ZIP or tar archive. Raises InputRefusedError for a bomb or a path that leads out of it."""
+    ensure_may(principal, Capability.COMPLIANCE_EDIT)
+    with tempfile.TemporaryDirectory(prefix="assay-scan-") as folder:
+        try:
+            unpack(content, Path(folder))
+        except UnpackRefusedError as error:
+            raise refuse(
+                "archive", found=str(error), allowed="a ZIP or tar archive of plain files is allowed"
+            ) from None
+        return scan_path(principal=principal, path=Path(folder), commit=commit, source="archive", name=name)
+
+
+def _git(*arguments: str) -> str:
+    """Run git without prompts, hooks or other protocols; return its trouble, or nothing."""
+    tool = shutil.which("git")
+    if tool is None:
+        return "git is not installed"
+    environment = {
+        "PATH": os.environ.get("PATH", ""),
+        "HOME": "/nonexistent",
+        "GIT_TERMINAL_PROMPT": "0",
+        "GIT_ALLOW_PROTOCOL": "https",
+        "GIT_CONFIG_NOSYSTEM": "1",
+    }
+    command = [tool, "-c", "http.followRedirects=false", "-c", "core.hooksPath=/dev/null", *arguments]
+    try:
+        run = subprocess.run(  # noqa: S603 a fixed program; what follows `--` is data
+            command, capture_output=True, text=True, timeout=CLONE_SECONDS, check=False, env=environment
+        )
+    except subprocess.TimeoutExpired:
+        return f"it took longer than {CLONE_SECONDS} s"
+    return "" if run.returncode == 0 else (run.stderr.strip().splitlines() or ["no reason given"])[-1][:300]
+
+
+def _scan(tool: Path, root: Path) -> JudgedReport:
+    # The tool answers 0 to a missing folder, as to a clean one.
+    if not root.is_dir():
+        return judge_report(None, trouble="the folder does not exist")
     command = [str(tool), "-d", str(root), "--framework", *FRAMEWORKS, "-o", "json", "--soft-fail", "--skip-download"]
     environment = {"PATH": os.environ.get("PATH", ""), "HOME": os.environ.get("HOME", "/"), "LOG_LEVEL": "ERROR"}
     try:
@@ -93,69 +153,60 @@ def _scan(tool: Path, root: Path) -> ScanResult:
             command, capture_output=True, timeout=TIMEOUT_SECONDS, check=False, env=environment
         )
     except subprocess.TimeoutExpired:
-        return judge_report(None, root=str(root), trouble=f"the scan took longer than {TIMEOUT_SECONDS} s")
+        return judge_report(None, trouble=f"the scan took longer than {TIMEOUT_SECONDS} s")
     try:
         report = orjson.loads(run.stdout)
     except orjson.JSONDecodeError:
-        return judge_report(None, root=str(root), trouble="the tool's output could not be read")
-    return judge_report(report, root=str(root))
+        return judge_report(None, trouble="the tool's output could not be read")
+    return judge_report(report, category_of=categories(), excused_by=_excuse)
 
 
-def judge_report(report: Any, *, root: str, trouble: str = "") -> ScanResult:
-    """Read a report in any of its three shapes; it is valid only when it proves that everything was looked at."""
-    parts = [part for part in (report if isinstance(report, list) else [report]) if isinstance(part, Mapping)]
-    summaries = [part.get("summary", part) for part in parts]
-    passed, failed, errors, resources = (
-        sum(_number(summary, name) for summary in summaries)
-        for name in ("passed", "failed", "parsing_errors", "resource_count")
+@cache
+def categories() -> dict[str, str]:
+    """Return the category of each check of the pinned version."""
+    table: dict[str, str] = orjson.loads(CATEGORIES.read_bytes())["categories"]
+    return table
+
+
+def _excuse(check: str, resource: str) -> str:
+    """Return the approved, unexpired exception that covers a skipped check, or nothing."""
+    now = database_now()
+    live = ControlException.objects.filter(
+        approved_at__isnull=False, starts_at__lte=now, expires_at__gt=now, covers__startswith=check
     )
-    results = [part.get("results", {}) for part in parts]
-    failures = [one for result in results for one in result.get("failed_checks", [])]
-    skips = [one for result in results for one in result.get("skipped_checks", [])]
-    reason = trouble
-    if not reason and errors:
-        reason = f"{errors} files could not be parsed"
-    if not reason and not resources:
-        reason = "no resource was found"
-    kept = {
-        "root": root,
-        "passed": passed,
-        "failed": failed,
-        "parsing_errors": errors,
-        "resources": resources,
-        "failed_checks": [_scrubbed(one) for one in failures],
-        "skipped_checks": [_scrubbed(one) for one in skips],
-    }
-    return ScanResult(
-        root=root,
-        tool_version=str(next((s.get("checkov_version") for s in summaries if s.get("checkov_version")), "")),
-        resources=resources,
-        passed=passed,
-        failed=failed,
-        parsing_errors=errors,
-        skipped=tuple(_skip(one) for one in skips),
-        failed_checks=tuple(_named(failures)),
-        valid=not reason,
-        reason=reason or "everything was parsed",
-        report=orjson.dumps(kept, option=orjson.OPT_INDENT_2),
+    found = next((one for one in live if covered(one.covers, check=check, resource=resource)), None)
+    return f"exception:{found.pk}" if found else ""
+
+
+def _record(principal: Principal, result: ScanResult) -> Any:
+    judged = result.judged
+    digest = store_artifact(
+        orjson.dumps({"root": result.root, **judged.kept}, option=orjson.OPT_INDENT_2),
+        media_type="application/json",
+        name="checkov-scrubbed.json",
     )
-
-
-def _number(summary: Mapping[str, Any], name: str) -> int:
-    value = summary.get(name)
-    return value if isinstance(value, int) else 0
-
-
-def _scrubbed(finding: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: finding.get(key) for key in KEPT}
-
-
-def _skip(finding: Mapping[str, Any]) -> ScanSkip:
-    reason = (finding.get("check_result") or {}).get("suppress_comment") or ""
-    return ScanSkip(
-        check=str(finding.get("check_id", "")), resource=str(finding.get("resource", "")), reason=str(reason)
+    return record(
+        InfrastructureScanned(
+            root=result.root,
+            source=result.source,
+            tool="checkov",
+            tool_version=judged.tool_version,
+            policy_sha256=hashlib.sha256(CATEGORIES.read_bytes()).hexdigest(),
+            commit=result.commit,
+            resources=judged.resources,
+            passed=judged.passed,
+            failed=judged.failed,
+            parsing_errors=judged.parsing_errors,
+            skipped=[ScanSkip(**vars(one)) for one in judged.skipped],
+            unexcused_skips=len(judged.unexcused),
+            failed_checks=list(judged.failed_checks),
+            categories={name: CategoryCount(**vars(one)) for name, one in judged.categories.items()},
+            valid=judged.valid,
+            reason=judged.reason,
+            scanned_at=database_now(),
+            report_sha256=digest,
+        ),
+        actor=principal.reference,
+        subject=f"iac:{result.root}"[:200],
+        artifacts=(digest,),
     )
-
-
-def _named(findings: Iterable[Mapping[str, Any]]) -> list[str]:
-    return sorted({f"{one.get('check_id', '')} {one.get('resource', '')}".strip() for one in findings})

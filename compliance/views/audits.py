@@ -1,18 +1,21 @@
 """Pages: the audit room."""
 
+from collections.abc import Sequence
+from typing import Any
+
 from django.contrib import messages
+from django.contrib.auth.mixins import LoginRequiredMixin
 from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
-from django.shortcuts import redirect, render
+from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
+from django.views import View
 
 from accounts.data import Capability, Principal
-from accounts.services import principal_of
-from compliance.data import (
-    ASSERTED,
-    Access,
-    Window,
-)
-from compliance.models import Engagement, PackExport
+from accounts.services import ensure_may, principal_of
+from compliance.data import ASSERTED, Access, Window
+from compliance.forms import EngagementForm, GrantForm, start_of
+from compliance.models import AuditorGrant, Engagement, PackExport
 from compliance.selectors import (
     access_of,
     control_standings,
@@ -20,11 +23,12 @@ from compliance.selectors import (
     engagements_visible,
     exports_visible,
 )
-from compliance.services import request_export
-from compliance.services.audits import note_download
-from compliance.views.base import ComplianceView
+from compliance.services import create_engagement, grant_auditor, request_export, revoke_auditor
+from compliance.services.audits import close_engagement, note_download
+from compliance.views.base import ComplianceView, FormView
 from core.clock import database_now
-from core.lists import Column, Empty, RecordListView
+from core.lists import Action, Column, Empty, RecordListView
+from core.parsing import refuse
 from ledger.services import public_verifier_key, read_artifact
 
 
@@ -58,6 +62,11 @@ class EngagementListView(RecordListView):
     def may_view(self, principal: Principal) -> bool:
         return access_of(principal).anything
 
+    def get_actions(self) -> Sequence[Action]:
+        if principal_of(self.request).may(Capability.COMPLIANCE_EDIT):
+            return (Action("Create an audit", reverse("compliance:engagement_add")),)
+        return ()
+
     def get_records(self) -> QuerySet[Engagement]:
         return engagements_visible(access=access_of(principal_of(self.request)))
 
@@ -82,6 +91,7 @@ class EngagementDetailView(ComplianceView):
             "grants": engagement.grants.filter(revoked_at__isnull=True).select_related("user"),
             "exports": engagement.exports.all()[:10],
             "may_export": may_export,
+            "may_edit": principal_of(request).may(Capability.COMPLIANCE_EDIT),
             "key": public_verifier_key(),
             "asserted": ASSERTED,
         }
@@ -119,3 +129,76 @@ class PackDownloadView(ComplianceView):
         response = HttpResponse(content, content_type="application/zip")
         response["Content-Disposition"] = f'attachment; filename="{export.name}"'
         return response
+
+
+class EngagementAddView(FormView):
+    """Create an audit."""
+
+    form_class = EngagementForm
+    heading = "Create an audit"
+    button = "Create"
+
+    def back(self) -> tuple[str, str]:
+        return "Audits", reverse("compliance:engagement_list")
+
+    def perform(self, request: HttpRequest, form: Any) -> HttpResponse:
+        order = form.order()
+        if Engagement.objects.filter(slug=order["slug"]).exists():
+            raise refuse("slug", found=order["slug"], allowed="a short name that no other audit has is allowed")
+        made = create_engagement(principal=principal_of(request), **order)
+        messages.success(request, "Created. Nobody reads it yet: let an auditor in.")
+        return redirect(made)
+
+
+class GrantAddView(FormView):
+    """Let an auditor read one audit until a date."""
+
+    form_class = GrantForm
+    heading = "Let an auditor in"
+    intro = "They see this audit, the controls in its scope and their evidence, and nothing else."
+    button = "Let in"
+
+    def engagement(self) -> Engagement:
+        """Return the audit of the address."""
+        return get_object_or_404(Engagement, slug=self.kwargs["slug"])
+
+    def initial(self) -> dict[str, Any]:
+        return {"expires_on": self.engagement().default_expiry().date()}
+
+    def back(self) -> tuple[str, str]:
+        return self.engagement().name, self.engagement().get_absolute_url()
+
+    def perform(self, request: HttpRequest, form: Any) -> HttpResponse:
+        engagement, given = self.engagement(), form.cleaned_data
+        grant_auditor(
+            principal=principal_of(request),
+            engagement=engagement,
+            user_id=given["auditor"].pk,
+            expires_at=start_of(given["expires_on"]),
+        )
+        messages.success(request, f"{given['auditor']} may read this audit until {given['expires_on']:%-d %B %Y}.")
+        return redirect(engagement)
+
+
+class GrantRevokeView(LoginRequiredMixin, View):
+    """Take an auditor's access away."""
+
+    def post(self, request: HttpRequest, slug: str, pk: int) -> HttpResponse:
+        principal = principal_of(request)
+        ensure_may(principal, Capability.COMPLIANCE_EDIT)
+        grant = get_object_or_404(AuditorGrant, engagement__slug=slug, pk=pk)
+        revoke_auditor(principal=principal, grant=grant)
+        messages.success(request, f"{grant.user} no longer reads this audit.")
+        return redirect(grant.engagement)
+
+
+class EngagementCloseView(LoginRequiredMixin, View):
+    """Close an audit."""
+
+    def post(self, request: HttpRequest, slug: str) -> HttpResponse:
+        principal = principal_of(request)
+        ensure_may(principal, Capability.COMPLIANCE_EDIT)
+        engagement = get_object_or_404(Engagement, slug=slug)
+        close_engagement(principal=principal, engagement=engagement)
+        messages.success(request, "Closed. Its auditors no longer read it, and its window takes no more evidence.")
+        return redirect(engagement)

@@ -1,25 +1,22 @@
 """What the room's pages share."""
 
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
+from django import forms
 from django.contrib.auth.mixins import LoginRequiredMixin
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
-from django.http import Http404
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
+from django.shortcuts import render
+from django.urls import reverse
 from django.views import View
 
-from accounts.services import principal_of
-from compliance.data import (
-    EXPLANATIONS,
-    TONES,
-    WORDS,
-    Access,
-    Standing,
-)
-from compliance.selectors import (
-    access_of,
-)
+from accounts.data import Capability
+from accounts.services import ensure_may, principal_of
+from compliance.data import EXPLANATIONS, TONES, WORDS, Access, Standing
+from compliance.selectors import access_of, may_open_reviews
+from core.parsing import InputRefusedError
 
 LEGEND = [(WORDS[one], TONES[one].value, EXPLANATIONS[one]) for one in Standing]
 
@@ -43,3 +40,73 @@ class ComplianceView(LoginRequiredMixin, View):
         if found is None:
             raise Http404("There is no such page for you.")
         return found
+
+
+class ReviewView(LoginRequiredMixin, View):
+    """A page about what waits for a second pair of eyes: for those who see compliance, and for approvers."""
+
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        if request.user.is_authenticated and not may_open_reviews(principal_of(request)):
+            raise PermissionDenied("Open to compliance managers, administrators, approvers, and granted auditors.")
+        return super().dispatch(request, *args, **kwargs)
+
+
+class FormView(LoginRequiredMixin, View):
+    """A page with one form; nothing that was typed is lost when it is refused."""
+
+    form_class: ClassVar[type[forms.Form]]
+    heading: ClassVar[str] = ""
+    intro: ClassVar[str] = ""
+    button: ClassVar[str] = "Save"
+    capability: ClassVar[Capability] = Capability.COMPLIANCE_EDIT
+
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        if request.user.is_authenticated:
+            self.check(request)
+        return super().dispatch(request, *args, **kwargs)
+
+    def check(self, request: HttpRequest) -> None:
+        """Raise PermissionDenied unless the reader may use the form."""
+        ensure_may(principal_of(request), self.capability)
+
+    def initial(self) -> dict[str, Any]:
+        """Return what the form says at first."""
+        return {}
+
+    def back(self) -> tuple[str, str]:
+        """Return label and address of the page before."""
+        return "Compliance", reverse("compliance:overview")
+
+    def build(self, *given: Any, **more: Any) -> forms.Form:
+        """Return the form."""
+        return self.form_class(*given, **more)
+
+    def perform(self, request: HttpRequest, form: Any) -> HttpResponse:
+        """Do what a valid form asks for; raise InputRefusedError to show the problem."""
+        raise NotImplementedError
+
+    def get(self, request: HttpRequest, **_: Any) -> HttpResponse:
+        return self._page(request, self.build(initial=self.initial()))
+
+    def post(self, request: HttpRequest, **_: Any) -> HttpResponse:
+        form = self.build(request.POST, request.FILES)
+        if form.is_valid():
+            try:
+                return self.perform(request, form)
+            except InputRefusedError as error:
+                for problem in error.problems:
+                    named = problem.where if problem.where in form.fields else None
+                    form.add_error(named, f"Found {problem.found}; {problem.allowed}.")
+        return self._page(request, form)
+
+    def _page(self, request: HttpRequest, form: forms.Form) -> HttpResponse:
+        label, url = self.back()
+        context = {
+            "title": self.heading,
+            "intro": self.intro,
+            "form": form,
+            "button": self.button,
+            "back_label": label,
+            "back_url": url,
+        }
+        return render(request, "compliance/form.html", context, status=400 if form.errors else 200)

@@ -9,7 +9,7 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
 
-from accounts.data import Principal
+from accounts.data import Capability, Principal
 from accounts.services import principal_of
 from compliance.data import (
     ASSERTED,
@@ -28,6 +28,7 @@ from compliance.selectors import (
     controls_visible,
     evidence_of,
     evidence_proof,
+    evidence_visible,
     window_to,
 )
 from compliance.views.base import ComplianceView
@@ -108,6 +109,7 @@ class ControlDetailView(ComplianceView):
         links = control.links.select_related("requirement__framework")
         if not self.access.everything:
             links = links.filter(requirement__framework__in=self.access.framework_ids)
+        handed_in = evidence_visible(viewer=principal_of(request), access=self.access)
         recent = {pk: list(check.occurrences.all()[:50]) for pk, check in checks.items()}
         context = {
             "title": control.title,
@@ -127,6 +129,8 @@ class ControlDetailView(ComplianceView):
             "evidence": evidence_of(control, window=window, limit=50),
             "exceptions": control.exceptions.all(),
             "now": now,
+            "may_edit": principal_of(request).may(Capability.COMPLIANCE_EDIT),
+            "handed_in": handed_in.filter(control=control)[:20],
             "versions": control.versions.all(),
             "asserted": ASSERTED,
         }

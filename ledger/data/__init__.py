@@ -6,6 +6,7 @@ from ledger.data import (
     changes,
     chaos,
     controls,
+    evidence,
     incidents,
     oncall,
     recovery,
@@ -17,6 +18,21 @@ from ledger.data import (
 )
 from ledger.data.base import EVIDENCE_NAMES, EvidenceType, LedgerPayload, payload_schema, payload_schemas
 
-ROOMS = (access, alerts, changes, chaos, controls, incidents, oncall, recovery, risks, runbooks, scans, slo, vendors)
+ROOMS = (
+    access,
+    alerts,
+    changes,
+    chaos,
+    controls,
+    evidence,
+    incidents,
+    oncall,
+    recovery,
+    risks,
+    runbooks,
+    scans,
+    slo,
+    vendors,
+)
 
 __all__ = ["EVIDENCE_NAMES", "ROOMS", "EvidenceType", "LedgerPayload", "payload_schema", "payload_schemas"]

@@ -1,14 +1,36 @@
 """A scan counts only when it proves that everything was looked at."""
 
+import io
+import zipfile
+from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import orjson
 import pytest
+from django.core.management import CommandError, call_command
+from django.utils import timezone
 
-from accounts.data import system_principal
-from compliance.services import scan_path
-from compliance.services.scanning import judge_report
+from accounts.data import Principal, Role, system_principal
+from accounts.models import User
+from accounts.selectors import principal_for_user
+from compliance.domain.scans import judge_report
+from compliance.models import Control, Occurrence
+from compliance.services import (
+    approve_exception,
+    request_exception,
+    run_checks,
+    scan_archive,
+    scan_git,
+    scan_path,
+)
+from compliance.services.scanning import checkov_path
 from core.parsing import InputRefusedError
+from ledger.selectors import entries
+from ledger.services import seal_pending
+
+SITE = system_principal("test")
 
 SUMMARY = {"passed": 3, "failed": 1, "parsing_errors": 0, "resource_count": 2, "checkov_version": "3.3.30"}
 FAILED = {
@@ -25,8 +47,8 @@ def report(**changes: object) -> dict[str, object]:
 
 
 def test_a_report_of_one_and_of_several_frameworks_is_read() -> None:
-    assert judge_report(report(), root="x").valid
-    assert judge_report([report(), report()], root="x").resources == 4
+    assert judge_report(report()).valid
+    assert judge_report([report(), report()]).resources == 4
 
 
 @pytest.mark.parametrize(
@@ -40,23 +62,131 @@ def test_a_report_of_one_and_of_several_frameworks_is_read() -> None:
     ],
 )
 def test_what_does_not_prove_itself_is_not_valid(found: object, reason: str) -> None:
-    judged = judge_report(found, root="x")
+    judged = judge_report(found)
     assert not judged.valid
     assert judged.reason == reason
 
 
 def test_secrets_in_findings_are_not_kept() -> None:
-    judged = judge_report(report(), root="x")
-    assert b"hunter2" not in judged.report
-    assert orjson.loads(judged.report)["failed_checks"][0]["check_id"] == "CKV_AWS_20"
-
-
-def test_a_missing_folder_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputRefusedError, match="no such folder"):
-        scan_path(principal=system_principal("test"), path=tmp_path / "nowhere")
+    judged = judge_report(report())
+    assert b"hunter2" not in orjson.dumps(judged.kept)
+    assert judged.kept["failed_checks"][0]["check_id"] == "CKV_AWS_20"
 
 
 def test_a_missing_tool_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("compliance.services.scanning.checkov_path", lambda: tmp_path / "checkov")
     with pytest.raises(InputRefusedError, match="Checkov is not installed"):
-        scan_path(principal=system_principal("test"), path=tmp_path)
+        scan_path(principal=SITE, path=tmp_path)
+
+
+TERRAFORM = """
+resource "aws_s3_bucket" "logs" { bucket = "logs" }
+resource "aws_security_group" "web" {
+  #checkov:skip=CKV_AWS_24:the bastion needs it until the move
+  name        = "web"
+  description = "web"
+  ingress {
+    description = "ssh"
+    from_port   = 22
+    to_port     = 22
+    protocol    = "tcp"
+    cidr_blocks = ["0.0.0.0/0"]
+  }
+}
+"""
+real = [
+    pytest.mark.integration,
+    pytest.mark.django_db,
+    pytest.mark.usefixtures("content"),
+    pytest.mark.skipif(not checkov_path().is_file(), reason="needs Checkov: make checkov"),
+]
+
+
+def with_marks(test: Callable[..., None]) -> Callable[..., None]:
+    for mark in real:
+        test = mark(test)
+    return test
+
+
+def recorded() -> dict[str, Any]:
+    entry = entries(types=["iac.scanned"]).first()
+    assert entry is not None
+    assert entry.payload is not None
+    return entry.payload
+
+
+@with_marks
+def test_real_infrastructure_is_scanned_and_each_skip_needs_an_approved_exception(
+    tmp_path: Path, manager: Principal, person: Callable[..., User]
+) -> None:
+    (tmp_path / "main.tf").write_text(TERRAFORM)
+    found = scan_path(principal=manager, path=tmp_path, commit="abc")
+    assert found.valid
+    assert [one.check for one in found.judged.unexcused] == ["CKV_AWS_24"]
+    assert found.judged.categories["NETWORKING"].unexcused_skips == 1
+    assert recorded()["unexcused_skips"] == 1
+
+    exception = request_exception(
+        principal=manager,
+        control=Control.objects.get(slug="infrastructure-scanned"),
+        reason="The bastion moves in spring.",
+        covers="CKV_AWS_24 aws_security_group.web",
+        expires_at=timezone.now() + timedelta(days=30),
+    )
+    assert scan_path(principal=manager, path=tmp_path).judged.unexcused
+    bob = principal_for_user(user=person("bob", Role.APPROVER))
+    approve_exception(principal=bob, exception=exception)
+    found = scan_path(principal=manager, path=tmp_path)
+    assert not found.judged.unexcused
+    assert recorded()["skipped"][0]["excused_by"] == f"exception:{exception.pk}"
+
+
+@with_marks
+@pytest.mark.parametrize(
+    ("kind", "reason"),
+    [
+        ("broken", "1 files could not be parsed"),
+        ("empty", "no resource was found"),
+        ("missing", "the folder does not exist"),
+    ],
+)
+def test_none_of_these_reads_as_a_pass(kind: str, reason: str, tmp_path: Path) -> None:
+    place = tmp_path / kind
+    if kind != "missing":
+        place.mkdir()
+    if kind == "broken":
+        (place / "main.tf").write_text(TERRAFORM)
+        (place / "bad.tf").write_text('resource "aws_s3_bucket" {{{ nope')
+    with pytest.raises(CommandError) as ended:
+        call_command("compliance", "scan", str(place))
+    assert ended.value.returncode == 3
+    assert (recorded()["valid"], recorded()["reason"]) == (False, reason)
+    seal_pending()
+    run_checks(control="infrastructure-scanned")
+    assert not Occurrence.objects.filter(
+        check_run__control__slug="infrastructure-scanned", check_run__slug="valid-scan", outcome="passed"
+    ).exists()
+
+
+@with_marks
+def test_an_uploaded_archive_is_scanned_and_a_bomb_is_not(tmp_path: Path, manager: Principal) -> None:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr("infra/main.tf", TERRAFORM)
+    found = scan_archive(principal=manager, content=packed.getvalue(), name="infra.zip")
+    assert found.valid
+    assert recorded()["source"] == "archive"
+    bomb = io.BytesIO()
+    with zipfile.ZipFile(bomb, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("main.tf", b"0" * 30_000_000)
+    with pytest.raises(InputRefusedError, match="times its size"):
+        scan_archive(principal=manager, content=bomb.getvalue(), name="bomb.zip")
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    "url", ["http://example.org/x", "https://user@example.org/x", "https://127.0.0.1/x", "file:///etc", "--upload-pack"]
+)
+def test_a_repository_is_fetched_from_public_https_only(url: str) -> None:
+    with pytest.raises(InputRefusedError):
+        scan_git(principal=SITE, url=url)

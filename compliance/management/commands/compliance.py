@@ -164,16 +164,21 @@ class Command(RoomCommand):
     ) -> None:
         """Scan infrastructure code with Checkov. Exit code 1: failed checks; 3: the scan proves nothing."""
         found = scan_path(principal=principal_named(as_user), path=path, commit=commit)
+        judged = found.judged
         if output is OutputFormat.JSON:
-            print_json({key: value for key, value in vars(found).items() if key not in {"report", "skipped"}})
+            counts = {name: vars(one) for name, one in judged.categories.items()}
+            shown = {key: value for key, value in vars(judged).items() if key not in {"kept", "skipped", "categories"}}
+            skipped = [vars(one) for one in judged.skipped]
+            print_json({"root": found.root, **shown, "categories": counts, "skipped": skipped})
         else:
             typer.echo(
-                f"{found.passed} passed, {found.failed} failed, {len(found.skipped)} skipped in {found.resources} "
-                f"resources: {'valid' if found.valid else 'NOT VALID'}, {found.reason}."
+                f"{judged.passed} passed, {judged.failed} failed, {len(judged.skipped)} skipped "
+                f"({len(judged.unexcused)} without an approved exception) in {judged.resources} resources: "
+                f"{'valid' if found.valid else 'NOT VALID'}, {found.reason}."
             )
         if not found.valid:
             raise typer.Exit(ExitCode.UNKNOWN)
-        if found.failed:
+        if judged.failed or judged.unexcused:
             raise typer.Exit(ExitCode.NO)
 
 
