@@ -7,7 +7,7 @@ from catalog.services.activities import (
     record_deployment,
     start_activity,
 )
-from catalog.services.documents import Applied, apply_documents, parse_documents
+from catalog.services.documents import Applied, apply_documents
 
 __all__ = [
     "Applied",
@@ -15,7 +15,6 @@ __all__ = [
     "close_action_item",
     "end_activity",
     "open_action_item",
-    "parse_documents",
     "record_deployment",
     "start_activity",
 ]

@@ -2,154 +2,80 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
-from typing import Annotated, Any, Literal
+from typing import Any
 
 from django.db import transaction
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from accounts.data import Capability, Principal
 from accounts.selectors import team_by_slug
 from accounts.services import create_team, ensure_may, set_team_members
 from catalog.models import Dependency, Environment, Region, Service
+from catalog.services import backstage
+from catalog.services.kinds import (
+    KINDS,
+    Document,
+    Duration,
+    EnvironmentDocument,
+    RegionDocument,
+    ServiceDocument,
+    TeamDocument,
+)
 from core.parsing import InputRefusedError, LineIndex, Problem, parse_document, refuse
 from ledger.data.access import AuditedAction
 from ledger.services import record
 
-SLUG = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"
-Slug = Annotated[str, Field(pattern=SLUG)]
-UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+# Field to its value before and after.
+Changes = dict[str, tuple[Any, Any]]
 
 
-def parse_duration(value: object) -> object:
-    """Turn `90s`, `15m`, `4h` or `1d` into a timedelta; anything else is left for pydantic to refuse."""
-    if isinstance(value, str) and value[:-1].isdigit() and value[-1:] in UNITS:
-        return timedelta(seconds=int(value[:-1]) * UNITS[value[-1]])
-    return value
+@dataclass(frozen=True)
+class Difference:
+    """One field of one thing, before and after, in words."""
 
-
-Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
-
-
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Metadata(_Strict):
-    """The name and title of a thing."""
-
-    name: Slug
-    title: str = ""
-    description: str = ""
-
-
-class TeamSpec(_Strict):
-    """People who own services."""
-
-    members: list[str] = []
-
-
-class TeamDocument(_Strict):
-    """`kind: Team`."""
-
-    apiVersion: Literal["assay/v1"]  # noqa: N815 the format's own spelling
-    kind: Literal["Team"]
-    metadata: Metadata
-    spec: TeamSpec = TeamSpec()
-
-
-class RegionSpec(_Strict):
-    """Where data stays."""
-
-    residency: str = ""
-
-
-class RegionDocument(_Strict):
-    """`kind: Region`."""
-
-    apiVersion: Literal["assay/v1"]  # noqa: N815
-    kind: Literal["Region"]
-    metadata: Metadata
-    spec: RegionSpec = RegionSpec()
-
-
-class EnvironmentSpec(_Strict):
-    """What a stage allows."""
-
-    chaosAllowed: bool = False  # noqa: N815
-    production: bool = False
-
-
-class EnvironmentDocument(_Strict):
-    """`kind: Environment`."""
-
-    apiVersion: Literal["assay/v1"]  # noqa: N815
-    kind: Literal["Environment"]
-    metadata: Metadata
-    spec: EnvironmentSpec = EnvironmentSpec()
-
-
-class ServiceSpec(_Strict):
-    """A service; `dependsOn` names the services that it needs."""
-
-    team: Slug | None = None
-    environment: Slug
-    region: Slug | None = None
-    tier: int = Field(default=3, ge=1, le=4)
-    lifecycle: str = "production"
-    rto: Duration | None = None
-    rpo: Duration | None = None
-    url: str = ""
-    dependsOn: list[Slug] = []  # noqa: N815
-
-
-class ServiceDocument(_Strict):
-    """`kind: Service`."""
-
-    apiVersion: Literal["assay/v1"]  # noqa: N815
-    kind: Literal["Service"]
-    metadata: Metadata
-    spec: ServiceSpec
-
-
-Document = TeamDocument | RegionDocument | EnvironmentDocument | ServiceDocument
-KINDS: dict[str, type[Document]] = {
-    "Team": TeamDocument,
-    "Region": RegionDocument,
-    "Environment": EnvironmentDocument,
-    "Service": ServiceDocument,
-}
+    name: str
+    field: str
+    before: str
+    after: str
 
 
 @dataclass(frozen=True)
 class Applied:
-    """What applying documents changed, as `Service gateway`."""
+    """What applying documents changed, as `Service gateway`. `notes` name what a Backstage file says beyond that."""
 
     created: tuple[str, ...]
     changed: tuple[str, ...]
     unchanged: tuple[str, ...]
+    differences: tuple[Difference, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
-def parse_documents(documents: Sequence[tuple[Any, LineIndex]], *, source: str) -> list[Document]:
-    """Parse the catalog's kinds. Raises InputRefusedError with every problem of every document."""
+def parse_documents(documents: Sequence[tuple[Any, LineIndex]], *, source: str) -> tuple[list[Document], list[str]]:
+    """Parse the catalog's kinds and Backstage's entities; return Assay's documents and notes on what has no place.
+
+    Raises InputRefusedError with every problem of every document.
+    """
     parsed: list[Document] = []
+    entities: list[backstage.Entity] = []
     problems: list[Problem] = []
     for number, (data, lines) in enumerate(documents, start=1):
         where = source if len(documents) == 1 else f"{source} document {number}"
-        kind = data.get("kind") if isinstance(data, dict) else None
-        model = KINDS.get(kind) if isinstance(kind, str) else None
-        if model is None:
-            problems.append(
-                Problem(where=f"{where} kind", found=str(kind), allowed=f"one of {', '.join(KINDS)} is allowed")
-            )
-            continue
         try:
+            if backstage.is_entity(data):
+                entities.append(backstage.parse_entity(data, source=where, lines=lines))
+                continue
+            kind = data.get("kind") if isinstance(data, dict) else None
+            model = KINDS.get(kind) if isinstance(kind, str) else None
+            if model is None:
+                raise refuse(f"{where} kind", found=str(kind), allowed=f"one of {', '.join(KINDS)} is allowed")
             parsed.append(parse_document(model, data, source=where, lines=lines))
         except InputRefusedError as error:
             problems.extend(error.problems)
     if problems:
         raise InputRefusedError(problems)
-    return parsed
+    named = [one.metadata.name for one in parsed if isinstance(one, EnvironmentDocument)]
+    environments = sorted({*named, *Environment.objects.values_list("slug", flat=True)})
+    translated, notes = backstage.translate(entities, environments=environments, source=source)
+    return [*parsed, *translated], notes
 
 
 @transaction.atomic
@@ -162,36 +88,52 @@ def apply_documents(
     would be. Raises InputRefusedError.
     """
     ensure_may(principal, Capability.CATALOG_EDIT)
-    parsed = sorted(parse_documents(documents, source=source), key=lambda document: list(KINDS).index(document.kind))
-    outcome: dict[str, list[str]] = {"created": [], "changed": [], "unchanged": []}
+    parsed, notes = parse_documents(documents, source=source)
+    parsed.sort(key=lambda document: list(KINDS).index(document.kind))
+    found: dict[str, Changes | None] = {}
     for document in parsed:
-        name = f"{document.kind} {document.metadata.name}"
-        outcome[_apply(principal, document, source)].append(name)
+        found[f"{document.kind} {document.metadata.name}"] = _apply(principal, document, source)
     for document in parsed:
-        if isinstance(document, ServiceDocument) and _set_dependencies(document, source):
-            name = f"Service {document.metadata.name}"
-            if name in outcome["unchanged"]:
-                outcome["unchanged"].remove(name)
-                outcome["changed"].append(name)
-    for name in (*outcome["created"], *outcome["changed"]):
+        if isinstance(document, ServiceDocument):
+            changes = found[f"Service {document.metadata.name}"]
+            needs = _set_dependencies(document, source)
+            if changes is not None and needs:
+                changes["dependsOn"] = needs
+    created = [name for name, changes in found.items() if changes is None]
+    changed = [name for name, changes in found.items() if changes]
+    differences = [
+        Difference(name, field, _in_words(before), _in_words(after))
+        for name in changed
+        for field, (before, after) in (found[name] or {}).items()
+    ]
+    for name in (*created, *changed):
+        lines = {one.field: f"{one.before} -> {one.after}"[:300] for one in differences if one.name == name}
         record(
-            AuditedAction(action="catalog.applied", target=name, after={"source": source[:200]}),
+            AuditedAction(action="catalog.applied", target=name, after={"source": source[:200], **lines}),
             actor=principal.reference,
             subject=name.lower().replace(" ", ":"),
         )
     if dry_run:
         transaction.set_rollback(True)
-    return Applied(**{key: tuple(names) for key, names in outcome.items()})
+    unchanged = [name for name, changes in found.items() if changes == {}]
+    return Applied(tuple(created), tuple(changed), tuple(unchanged), tuple(differences), tuple(notes))
 
 
-def _apply(principal: Principal, document: Document, source: str) -> str:
+def _apply(principal: Principal, document: Document, source: str) -> Changes | None:
+    """Write one thing; return what changed of it, or None when it is new."""
     name, title = document.metadata.name, document.metadata.title or document.metadata.name
     if isinstance(document, TeamDocument):
         before = team_by_slug(slug=name)
-        old = (before.name, set(before.members.values_list("username", flat=True))) if before else None
+        old = {
+            "name": before.name if before else "",
+            "members": sorted(before.members.values_list("username", flat=True)) if before else [],
+        }
         team = create_team(principal=principal, slug=name, name=title)
-        set_team_members(principal=principal, team=team, usernames=document.spec.members)
-        return _outcome(old, (title, set(document.spec.members)))
+        members = document.spec.members
+        if members is not None:
+            set_team_members(principal=principal, team=team, usernames=members)
+        new = {"name": title, "members": old["members"] if members is None else sorted(members)}
+        return None if before is None else {key: (old[key], new[key]) for key in old if old[key] != new[key]}
     if isinstance(document, RegionDocument):
         return _save(Region, name, {"name": title, "residency": document.spec.residency})
     if isinstance(document, EnvironmentDocument):
@@ -223,15 +165,24 @@ def _apply(principal: Principal, document: Document, source: str) -> str:
     )
 
 
-def _save(model: type[Region | Environment | Service], slug: str, values: dict[str, Any]) -> str:
+def _save(model: type[Region | Environment | Service], slug: str, values: dict[str, Any]) -> Changes | None:
     thing = model.objects.filter(slug=slug).first()
     if thing is None:
         model.objects.create(slug=slug, **values)
-        return "created"
-    if all(getattr(thing, key) == value for key, value in values.items()):
-        return "unchanged"
-    model.objects.filter(pk=thing.pk).update(**values)
-    return "changed"
+        return None
+    changes = {key: (getattr(thing, key), value) for key, value in values.items() if getattr(thing, key) != value}
+    if changes:
+        model.objects.filter(pk=thing.pk).update(**values)
+    return {key.removesuffix("_id"): _named(model, key, pair) for key, pair in changes.items()}
+
+
+def _named(model: type[Region | Environment | Service], key: str, pair: tuple[Any, Any]) -> tuple[Any, Any]:
+    """Return slugs for the keys of a foreign key's old and new value."""
+    related = model._meta.get_field(key.removesuffix("_id")).related_model if key.endswith("_id") else None  # noqa: SLF001 Django's documented name
+    if related is None or isinstance(related, str):
+        return pair
+    slugs = dict(related._default_manager.filter(pk__in=[pk for pk in pair if pk]).values_list("pk", "slug"))  # noqa: SLF001
+    return slugs.get(pair[0]), slugs.get(pair[1])
 
 
 def _find(model: type[Region | Environment], slug: str, where: str) -> int:
@@ -241,7 +192,7 @@ def _find(model: type[Region | Environment], slug: str, where: str) -> int:
     return thing.pk
 
 
-def _set_dependencies(document: ServiceDocument, source: str) -> bool:
+def _set_dependencies(document: ServiceDocument, source: str) -> tuple[Any, Any] | None:
     consumer = Service.objects.get(slug=document.metadata.name)
     wanted: set[int] = set()
     for slug in document.spec.dependsOn:
@@ -253,18 +204,18 @@ def _set_dependencies(document: ServiceDocument, source: str) -> bool:
                 allowed="the slug of another service is allowed",
             )
         wanted.add(provider.pk)
-    before = set(Dependency.objects.filter(consumer=consumer).values_list("provider_id", flat=True))
-    if before == wanted:
-        return False
+    found = dict(Dependency.objects.filter(consumer=consumer).values_list("provider_id", "provider__slug"))
+    if set(found) == wanted:
+        return None
     Dependency.objects.filter(consumer=consumer).exclude(provider_id__in=wanted).delete()
-    Dependency.objects.bulk_create([Dependency(consumer=consumer, provider_id=pk) for pk in wanted - before])
-    return True
+    Dependency.objects.bulk_create([Dependency(consumer=consumer, provider_id=pk) for pk in wanted - set(found)])
+    return sorted(found.values()), sorted(document.spec.dependsOn)
 
 
-def _outcome(old: object, new: object) -> str:
-    if old is None:
-        return "created"
-    return "unchanged" if old == new else "changed"
+def _in_words(value: object) -> str:
+    if isinstance(value, list):
+        return ", ".join(map(str, value)) or "none"
+    return "none" if value is None or value == "" else str(value)
 
 
-__all__ = ["Applied", "Duration", "apply_documents", "parse_documents"]
+__all__ = ["Applied", "Difference", "Duration", "apply_documents", "parse_documents"]

@@ -1,5 +1,6 @@
 """`manage.py catalog`: what the organization runs, from YAML."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -96,15 +97,22 @@ class Command(RoomCommand):
         as_user: AsOption = "",
         output: FormatOption = OutputFormat.TEXT,
     ) -> None:
-        """Create or update teams, regions, environments and services."""
+        """Create or update teams, regions, environments and services.
+
+        Reads Assay's own kinds and Backstage's catalog-info.yaml (Component, Resource, Group).
+        """
         documents = [one for path in paths for one in load_yaml_documents(_read(path), source=str(path))]
         source = ", ".join(map(str, paths))
         done = apply_documents(principal=_principal(as_user), documents=documents, source=source, dry_run=dry_run)
         if output is OutputFormat.JSON:
-            print_json({"created": done.created, "changed": done.changed, "unchanged": done.unchanged})
+            print_json(asdict(done))
             return
         for word, names in (("created", done.created), ("changed", done.changed), ("unchanged", done.unchanged)):
             typer.echo(f"{len(names)} {word}" + (f": {', '.join(names)}" if names and word != "unchanged" else ""))
+        for one in done.differences:
+            typer.echo(f"  {one.name} {one.field}: {one.before} -> {one.after}")
+        for note in done.notes:
+            typer.echo(f"  note: {note}")
 
 
 def _read(path: Path) -> bytes:
