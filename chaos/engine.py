@@ -109,6 +109,8 @@ def hold(reference: str) -> str:
     deadline = time.monotonic() + spec_of(_run(reference).revision).hold.total_seconds()
     while time.monotonic() < deadline:
         run = _run(reference)
+        if run.steady_during is not False and (steady := is_steady(run)) is not run.steady_during:
+            ChaosRun.objects.filter(pk=run.pk).update(steady_during=steady)
         if run.state != RunState.RUNNING:
             return "stopped"
         if not any_active(run):

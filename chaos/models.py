@@ -73,6 +73,7 @@ class ChaosRun(LeasedModel):
     stop_requested_by = models.CharField(max_length=80, blank=True)
     stop_reason = models.TextField(blank=True)
     steady_before = models.BooleanField(null=True, blank=True)
+    steady_during = models.BooleanField(null=True, blank=True)
     steady_after = models.BooleanField(null=True, blank=True)
     guards = models.JSONField(default=list)
     journal = models.JSONField(default=dict)

@@ -193,6 +193,7 @@ class RunDetailView(LoginRequiredMixin, View):
                 ("Reference", run.reference),
                 ("Requested by", name_of(run.requested_by)),
                 ("Steady before", _known(run.steady_before)),
+                ("Steady during", _known(run.steady_during)),
                 ("Steady after", _known(run.steady_after)),
                 ("Stopped by", name_of(run.stop_requested_by) or None),
                 ("Why stopped", run.stop_reason or None),

@@ -2,8 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from enum import StrEnum
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict
 
@@ -43,12 +44,13 @@ class Target:
 
 @dataclass(frozen=True)
 class Plan:
-    """What an action would do, before it does it."""
+    """What an action would do, before it does it. `matched` counts what the selector means before any limit."""
 
     summary: str
     targets: tuple[Target, ...] = ()
     commands: tuple[str, ...] = ()
     undo: str = ""
+    matched: int | None = None
 
 
 @dataclass(frozen=True)
@@ -90,3 +92,16 @@ class Action(Protocol):
 
     def is_active(self, arguments: Any, output: dict[str, Any]) -> bool:
         """Say whether its effect is there now."""
+
+
+@runtime_checkable
+class ReversibleAction(Action, Protocol):
+    """An action that is taken back later, also by somebody who was not there when it was done."""
+
+    proof: ClassVar[str]
+
+    def foresee(self, arguments: Any, *, idempotency_key: str, ttl: timedelta) -> dict[str, Any]:
+        """Return all that `undo` and `is_active` need, before anything is touched."""
+
+    def inject(self, arguments: Any, foreseen: dict[str, Any]) -> ActionResult:
+        """Do it to what was foreseen, and to nothing else."""

@@ -45,10 +45,14 @@ class BlastRadius(_Strict):
 
 
 class SteadyState(_Strict):
-    """No burn alert of these SLOs fires: before, and again within `recover_within` after the faults are undone."""
+    """No burn alert of these SLOs fires: before, and again within `recover_within` after the faults are undone.
+
+    With `throughout`, none may fire while the faults last either: the services must hide them, not only recover.
+    """
 
     slos: list[str] = Field(min_length=1, max_length=10)
     recover_within: Duration = Field(default=timedelta(minutes=5), le=timedelta(hours=1))
+    throughout: bool = False
 
 
 class ErrorBudget(_Strict):

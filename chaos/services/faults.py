@@ -10,8 +10,9 @@ from core.clock import database_now
 from drivers.services import (
     action_is_active,
     cancel_watchdog,
+    foresee_action,
+    inject_action,
     plan_action,
-    run_action,
     start_watchdog,
     undo_action,
 )
@@ -22,10 +23,14 @@ class FaultNotInjectedError(RuntimeError):
 
 
 def inject(run: ChaosRun, *, position: int, action: str, arguments: dict[str, object], ttl: timedelta) -> Fault:
-    """Write ahead, start the watchdog, then inject. Raises FaultNotInjectedError."""
+    """Write ahead, start the watchdog, then inject what was written. Raises FaultNotInjectedError."""
+    key = f"{run.source_key}:{position}"
     plan = plan_action(action, arguments)
+    try:
+        ahead = foresee_action(action, arguments, idempotency_key=key, ttl=ttl)
+    except Exception as error:
+        raise FaultNotInjectedError(f"{type(error).__name__}: {error}") from error
     now = database_now()
-    ahead = {"processes": [{"name": t.name, **t.identity} for t in plan.targets if t.kind == "process"]}
     with transaction.atomic():
         fault = Fault.objects.create(
             run=run,
@@ -37,17 +42,25 @@ def inject(run: ChaosRun, *, position: int, action: str, arguments: dict[str, ob
             intended_at=now,
             expires_at=now + ttl,
         )
-    fault.output = {**ahead, "watchdog": start_watchdog(ttl=ttl, action=action, arguments=arguments, output=ahead)}
+    watchdog = start_watchdog(ttl=ttl, action=action, arguments=arguments, output=ahead)
+    fault.output = {**ahead, "watchdog": watchdog}
     fault.save(update_fields=["output"])
-    result = run_action(action, arguments, idempotency_key=f"{run.source_key}:{position}")
+    result = inject_action(action, arguments, ahead, idempotency_key=key)
     if not result.ok:
         revert(fault)
         Fault.objects.filter(pk=fault.pk).update(took_effect=False, detail=result.error)
         raise FaultNotInjectedError(result.error)
     fault.output = {**fault.output, **result.output}
-    fault.state, fault.injected_at = FaultState.ACTIVE, database_now()
+    fault.injected_at = database_now()
     fault.took_effect = action_is_active(action, arguments, fault.output)
-    fault.save(update_fields=["output", "state", "injected_at", "took_effect"])
+    # Only while nobody has taken it back meanwhile: a runner that slept through its own end must not leave it there.
+    kept = Fault.objects.filter(pk=fault.pk, state=FaultState.INTENDED).update(
+        state=FaultState.ACTIVE, output=fault.output, injected_at=fault.injected_at, took_effect=fault.took_effect
+    )
+    if not kept:
+        revert(fault)
+        raise FaultNotInjectedError("the run was ended by somebody else; the fault is taken back")
+    fault.state = FaultState.ACTIVE
     return fault
 
 
@@ -56,7 +69,7 @@ def revert(fault: Fault) -> bool:
     if fault.state == FaultState.REVERTED:
         return True
     result = undo_action(fault.action, fault.arguments, fault.output)
-    gone = result.ok and not action_is_active(fault.action, fault.arguments, fault.output)
+    gone = result.ok and action_is_active(fault.action, fault.arguments, fault.output) is False
     fault.state = FaultState.REVERTED if gone else FaultState.DIRTY
     fault.reverted_at = database_now() if gone else None
     fault.detail = (
@@ -75,8 +88,8 @@ def revert_all(run: ChaosRun) -> bool:
 
 
 def any_active(run: ChaosRun) -> bool:
-    """Say whether a fault of the run is still in effect."""
+    """Say whether a fault of the run is still in effect, or may be."""
     return any(
-        action_is_active(fault.action, fault.arguments, fault.output)
+        action_is_active(fault.action, fault.arguments, fault.output) is not False
         for fault in run.faults.filter(state=FaultState.ACTIVE)
     )

@@ -179,7 +179,7 @@ def _blast_radius(plan: RunPlan) -> GuardDecision:
     radius = plan.spec.blast_radius
     for fault, resolved in zip(plan.spec.faults, plan.faults, strict=True):
         hurt = len(resolved.targets)
-        everything = len(plan_action(fault.action, {**fault.arguments, "count": None}).targets) or hurt
+        everything = resolved.matched or hurt
         if not hurt:
             return GuardDecision("blast radius", allowed=False, reason=f"{fault.action} matches no target")
         share = 100 * hurt / everything

@@ -241,6 +241,9 @@ def _verdict(run: ChaosRun, aborted: str) -> tuple[Verdict, str]:
         return Verdict.INCONCLUSIVE, "the steady state did not hold before the run"
     if not faults or not all(fault.took_effect for fault in faults):
         return Verdict.INCONCLUSIVE, "a fault never took effect"
+    seen = ChaosRun.objects.values_list("steady_during", flat=True).get(pk=run.pk)
+    if seen is False and spec_of(run.revision).steady_state.throughout:
+        return Verdict.FAILED, "the steady state did not hold while the faults lasted"
     if run.steady_after:
         return Verdict.PASSED, "the steady state held again in time"
     return Verdict.FAILED, "the steady state did not return in time"

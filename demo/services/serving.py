@@ -34,6 +34,6 @@ def demo_processes(*, port: int, token: str, state_dir: Path) -> list[ProcessSpe
             for process in stack
         ),
     ]
-    scrape = {"assay": port, **{process.name: process.port for process in stack if process.port}}
+    scrape = {"assay": port, **{process.name: process.port for process in stack if process.port and process.measured}}
     prometheus = prometheus_process(port=port + PROMETHEUS_PORT_OFFSET, scrape=scrape, state_dir=state_dir)
     return [*processes, prometheus] if prometheus else processes

@@ -1,9 +1,13 @@
 """The one set of typed actions, and running them by name."""
 
+import logging
+from datetime import timedelta
 from typing import Any
 
 from core.parsing import parse_document, refuse
-from drivers.data import Action, ActionResult, Arguments, Plan, Support
+from drivers.data import Action, ActionResult, Arguments, Plan, ReversibleAction, Risk, Support
+
+logger = logging.getLogger(__name__)
 
 _actions: dict[str, Action] = {}
 
@@ -55,6 +59,35 @@ def run_action(name: str, arguments: object, *, idempotency_key: str) -> ActionR
         return ActionResult(ok=False, error=f"{type(error).__name__}: {error}")
 
 
+def risk_of_action(name: str, arguments: object) -> Risk:
+    """Return the risk of an action with these arguments: a request that only reads is not one that deletes."""
+    found = action(name)
+    weigh = getattr(found, "risk_of", None)
+    return weigh(parse_arguments(name, arguments)) if weigh is not None else found.risk
+
+
+def foresee_action(name: str, arguments: object, *, idempotency_key: str, ttl: timedelta) -> dict[str, Any]:
+    """Return what undoing will need, before anything is touched. An action that cannot be undone needs nothing."""
+    found = action(name)
+    if not isinstance(found, ReversibleAction):
+        return {}
+    return found.foresee(parse_arguments(name, arguments), idempotency_key=idempotency_key, ttl=ttl)
+
+
+def inject_action(name: str, arguments: object, foreseen: dict[str, Any], *, idempotency_key: str) -> ActionResult:
+    """Do an action to what was foreseen. An error of the action comes back as a result that is not ok."""
+    found, parsed = action(name), parse_arguments(name, arguments)
+    if not isinstance(found, ReversibleAction):
+        return run_action(name, arguments, idempotency_key=idempotency_key)
+    support = found.probe(parsed)
+    if not support.supported:
+        return ActionResult(ok=False, error=f"not possible here: {support.reason}")
+    try:
+        return found.inject(parsed, foreseen)
+    except Exception as error:  # noqa: BLE001 an action's failure is an answer, whatever it raises
+        return ActionResult(ok=False, error=f"{type(error).__name__}: {error}")
+
+
 def undo_action(name: str, arguments: object, output: dict[str, Any]) -> ActionResult:
     """Take an action back, by what it put out. Harmless when it is undone already."""
     try:
@@ -63,6 +96,23 @@ def undo_action(name: str, arguments: object, output: dict[str, Any]) -> ActionR
         return ActionResult(ok=False, error=f"{type(error).__name__}: {error}")
 
 
-def action_is_active(name: str, arguments: object, output: dict[str, Any]) -> bool:
-    """Say whether the action's effect is there now."""
-    return action(name).is_active(parse_arguments(name, arguments), output)
+def action_is_active(name: str, arguments: object, output: dict[str, Any]) -> bool | None:
+    """Say whether the action's effect is there now; None when that cannot be told."""
+    try:
+        return action(name).is_active(parse_arguments(name, arguments), output)
+    except Exception as error:  # noqa: BLE001 whatever keeps an action from looking, nothing is known
+        logger.warning("%s: cannot tell whether it is active: %s", name, error)
+        return None
+
+
+def described_action(found: Action) -> dict[str, Any]:
+    """Return what an action declares, with the schema of its arguments, as JSON."""
+    return {
+        "action": found.name,
+        "description": found.description,
+        "risk": found.risk.value,
+        "idempotency": found.idempotency.value,
+        "reversible": found.reversible,
+        "proof": getattr(found, "proof", ""),
+        "arguments": found.arguments.model_json_schema(),
+    }

@@ -44,11 +44,11 @@ def test_load_peaks_in_the_afternoon_and_keeps_its_mean() -> None:
 
 @pytest.fixture
 def stack(tmp_path: Path) -> Iterator[tuple[int, dict[str, subprocess.Popen[bytes]]]]:
-    first_port = free_ports(5)
+    first_port = free_ports(6)
     environment = {name: value for name, value in os.environ.items() if not name.startswith("OTEL_")}
     running = {
         process.name: subprocess.Popen(process.command, env=environment)
-        for process in stack_processes(first_port=first_port, state_dir=tmp_path)
+        for process in stack_processes(first_port=first_port, state_dir=tmp_path / "demo")
     }
     yield first_port, running
     for child in running.values():

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -84,7 +85,7 @@ def test_this_process_is_never_a_target() -> None:
 @pytest.mark.parametrize(
     ("name", "arguments", "said"),
     [
-        ("process.explode", {}, "one of http.check, process.continue"),
+        ("process.explode", {}, "one of http.check, http.request"),
         ("process.stop", {"process": {}}, "empty selector"),
         ("process.stop", {"process": {"cmdline": "("}}, "not a regular expression"),
         ("process.stop", {"process": {"cmdline": "x"}, "count": 0}, "with count: found 0"),
@@ -105,3 +106,10 @@ def test_a_check_of_a_private_address_is_refused_unless_allowed() -> None:
 
 def test_every_action_says_what_it_is() -> None:
     assert all(action.description and action.name == name for name, action in actions().items())
+
+
+def test_the_reference_names_every_action_with_its_risk() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "reference" / "drivers.md").read_text("utf-8")
+    for name, action in actions().items():
+        row = next((line for line in page.splitlines() if line.startswith(f"| `{name}` |")), "")
+        assert f"| {action.risk.value}" in row, f"{name} is missing, or its risk is not {action.risk.value}"

@@ -38,7 +38,7 @@ class Command(RoomCommand):
     @answering
     def serve(
         self,
-        port: Annotated[int, typer.Option(help="Port of the web server; the stack uses those 90 to 104 above.")] = (
+        port: Annotated[int, typer.Option(help="Port of the web server; the stack uses those 90 to 105 above.")] = (
             settings.ENVIRONMENT.port
         ),
     ) -> None:

@@ -1,12 +1,12 @@
-"""The actions that come with the site: Linux processes and HTTP."""
+"""Linux processes: freeze, continue, kill, restart, count."""
 
 import signal
 import sys
+from datetime import timedelta
 from typing import Any, ClassVar
 
 from pydantic import Field
 
-from core.http import OutboundRefusedError, guarded_session
 from drivers.data import ActionResult, Arguments, Idempotency, Plan, Risk, Support, Target
 from drivers.services.processes import (
     GoneError,
@@ -16,7 +16,6 @@ from drivers.services.processes import (
     send,
     wait_until,
 )
-from drivers.services.registry import register_action
 
 SETTLE_SECONDS = 5.0
 
@@ -32,15 +31,6 @@ class RestartArguments(ProcessArguments):
     """Which processes, and how long the supervisor may take to start new ones."""
 
     within_seconds: int = Field(default=20, ge=1, le=300)
-
-
-class HttpArguments(Arguments):
-    """What to ask for; `allow` names private hosts or networks that this check may reach."""
-
-    url: str = Field(pattern=r"^https?://", max_length=2000)
-    expect_status: int = Field(default=200, ge=100, le=599)
-    timeout_seconds: float = Field(default=5, gt=0, le=60)
-    allow: list[str] = []
 
 
 class _ProcessAction:
@@ -67,10 +57,14 @@ class _ProcessAction:
             targets=tuple(targets),
             commands=tuple(f"kill -{self.sends.name[3:]} {target.identity['pid']}" for target in targets),
             undo="kill -CONT the same processes" if self.reversible else "",
+            matched=len(find_processes(arguments.process)),
         )
 
     def run(self, arguments: ProcessArguments, *, idempotency_key: str) -> ActionResult:  # noqa: ARG002
-        targets = self.targets(arguments)
+        return self.signal(self.targets(arguments))
+
+    def signal(self, targets: list[Target]) -> ActionResult:
+        """Signal these processes; those that have ended meanwhile are left out."""
         if not targets:
             return ActionResult(ok=False, error="no process matches the selector")
         done: list[dict[str, Any]] = []
@@ -98,8 +92,22 @@ class StopProcess(_ProcessAction):
     sends: ClassVar[signal.Signals] = signal.SIGSTOP
     verb: ClassVar[str] = "Freeze"
 
+    proof: ClassVar[str] = "each process is in state T in /proc"
+
+    def foresee(
+        self,
+        arguments: ProcessArguments,
+        *,
+        idempotency_key: str,  # noqa: ARG002 a signal is its own key
+        ttl: timedelta,  # noqa: ARG002 nothing here ends by itself: the watchdog keeps the time
+    ) -> dict[str, Any]:
+        return {"processes": [{"name": target.name, **target.identity} for target in self.targets(arguments)]}
+
     def run(self, arguments: ProcessArguments, *, idempotency_key: str) -> ActionResult:
-        result = super().run(arguments, idempotency_key=idempotency_key)
+        return self.inject(arguments, self.foresee(arguments, idempotency_key=idempotency_key, ttl=timedelta()))
+
+    def inject(self, arguments: ProcessArguments, foreseen: dict[str, Any]) -> ActionResult:  # noqa: ARG002
+        result = self.signal(_targets_of(foreseen))
         # A stop signal is delivered, not obeyed: on a busy machine the process runs on for a moment.
         wait_until(lambda: all(is_stopped(target) for target in _targets_of(result.output)), seconds=SETTLE_SECONDS)
         return result
@@ -194,42 +202,6 @@ class FrozenProcesses(_ProcessAction):
         )
 
 
-class CheckHttp:
-    """Asks a URL and compares the status."""
-
-    name: ClassVar[str] = "http.check"
-    description: ClassVar[str] = "Ask a URL and compare the status of its answer."
-    arguments: ClassVar[type[Arguments]] = HttpArguments
-    risk: ClassVar[Risk] = Risk.READ
-    idempotency: ClassVar[Idempotency] = Idempotency.NATURAL
-    reversible: ClassVar[bool] = False
-
-    def probe(self, arguments: HttpArguments) -> Support:  # noqa: ARG002
-        return Support(supported=True)
-
-    def plan(self, arguments: HttpArguments) -> Plan:
-        return Plan(
-            summary=f"GET {arguments.url}, expect {arguments.expect_status}",
-            targets=(Target("url", arguments.url),),
-            commands=(f"GET {arguments.url}",),
-        )
-
-    def run(self, arguments: HttpArguments, *, idempotency_key: str) -> ActionResult:  # noqa: ARG002
-        try:
-            with guarded_session(allow=arguments.allow, timeout_seconds=arguments.timeout_seconds) as session:
-                status = session.get(arguments.url).status_code
-        except (OutboundRefusedError, OSError) as error:
-            return ActionResult(ok=False, output={"value": 0}, error=str(error))
-        good = status == arguments.expect_status
-        return ActionResult(ok=good, output={"value": status}, error="" if good else f"status {status}")
-
-    def undo(self, arguments: HttpArguments, output: dict[str, Any]) -> ActionResult:  # noqa: ARG002
-        return ActionResult(ok=True)
-
-    def is_active(self, arguments: HttpArguments, output: dict[str, Any]) -> bool:  # noqa: ARG002
-        return False
-
-
 def _goes_on(target: Target) -> bool:
     return wait_until(lambda: not is_stopped(target), seconds=SETTLE_SECONDS)
 
@@ -241,5 +213,4 @@ def _targets_of(output: dict[str, Any]) -> list[Target]:
     ]
 
 
-for _action in (StopProcess(), ContinueProcess(), KillProcess(), RestartProcess(), FrozenProcesses(), CheckHttp()):
-    register_action(_action)
+PROCESS_ACTIONS = (StopProcess(), ContinueProcess(), KillProcess(), RestartProcess(), FrozenProcesses())
