@@ -12,6 +12,7 @@ from accounts.services import ensure_may
 from catalog.data import ActivityKind
 from catalog.services import end_activity, start_activity
 from chaos.data import FaultState, GuardDecision, RunState, Verdict
+from chaos.domain.verdicts import Seen, verdict_of
 from chaos.events import ChaosRunEnded
 from chaos.models import ChaosRun, Experiment, KillSwitch
 from chaos.selectors import engaged_kill_switch, live_runs
@@ -232,18 +233,20 @@ def finish_run(run: ChaosRun, *, aborted: str = "") -> None:
 
 
 def _verdict(run: ChaosRun, aborted: str) -> tuple[Verdict, str]:
-    faults = list(run.faults.all())
-    if dirty := [fault for fault in faults if fault.state == FaultState.DIRTY]:
-        return Verdict.DIRTY, f"not undone: {', '.join(name for fault in dirty for name in fault.targets)}"
-    if aborted:
-        return Verdict.ABORTED, aborted
-    if run.steady_before is False:
-        return Verdict.INCONCLUSIVE, "the steady state did not hold before the run"
-    if not faults or not all(fault.took_effect for fault in faults):
-        return Verdict.INCONCLUSIVE, "a fault never took effect"
-    seen = ChaosRun.objects.values_list("steady_during", flat=True).get(pk=run.pk)
-    if seen is False and spec_of(run.revision).steady_state.throughout:
-        return Verdict.FAILED, "the steady state did not hold while the faults lasted"
-    if run.steady_after:
-        return Verdict.PASSED, "the steady state held again in time"
-    return Verdict.FAILED, "the steady state did not return in time"
+    spec, faults = spec_of(run.revision), {fault.position: fault for fault in run.faults.all()}
+    verdict, reason = verdict_of(
+        Seen(
+            left_behind=tuple(
+                name for fault in faults.values() if fault.state == FaultState.DIRTY for name in fault.targets
+            ),
+            aborted=aborted,
+            effects=tuple(
+                faults[position].took_effect if position in faults else None for position in range(len(spec.faults))
+            ),
+            throughout=spec.steady_state.throughout,
+            steady_before=run.steady_before,
+            steady_during=ChaosRun.objects.values_list("steady_during", flat=True).get(pk=run.pk),
+            steady_after=run.steady_after,
+        )
+    )
+    return Verdict(verdict), reason
