@@ -60,7 +60,8 @@ def test_only_what_was_seen_to_hold_passes(seen: Seen) -> None:
     if verdict_of(seen)[0] == "passed":
         assert not seen.left_behind
         assert not seen.aborted
-        assert seen.effects and all(seen.effects)
+        assert seen.effects
+        assert all(seen.effects)
         assert seen.steady_before
         assert seen.steady_after
         assert not seen.throughout or seen.steady_during
