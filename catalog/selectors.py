@@ -9,7 +9,7 @@ from django.db.models import Prefetch, Q, QuerySet
 from accounts.data import Capability, Principal
 from accounts.selectors import teams
 from catalog.data import ActionItemState, ActivityKind
-from catalog.models import ActionItem, Activity, Dependency, Deployment, Service
+from catalog.models import ActionItem, Activity, Dependency, Deployment, Environment, Service
 
 
 def services_visible(*, viewer: Principal) -> QuerySet[Service]:
@@ -81,6 +81,11 @@ def open_action_items(*, owner: str = "") -> QuerySet[ActionItem]:
     """Return follow-ups that are open, the most urgent first."""
     found = ActionItem.objects.filter(state=ActionItemState.OPEN).select_related("service")
     return found.filter(owner=owner) if owner else found
+
+
+def environments() -> QuerySet[Environment]:
+    """Return every environment."""
+    return Environment.objects.all()
 
 
 def action_items_from(*, source: str) -> QuerySet[ActionItem]:

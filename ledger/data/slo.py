@@ -19,6 +19,25 @@ class SloDeclared(LedgerPayload):
     budgeting_method: str
 
 
+class SloRetired(LedgerPayload):
+    """An SLO is no longer promised; what was counted for it stays."""
+
+    entry_type: ClassVar[str] = "slo.retired"
+    slo: str
+    service: str
+    definition_version: int
+
+
+class DataSourceDeclared(LedgerPayload):
+    """A metric store was connected or changed. `host_allowed`: its host may be reached although it is not public."""
+
+    entry_type: ClassVar[str] = "slo.data_source_declared"
+    source: str
+    host: str
+    host_allowed: bool
+    removed: bool = False
+
+
 class SloWindowReported(LedgerPayload):
     """The events of a window as counted. `unknown_events` are neither good nor bad; coverage is of its minutes."""
 

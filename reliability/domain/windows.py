@@ -4,9 +4,10 @@ Calendar periods are counted in local wall time from a start, so that a month is
 clocks has 23 or 25 hours; the instants that come back are UTC.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Literal
+from typing import Any, Literal
 from zoneinfo import ZoneInfo
 
 from dateutil.relativedelta import relativedelta
@@ -21,6 +22,14 @@ class RollingWindow:
 
     length: timedelta
 
+    @property
+    def label(self) -> str:
+        """The length in its largest whole unit: `28d`, `6h`, `30m`."""
+        minutes = self.length // timedelta(minutes=1)
+        if minutes % 1440 == 0:
+            return f"{minutes // 1440}d"
+        return f"{minutes // 60}h" if minutes % 60 == 0 else f"{minutes}m"
+
     def bounds(self, now: datetime) -> tuple[datetime, datetime]:
         """Return where the window that holds `now` begins and ends."""
         return now - self.length, now
@@ -34,6 +43,11 @@ class CalendarWindow:
     unit: Unit
     start: datetime
     zone: str
+
+    @property
+    def label(self) -> str:
+        """The period and its zone: `1M Europe/Berlin`."""
+        return f"{self.count}{self.unit} {self.zone}"
 
     @property
     def length(self) -> timedelta:
@@ -63,3 +77,10 @@ class CalendarWindow:
 
 
 Window = RollingWindow | CalendarWindow
+
+
+def window_from_json(data: Mapping[str, Any]) -> Window:
+    """Read a window: `{"minutes": 40320}`, or count, unit, start and zone of calendar periods."""
+    if "minutes" in data:
+        return RollingWindow(timedelta(minutes=data["minutes"]))
+    return CalendarWindow(data["count"], data["unit"], datetime.fromisoformat(data["start"]), data["zone"])

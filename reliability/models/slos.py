@@ -1,13 +1,16 @@
 """SLOs, their versions, and the alerts on them."""
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from decimal import Decimal
 
 from django.db import models
 from django.db.models import Q
 
-from reliability.domain.windows import CalendarWindow, RollingWindow, Window
+from reliability.domain.objectives import Objective, objective_from_json
+from reliability.domain.windows import Window, window_from_json
 from reliability.models.sources import DataSource
+
+COMPOSITE = "composite"
 
 
 class SLO(models.Model):
@@ -18,6 +21,14 @@ class SLO(models.Model):
     description = models.TextField(blank=True)
     service = models.ForeignKey("catalog.Service", on_delete=models.PROTECT, related_name="slos")
     labels = models.JSONField(default=dict, blank=True)
+    part_of = models.ForeignKey(
+        "self",
+        on_delete=models.CASCADE,
+        null=True,
+        blank=True,
+        related_name="parts",
+        help_text="The composite SLO that this one counts for; it has no page and no alerts of its own.",
+    )
 
     class Meta:
         ordering = ("slug",)
@@ -51,6 +62,10 @@ class SLOVersion(models.Model):
     window_days = models.PositiveIntegerField()
     calendar = models.JSONField(null=True, blank=True, help_text="Count, unit, start and zone of a calendar window.")
     period_reported_until = models.DateTimeField(null=True, blank=True)
+    windows = models.JSONField(default=list, help_text="All windows, the first of them the one that is alerted on.")
+    method = models.CharField(max_length=20, default="Occurrences", help_text="The budgeting method.")
+    objectives = models.JSONField(default=list, help_text="All objectives, the first of them the one alerted on.")
+    exclusion_rule = models.CharField(max_length=20, default="drop-events")
     tiers = models.JSONField(default=list, help_text="Burn-rate alert tiers.")
     effective_from = models.DateTimeField()
     retired_at = models.DateTimeField(null=True, blank=True)
@@ -81,15 +96,31 @@ class SLOVersion(models.Model):
 
     @property
     def window(self) -> Window:
-        """What the budget is for."""
-        if not self.calendar:
-            return RollingWindow(timedelta(days=self.window_days))
-        start = datetime.fromisoformat(self.calendar["start"])
-        return CalendarWindow(self.calendar["count"], self.calendar["unit"], start, self.calendar["zone"])
+        """What the budget is for: the first of its windows."""
+        return self.all_windows[0]
+
+    @property
+    def all_windows(self) -> tuple[Window, ...]:
+        """Every window that a budget is reckoned for."""
+        if self.windows:
+            return tuple(window_from_json(one) for one in self.windows)
+        return (window_from_json(self.calendar or {"minutes": self.window_days * 1440}),)
+
+    @property
+    def all_objectives(self) -> tuple[Objective, ...]:
+        """Every promise; of a composite SLO, its components."""
+        if self.objectives:
+            return tuple(objective_from_json(one) for one in self.objectives)
+        return (Objective("", self.target),)
+
+    @property
+    def is_composite(self) -> bool:
+        """Say whether its counts are those of its parts."""
+        return self.source_type == COMPOSITE
 
 
 class Definition(models.Model):
-    """An OpenSLO document that SLOs refer to by name: an SLI, an AlertPolicy or an AlertCondition."""
+    """An OpenSLO document other than an SLO, as it was applied; SLOs refer to it by name."""
 
     kind = models.CharField(max_length=40)
     slug = models.SlugField(max_length=120)

@@ -1,35 +1,38 @@
 """SLOs as OpenSLO v1 documents: applying them whole or not at all."""
 
-import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
-import orjson
 from django.db import transaction
 
 from accounts.data import Capability, Principal
 from accounts.services import ensure_may
-from catalog.selectors import service_by_slug
-from core.clock import database_now
+from catalog.selectors import environments, service_by_slug
+from catalog.services import apply_documents as apply_to_catalog
 from core.parsing import InputRefusedError, LineIndex, Problem, parse_document, refuse
-from ledger.data.slo import SloDeclared
+from ledger.data.slo import DataSourceDeclared
 from ledger.services import record
-from reliability.models import SLO, Collection, DataSource, Definition, SLOVersion
+from reliability.models import SLO, DataSource, Definition, SLOVersion
+from reliability.selectors.documents import difference, export_documents
 from reliability.services.openslo import (
     KINDS,
-    AlertConditionDocument,
-    AlertPolicyDocument,
     DataSourceDocument,
     Document,
+    NamedDocument,
     ServiceDocument,
     SLIDocument,
     SLODocument,
 )
-from reliability.services.resolving import Resolved, resolve
+from reliability.services.resolving import ensure_sli_can_be_counted, resolve
+from reliability.services.tiers import PREFIX, refuse_unknown_annotations
+from reliability.services.versions import put_in_force, retire
 
 REFERENCED = ("SLI", "AlertPolicy", "AlertCondition")
+SERVICE_ENVIRONMENT = f"{PREFIX}environment"
+SERVICE_TIER = f"{PREFIX}tier"
+SERVICE_TEAM = f"{PREFIX}team"
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,23 @@ class _Parsed:
     document: Document
     data: Any
     where: str
+    lines: LineIndex
+
+    @property
+    def name(self) -> str:
+        return f"{self.document.kind} {self.document.metadata.name}"
+
+
+@dataclass
+class _Outcome:
+    """What applying did, by name."""
+
+    words: dict[str, list[str]] = field(
+        default_factory=lambda: {"created": [], "changed": [], "unchanged": [], "pruned": [], "warnings": []}
+    )
+
+    def note(self, word: str, name: str) -> None:
+        self.words[word].append(name)
 
 
 @transaction.atomic
@@ -46,36 +66,34 @@ def apply_documents(
     documents: Sequence[tuple[Any, LineIndex]],
     source: str = "slo",
     dry_run: bool = False,
+    prune: bool = False,
 ) -> dict[str, list[str]]:
-    """Create or update what documents say, all or nothing; returns names by `created`, `changed`, `unchanged`.
+    """Create or update what documents say, all or nothing.
 
-    A changed definition of an SLO becomes a new version, also when what changed is an SLI or policy that it names. A
-    new version that counts the same events goes on with the same tallies. Raises InputRefusedError.
+    Returns names by `created`, `changed`, `unchanged`, `pruned`, what was read in an unexpected way as `warnings`, and
+    with `dry_run` (nothing is kept) the `diff` to what is in force. With `prune`, what the documents do not name is
+    retired. A changed definition of an SLO becomes a new version, also when what changed is an SLI or policy that it
+    names. A new version that counts the same events goes on with the same tallies. Raises InputRefusedError.
     """
-    outcome: dict[str, list[str]] = {"created": [], "changed": [], "unchanged": []}
+    before = export_documents() if dry_run else []
+    outcome = _Outcome()
     applied: set[str] = set()
     order = list(KINDS)
-    for one in sorted(_parse_all(documents, source), key=lambda one: order.index(one.document.kind)):
-        document, name = one.document, one.document.metadata.name
-        if isinstance(document, ServiceDocument):
-            _service_of(name, f"{one.where} metadata.name")
-            word = "unchanged"
-        elif isinstance(document, DataSourceDocument):
-            word = _apply_source(principal, document)
-        elif isinstance(document, SLODocument):
-            word = _apply_slo(principal, document, one.data, one.where)
-            applied.add(name)
+    parsed = sorted(_parse_all(documents, source), key=lambda one: order.index(one.document.kind))
+    for one in parsed:
+        if isinstance(one.document, SLODocument):
+            outcome.note(_apply_slo(principal, one.document, one.data, one.where, one.lines, outcome), one.name)
+            applied.add(one.document.metadata.name)
         else:
-            word = _apply_definition(principal, document, one.data)
-        outcome[word].append(f"{document.kind} {name}")
-    if any(name.split()[0] in REFERENCED for name in outcome["changed"]):
-        for version in SLOVersion.objects.filter(retired_at__isnull=True).exclude(slo__slug__in=applied):
-            document = parse_document(SLODocument, version.definition, source=f"SLO {version.slo.slug}")
-            if _apply_slo(principal, document, version.definition, f"SLO {version.slo.slug}") == "changed":
-                outcome["changed"].append(f"SLO {version.slo.slug}")
+            outcome.note(_apply_named(principal, one, one.document, outcome), one.name)
+    if any(name.split()[0] in REFERENCED for name in outcome.words["changed"]):
+        _renew_slos(principal, outcome, but=applied)
+    if prune:
+        _prune(principal, parsed, outcome)
     if dry_run:
+        outcome.words["diff"] = difference(before, export_documents())
         transaction.set_rollback(True)
-    return outcome
+    return outcome.words
 
 
 def _parse_all(documents: Sequence[tuple[Any, LineIndex]], source: str) -> list[_Parsed]:
@@ -86,134 +104,167 @@ def _parse_all(documents: Sequence[tuple[Any, LineIndex]], source: str) -> list[
         kind = data.get("kind") if isinstance(data, dict) else None
         model = KINDS.get(kind) if isinstance(kind, str) else None
         if model is None:
-            allowed = f"one of {', '.join(KINDS)} is allowed"
-            problems.append(Problem(where=f"{where} kind", found=str(kind), allowed=allowed))
+            line = lines.line_of(("kind",))
+            place = f"{where}{f':{line}' if line else ''} kind"
+            problems.append(Problem(where=place, found=str(kind), allowed=f"one of {', '.join(KINDS)} is allowed"))
             continue
         try:
-            parsed.append(_Parsed(parse_document(model, data, source=where, lines=lines), data, where))
+            parsed.append(_Parsed(parse_document(model, data, source=where, lines=lines), data, where, lines))
         except InputRefusedError as error:
             problems.extend(error.problems)
+    names = [one.name for one in parsed]
+    problems += [
+        Problem(where=source, found=name, allowed="each name may stand once in what is applied together")
+        for name in sorted({name for name in names if names.count(name) > 1})
+    ]
     if problems:
         raise InputRefusedError(problems)
     return parsed
 
 
-def _apply_source(principal: Principal, document: DataSourceDocument) -> str:
-    """Create or change a source. One on a private address is for administrators: it opens the outbound guard."""
-    details = document.spec.connectionDetails
+def _apply_named(principal: Principal, one: _Parsed, document: NamedDocument, outcome: _Outcome) -> str:
+    """Keep a document that others refer to by name."""
+    if isinstance(document, ServiceDocument):
+        _apply_service(principal, document, one.where)
+    elif isinstance(document, DataSourceDocument):
+        _apply_source(principal, document, outcome)
+    else:
+        ensure_may(principal, Capability.SLO_EDIT)
+        if isinstance(document, SLIDocument):
+            ensure_sli_can_be_counted(document.spec, one.where, one.lines)
+    known = Definition.objects.filter(kind=document.kind, slug=document.metadata.name).first()
+    if known is None:
+        Definition.objects.create(kind=document.kind, slug=document.metadata.name, document=one.data)
+        return "created"
+    if known.document == one.data:
+        return "unchanged"
+    Definition.objects.filter(pk=known.pk).update(document=one.data)
+    return "changed"
+
+
+def _apply_service(principal: Principal, document: ServiceDocument, where: str) -> None:
+    """Add a service to the catalog where it is unknown. A known one is the catalog's own to change."""
+    annotations = document.metadata.annotations
+    refuse_unknown_annotations(annotations, (SERVICE_ENVIRONMENT, SERVICE_TIER, SERVICE_TEAM), where)
+    if service_by_slug(slug=document.metadata.name) is not None:
+        return
+    known = [one.slug for one in environments()]
+    environment = annotations.get(SERVICE_ENVIRONMENT) or (known[0] if len(known) == 1 else "production")
+    tier = annotations.get(SERVICE_TIER, "3")
+    wanted: list[dict[str, Any]] = []
+    if environment not in known:
+        wanted.append(_of_catalog("Environment", environment, "", {"production": environment == "production"}))
+    spec: dict[str, Any] = {"environment": environment, "tier": int(tier) if tier.isdecimal() else tier}
+    if SERVICE_TEAM in annotations:
+        spec["team"] = annotations[SERVICE_TEAM]
+    wanted.append(_of_catalog("Service", document.metadata.name, document.metadata.displayName, spec))
+    apply_to_catalog(principal=principal, documents=[(one, LineIndex({})) for one in wanted], source=where)
+
+
+def _of_catalog(kind: str, name: str, title: str, spec: dict[str, Any]) -> dict[str, Any]:
+    metadata = {"name": name, "displayName": title} if title else {"name": name}
+    return {"apiVersion": "assay/v1", "kind": kind, "metadata": metadata, "spec": spec}
+
+
+def _apply_source(principal: Principal, document: DataSourceDocument, outcome: _Outcome) -> None:
+    """Create or change a source. Whoever may administer the site allows its host in the outbound guard thereby."""
+    details, name = document.spec.connectionDetails, document.metadata.name
+    host_allowed = principal.may(Capability.SITE_ADMIN)
     ensure_may(principal, Capability.SITE_ADMIN if details.allowPrivate else Capability.SLO_EDIT)
     parts = urlsplit(details.url)
     if parts.username or parts.query or not parts.hostname:
         raise refuse(
-            f"DataSource {document.metadata.name} spec.connectionDetails.url",
+            f"DataSource {name} spec.connectionDetails.url",
             found=f"{parts.scheme}://{parts.hostname or ''}",
             allowed="an address without user, password and query is allowed",
         )
     values = {
-        "name": document.metadata.displayName or document.metadata.name,
+        "name": document.metadata.displayName or name,
         "url": details.url.rstrip("/"),
-        "allow_private": details.allowPrivate,
+        "allow_private": host_allowed,
     }
-    known = DataSource.objects.filter(slug=document.metadata.name).first()
-    if known is None:
-        DataSource.objects.create(slug=document.metadata.name, **values)
-        return "created"
-    if all(getattr(known, name) == value for name, value in values.items()):
-        return "unchanged"
-    DataSource.objects.filter(pk=known.pk).update(**values)
-    return "changed"
+    known = DataSource.objects.filter(slug=name).first()
+    if known is not None and known.url == values["url"] and known.allow_private:
+        # Who may not administer the site changes the title of a source, not what was allowed for its address.
+        values["allow_private"] = True
+    if known is not None and all(getattr(known, field) == value for field, value in values.items()):
+        return
+    if not values["allow_private"]:
+        outcome.note(
+            "warnings",
+            f"DataSource {name}: only an administrator or the command line allows a private address; "
+            f"{parts.hostname} is reached if it is public.",
+        )
+    DataSource.objects.update_or_create(slug=name, defaults=values)
+    record(
+        DataSourceDeclared(source=name, host=parts.hostname, host_allowed=bool(values["allow_private"])),
+        actor=principal.reference,
+        subject=f"datasource:{name}",
+    )
 
 
-def _apply_definition(
-    principal: Principal, document: SLIDocument | AlertConditionDocument | AlertPolicyDocument, data: Any
+def _apply_slo(
+    principal: Principal, document: SLODocument, data: Any, where: str, lines: LineIndex | None, outcome: _Outcome
 ) -> str:
-    ensure_may(principal, Capability.SLO_EDIT)
-    known = Definition.objects.filter(kind=document.kind, slug=document.metadata.name).first()
-    if known is None:
-        Definition.objects.create(kind=document.kind, slug=document.metadata.name, document=data)
-        return "created"
-    if known.document == data:
-        return "unchanged"
-    Definition.objects.filter(pk=known.pk).update(document=data)
-    return "changed"
-
-
-def _apply_slo(principal: Principal, document: SLODocument, data: Any, where: str) -> str:
     name = document.metadata.name
-    service = _service_of(document.spec.service, f"{where} spec.service")
+    service = service_by_slug(slug=document.spec.service)
+    if service is None:
+        line = lines.line_of(("spec", "service")) if lines is not None else None
+        raise refuse(
+            f"{where}{f':{line}' if line else ''} spec.service",
+            found=document.spec.service,
+            allowed="the slug of a service of the catalog is allowed",
+        )
     ensure_may(principal, Capability.SLO_EDIT, team_id=service.team_id)
     before = SLO.objects.select_related("service").filter(slug=name).first()
     if before is not None and before.service_id != service.pk:
         ensure_may(principal, Capability.SLO_EDIT, team_id=before.service.team_id)
-    resolved = resolve(document, where)
-    labels = {
-        key: value if isinstance(value, str) else ", ".join(value) for key, value in document.metadata.labels.items()
-    }
-    slo, created = SLO.objects.update_or_create(
-        slug=name,
-        defaults={
-            "name": document.metadata.displayName or name,
-            "description": document.spec.description,
-            "service": service,
-            "labels": labels,
-        },
-    )
-    digest = hashlib.sha256(orjson.dumps([data, resolved.as_json()], option=orjson.OPT_SORT_KEYS)).hexdigest()
-    in_force = SLOVersion.objects.select_for_update(of=("self",)).filter(slo=slo, retired_at__isnull=True).first()
-    if in_force is not None and in_force.definition_sha256 == digest:
-        return "unchanged"
-    version = _new_version(slo, in_force, data, digest, resolved)
+    resolved = resolve(document, where, lines)
+    outcome.words["warnings"] += resolved.warnings
+    return put_in_force(principal=principal, document=document, service=service, data=data, resolved=resolved)
+
+
+def _renew_slos(principal: Principal, outcome: _Outcome, *, but: set[str]) -> None:
+    """Make new versions of the SLOs that name something that has changed."""
+    in_force = SLOVersion.objects.filter(retired_at__isnull=True, slo__part_of__isnull=True).exclude(slo__slug__in=but)
+    for version in in_force.select_related("slo"):
+        name = f"SLO {version.slo.slug}"
+        document = parse_document(SLODocument, version.definition, source=name)
+        if _apply_slo(principal, document, version.definition, name, None, _Outcome()) == "changed":
+            outcome.note("changed", name)
+
+
+def _prune(principal: Principal, parsed: Iterable[_Parsed], outcome: _Outcome) -> None:
+    """Retire the SLOs, and drop the documents, that are not among those that were applied. Counts stay."""
+    kept = {one.name for one in parsed}
+    in_force = SLOVersion.objects.filter(retired_at__isnull=True, slo__part_of__isnull=True)
+    for version in in_force.select_related("slo", "slo__service"):
+        if f"SLO {version.slo.slug}" not in kept:
+            retire(principal=principal, version=version)
+            outcome.note("pruned", f"SLO {version.slo.slug}")
+    for definition in Definition.objects.all():
+        name = f"{definition.kind} {definition.slug}"
+        if name in kept:
+            continue
+        ensure_may(principal, Capability.SLO_EDIT)
+        if definition.kind == "DataSource":
+            _drop_source(principal, definition.slug)
+        definition.delete()
+        outcome.note("pruned", name)
+
+
+def _drop_source(principal: Principal, name: str) -> None:
+    """Forget a source; one that old versions were counted from stays as their record, and may no longer be reached."""
+    ensure_may(principal, Capability.SITE_ADMIN)
+    source = DataSource.objects.filter(slug=name).first()
+    if source is None:
+        return
     record(
-        SloDeclared(
-            slo=name,
-            service=service.slug,
-            definition_version=version.number,
-            definition_sha256=digest,
-            target=str(version.target),
-            window_seconds=int(version.window.length.total_seconds()),
-            budgeting_method="Occurrences",
-        ),
+        DataSourceDeclared(source=name, host=urlsplit(source.url).hostname or "", host_allowed=False, removed=True),
         actor=principal.reference,
-        subject=f"slo:{name}",
+        subject=f"datasource:{name}",
     )
-    return "created" if created else "changed"
-
-
-def _new_version(slo: SLO, in_force: SLOVersion | None, data: Any, digest: str, resolved: Resolved) -> SLOVersion:
-    """Retire the definition in force and put the new one into its place."""
-    now = database_now()
-    same_events = (
-        in_force is not None
-        and in_force.indicator == resolved.indicator
-        and in_force.source_type == resolved.source_type
-        and in_force.data_source == resolved.data_source
-    )
-    if in_force is not None:
-        SLOVersion.objects.filter(pk=in_force.pk).update(retired_at=now)
-    version = SLOVersion.objects.create(
-        slo=slo,
-        number=in_force.number + 1 if in_force else 1,
-        definition=data,
-        definition_sha256=digest,
-        indicator=resolved.indicator,
-        source_type=resolved.source_type,
-        data_source=resolved.data_source,
-        counts_with_id=in_force.tally_id if in_force and same_events else None,
-        target=resolved.target,
-        window_days=resolved.window_days,
-        calendar=resolved.calendar,
-        tiers=[vars(tier) for tier in resolved.tiers],
-        effective_from=now,
-    )
-    if not same_events and in_force is not None:
-        Collection.objects.filter(version_id=in_force.tally_id).delete()
-    if not same_events and resolved.source_type == "prometheus":
-        Collection.objects.create(version=version, watermark=now, due_at=now)
-    return version
-
-
-def _service_of(slug: str, where: str) -> Any:
-    service = service_by_slug(slug=slug)
-    if service is None:
-        raise refuse(where, found=slug, allowed="the slug of a service of the catalog is allowed")
-    return service
+    if source.versions.exists():
+        DataSource.objects.filter(pk=source.pk).update(allow_private=False)
+    else:
+        source.delete()

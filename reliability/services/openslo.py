@@ -1,13 +1,17 @@
 """What an OpenSLO v1 document may say here. Unknown keys are refused."""
 
+# ruff: noqa: N815 the format's own spelling
+
 from decimal import Decimal
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-NAME = r"^[a-z0-9]([a-z0-9-]{0,118}[a-z0-9])?$"
+NAME = r"^[a-z0-9]([a-z0-9-]{0,98}[a-z0-9])?$"
 DURATION = r"^[1-9][0-9]{0,3}[mhdw]$"
+WAIT = r"^[0-9]{1,4}[mhdw]$"
 MINUTES = {"m": 1, "h": 60, "d": 1440, "w": 10_080}
+API_VERSION = "openslo/v1"
 
 
 class _Strict(BaseModel):
@@ -18,7 +22,7 @@ class Metadata(_Strict):
     """The name and title of a thing."""
 
     name: str = Field(pattern=NAME)
-    displayName: str = ""  # noqa: N815 the format's own spelling
+    displayName: str = Field(default="", max_length=200)
     labels: dict[str, str | list[str]] = {}
     annotations: dict[str, str] = {}
 
@@ -52,7 +56,7 @@ class MetricSource(_Strict):
     """Where a side of the ratio comes from; `type` may be left out when a DataSource is named."""
 
     type: Literal["otlp", "prometheus", "Prometheus"] | None = None
-    metricSourceRef: str | None = None  # noqa: N815
+    metricSourceRef: str | None = None
     spec: dict[str, Any]
 
     @model_validator(mode="after")
@@ -70,22 +74,42 @@ class MetricSource(_Strict):
 class Side(_Strict):
     """Good, bad or total."""
 
-    metricSource: MetricSource  # noqa: N815
+    metricSource: MetricSource
 
 
 class RatioMetric(_Strict):
-    """Good events over all events."""
+    """Good events over all events, or bad ones over all."""
 
     counter: Literal[True]
-    good: Side
+    good: Side | None = None
+    bad: Side | None = None
     total: Side
+
+    @model_validator(mode="after")
+    def _good_or_bad(self) -> "RatioMetric":
+        if (self.good is None) == (self.bad is None):
+            raise ValueError("give total and either good or bad")
+        return self
+
+
+class ThresholdMetric(_Strict):
+    """A gauge: each of its samples is an event, good when the objective's `op` and `value` hold."""
+
+    metricSource: MetricSource
 
 
 class SLISpec(_Strict):
     """An indicator."""
 
-    description: str = ""
-    ratioMetric: RatioMetric  # noqa: N815
+    description: str = Field(default="", max_length=1050)
+    ratioMetric: RatioMetric | None = None
+    thresholdMetric: ThresholdMetric | None = None
+
+    @model_validator(mode="after")
+    def _one_metric(self) -> "SLISpec":
+        if (self.ratioMetric is None) == (self.thresholdMetric is None):
+            raise ValueError("give either ratioMetric or thresholdMetric")
+        return self
 
 
 class Indicator(_Strict):
@@ -98,37 +122,50 @@ class Indicator(_Strict):
 class Calendar(_Strict):
     """Where calendar periods begin, in local time."""
 
-    startTime: str = Field(pattern=r"^\d{4}-\d{2}-\d{2}( \d{2}:\d{2}:\d{2})?$")  # noqa: N815
-    timeZone: str  # noqa: N815
+    startTime: str = Field(pattern=r"^\d{4}-\d{2}-\d{2}( \d{2}:\d{2}:\d{2})?$")
+    timeZone: str
 
 
 class TimeWindow(_Strict):
-    """A rolling window of days or weeks, or calendar periods."""
+    """A rolling window, or calendar periods."""
 
-    duration: str = Field(pattern=r"^[1-9][0-9]{0,2}[dwMQY]$")
-    isRolling: bool  # noqa: N815
+    duration: str = Field(pattern=r"^[1-9][0-9]{0,3}[mhdwMQY]$")
+    isRolling: bool
     calendar: Calendar | None = None
 
     @model_validator(mode="after")
     def _rolling_or_calendar(self) -> "TimeWindow":
-        if self.isRolling and (self.calendar is not None or self.duration[-1] not in "dw"):
-            raise ValueError("a rolling window is of days (d) or weeks (w) and has no calendar")
-        if not self.isRolling and self.calendar is None:
-            raise ValueError("a window that is not rolling needs a calendar")
+        if self.isRolling and (self.calendar is not None or self.duration[-1] not in "mhdw"):
+            raise ValueError("a rolling window is of minutes (m), hours (h), days (d) or weeks (w) and has no calendar")
+        if not self.isRolling and (self.calendar is None or self.duration[-1] not in "dwMQY"):
+            raise ValueError("a window that is not rolling is of days or longer (d, w, M, Q, Y) and needs a calendar")
         return self
 
 
 class Objective(_Strict):
-    """The share of events that must be good."""
+    """The share of events that must be good; in a composite SLO each objective has an indicator of its own."""
 
-    displayName: str = ""  # noqa: N815
+    displayName: str = Field(default="", max_length=200)
+    op: Literal["lte", "gte", "lt", "gt"] | None = None
+    value: float | None = None
     target: Decimal | None = Field(default=None, gt=0, lt=1, max_digits=9, decimal_places=8)
-    targetPercent: Decimal | None = Field(default=None, gt=0, lt=100, max_digits=9, decimal_places=6)  # noqa: N815
+    targetPercent: Decimal | None = Field(default=None, gt=0, lt=100, max_digits=9, decimal_places=6)
+    timeSliceTarget: Decimal | None = Field(default=None, gt=0, le=1, max_digits=9, decimal_places=8)
+    timeSliceWindow: int | str | None = None
+    indicator: Indicator | None = None
+    indicatorRef: str | None = None
+    compositeWeight: float | None = Field(default=None, gt=0)
 
     @model_validator(mode="after")
-    def _one_target(self) -> "Objective":
+    def _is_whole(self) -> "Objective":
         if (self.target is None) == (self.targetPercent is None):
             raise ValueError("give either target or targetPercent")
+        if (self.op is None) != (self.value is None):
+            raise ValueError("op and value stand together")
+        if self.indicator is not None and self.indicatorRef is not None:
+            raise ValueError("give either indicator or indicatorRef")
+        if self.timeSliceWindow is not None and not 1 <= self.slice_minutes <= 1440:
+            raise ValueError("timeSliceWindow is a whole number of minutes, or a duration as 5m, of at most a day")
         return self
 
     @property
@@ -136,21 +173,36 @@ class Objective(_Strict):
         """The target as a ratio."""
         return self.target if self.target is not None else Decimal(self.targetPercent or 0) / 100
 
+    @property
+    def slice_minutes(self) -> int:
+        """The length of a time slice; 0 where it is not one."""
+        if isinstance(self.timeSliceWindow, int):
+            return self.timeSliceWindow
+        text = self.timeSliceWindow or ""
+        if text[:-1].isdecimal() and text[-1] in MINUTES:
+            return int(text[:-1]) * MINUTES[text[-1]]
+        return 0
+
+    @property
+    def has_indicator(self) -> bool:
+        """Say whether the objective has an indicator of its own."""
+        return self.indicator is not None or self.indicatorRef is not None
+
 
 class BurnRateCondition(_Strict):
     """Fires when the budget is spent this much faster than allowed."""
 
     kind: Literal["burnrate"]
-    op: Literal["gt", "gte"]
+    op: Literal["gt", "gte", "lt", "lte"]
     threshold: float = Field(gt=0)
-    lookbackWindow: str = Field(pattern=DURATION)  # noqa: N815
-    alertAfter: Literal["0m"] = "0m"  # noqa: N815
+    lookbackWindow: str = Field(pattern=DURATION)
+    alertAfter: str = Field(default="0m", pattern=WAIT)
 
 
 class AlertConditionSpec(_Strict):
     """A condition with its severity."""
 
-    description: str = ""
+    description: str = Field(default="", max_length=1050)
     severity: Literal["critical", "page", "warning", "ticket", "info"]
     condition: BurnRateCondition
 
@@ -158,7 +210,7 @@ class AlertConditionSpec(_Strict):
 class ConditionRef(_Strict):
     """A condition by name."""
 
-    conditionRef: str  # noqa: N815
+    conditionRef: str
 
 
 class InlineCondition(_Strict):
@@ -169,21 +221,42 @@ class InlineCondition(_Strict):
     spec: AlertConditionSpec
 
 
-class AlertPolicySpec(_Strict):
-    """When to alert. Whom is the routing's to say, not the policy's."""
+class TargetSpec(_Strict):
+    """Where alerts go, in the words of whoever sends them."""
 
-    description: str = ""
-    alertWhenBreaching: Literal[True] = True  # noqa: N815
-    alertWhenResolved: bool = True  # noqa: N815
-    alertWhenNoData: Literal[False] = False  # noqa: N815
+    target: str = Field(min_length=1, max_length=200)
+    description: str = Field(default="", max_length=1050)
+
+
+class TargetRef(_Strict):
+    """A notification target by name."""
+
+    targetRef: str
+
+
+class InlineTarget(_Strict):
+    """A notification target in place."""
+
+    kind: Literal["AlertNotificationTarget"]
+    metadata: Metadata
+    spec: TargetSpec
+
+
+class AlertPolicySpec(_Strict):
+    """When to alert. Whom is the routing's to say: targets are kept and exported."""
+
+    description: str = Field(default="", max_length=1050)
+    alertWhenBreaching: bool = True
+    alertWhenResolved: bool = True
+    alertWhenNoData: bool = False
     conditions: list[ConditionRef | InlineCondition] = Field(min_length=1, max_length=1)
-    notificationTargets: list[Any] = Field(default=[], max_length=0)  # noqa: N815
+    notificationTargets: list[TargetRef | InlineTarget] = []
 
 
 class PolicyRef(_Strict):
     """A policy by name."""
 
-    alertPolicyRef: str  # noqa: N815
+    alertPolicyRef: str
 
 
 class InlinePolicy(_Strict):
@@ -195,53 +268,78 @@ class InlinePolicy(_Strict):
 
 
 class SLOSpec(_Strict):
-    """An SLO."""
+    """An SLO. A composite one has its indicators in the objectives."""
 
     description: str = Field(default="", max_length=1050)
     service: str
     indicator: Indicator | None = None
-    indicatorRef: str | None = None  # noqa: N815
-    timeWindow: list[TimeWindow] = Field(min_length=1, max_length=1)  # noqa: N815
-    budgetingMethod: Literal["Occurrences"]  # noqa: N815
-    objectives: list[Objective] = Field(min_length=1, max_length=1)
-    alertPolicies: list[PolicyRef | InlinePolicy] = []  # noqa: N815
+    indicatorRef: str | None = None
+    timeWindow: list[TimeWindow] = Field(min_length=1, max_length=1)
+    budgetingMethod: Literal["Occurrences", "Timeslices", "RatioTimeslices"]
+    objectives: list[Objective] = Field(min_length=1, max_length=20)
+    alertPolicies: list[PolicyRef | InlinePolicy] = []
+
+    @property
+    def is_composite(self) -> bool:
+        """Say whether the objectives carry the indicators."""
+        return self.indicator is None and self.indicatorRef is None
 
     @model_validator(mode="after")
-    def _one_indicator(self) -> "SLOSpec":
-        if (self.indicator is None) == (self.indicatorRef is None):
+    def _fits_together(self) -> "SLOSpec":
+        own = [objective.has_indicator for objective in self.objectives]
+        if self.indicator is not None and self.indicatorRef is not None:
             raise ValueError("give either indicator or indicatorRef")
+        if self.is_composite and not all(own):
+            raise ValueError("give either indicator or indicatorRef, or one of them in each objective")
+        if not self.is_composite and any(own):
+            raise ValueError("an objective has an indicator only where the SLO has none")
+        if any(objective.compositeWeight is not None for objective in self.objectives) and not self.is_composite:
+            raise ValueError("compositeWeight is for objectives with an indicator of their own")
+        slices = self.budgetingMethod != "Occurrences"
+        for objective in self.objectives:
+            if slices != (objective.timeSliceWindow is not None):
+                raise ValueError(f"{self.budgetingMethod}: timeSliceWindow {'is required' if slices else 'has no place'}")
+            if (self.budgetingMethod == "Timeslices") != (objective.timeSliceTarget is not None):
+                raise ValueError(
+                    f"{self.budgetingMethod}: timeSliceTarget "
+                    f"{'has no place' if objective.timeSliceTarget is not None else 'is required'}"
+                )
+        if len({(objective.timeSliceWindow, objective.timeSliceTarget) for objective in self.objectives}) > 1 and (
+            self.is_composite
+        ):
+            raise ValueError("the objectives of a composite share one timeSliceWindow and timeSliceTarget")
         return self
 
 
 class ConnectionDetails(_Strict):
-    """How to reach a Prometheus server."""
+    """How to reach a Prometheus server. Who may administer the site, or the command line, allows its host thereby."""
 
     url: str = Field(pattern=r"^https?://")
-    allowPrivate: bool = False  # noqa: N815
+    allowPrivate: bool = False
 
 
 class DataSourceSpec(_Strict):
     """A metric store."""
 
-    description: str = ""
+    description: str = Field(default="", max_length=1050)
     type: Literal["prometheus", "Prometheus"]
-    connectionDetails: ConnectionDetails  # noqa: N815
+    connectionDetails: ConnectionDetails
 
 
 class ServiceSpec(_Strict):
-    """A service, which the catalog must know."""
+    """A service."""
 
-    description: str = ""
+    description: str = Field(default="", max_length=1050)
 
 
 class _Document(_Strict):
-    apiVersion: Literal["openslo/v1"]  # noqa: N815
+    apiVersion: Literal["openslo/v1"]
     kind: str
     metadata: Metadata
 
 
 class ServiceDocument(_Document):
-    """`kind: Service`: a reference to the catalog's service of this name."""
+    """`kind: Service`: the catalog's service of this name; one that it does not know is added to it."""
 
     spec: ServiceSpec
 
@@ -256,6 +354,12 @@ class SLIDocument(_Document):
     """`kind: SLI`."""
 
     spec: SLISpec
+
+
+class TargetDocument(_Document):
+    """`kind: AlertNotificationTarget`."""
+
+    spec: TargetSpec
 
 
 class AlertConditionDocument(_Document):
@@ -276,15 +380,22 @@ class SLODocument(_Document):
     spec: SLOSpec
 
 
-Document = (
-    ServiceDocument | DataSourceDocument | SLIDocument | AlertConditionDocument | AlertPolicyDocument | SLODocument
+NamedDocument = (
+    ServiceDocument
+    | DataSourceDocument
+    | SLIDocument
+    | TargetDocument
+    | AlertConditionDocument
+    | AlertPolicyDocument
 )
+Document = NamedDocument | SLODocument
 
 # In the order in which they are applied: what is referred to comes first.
 KINDS: dict[str, type[Document]] = {
     "Service": ServiceDocument,
     "DataSource": DataSourceDocument,
     "SLI": SLIDocument,
+    "AlertNotificationTarget": TargetDocument,
     "AlertCondition": AlertConditionDocument,
     "AlertPolicy": AlertPolicyDocument,
     "SLO": SLODocument,

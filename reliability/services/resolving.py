@@ -1,111 +1,290 @@
 """Turn an SLO document, with what it refers to, into what is counted, promised and alerted on."""
 
 import re
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Any, TypeVar
+from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from core.parsing import parse_document, refuse
+from core.parsing import LineIndex, parse_document, refuse
 from reliability.domain.alerting import BurnTier
-from reliability.domain.budgets import burn_rate_threshold, highest_burn_rate
-from reliability.domain.windows import CalendarWindow
-from reliability.models import DataSource, Definition
+from reliability.domain.composites import weighted_target
+from reliability.domain.objectives import ExclusionRule, Method, Objective
+from reliability.domain.windows import Window, window_from_json
+from reliability.models import COMPOSITE, DataSource, Definition
 from reliability.services.openslo import (
     MINUTES,
-    AlertConditionDocument,
-    AlertPolicyDocument,
-    ConditionRef,
-    InlineCondition,
-    InlinePolicy,
+    Indicator,
+    MetricSource,
     OtlpQuery,
-    PolicyRef,
     PrometheusQuery,
     RatioMetric,
     SLIDocument,
+    SLISpec,
     SLODocument,
     TimeWindow,
 )
+from reliability.services.openslo import Objective as WrittenObjective
+from reliability.services.tiers import PREFIX, policy_tier, refuse_unknown_annotations, standard_tiers, written_tiers
 
-TIERS_ANNOTATION = "assay.dev/burn-tiers"
-SHORT_WINDOW_ANNOTATION = "assay.dev/short-window"
-MINIMUM_EVENTS_ANNOTATION = "assay.dev/minimum-events"
-ANNOTATIONS = (TIERS_ANNOTATION, SHORT_WINDOW_ANNOTATION, MINIMUM_EVENTS_ANNOTATION)
-SEVERITIES = {"page": "critical", "ticket": "warning"}
-STANDARD = (("fast", "critical", 60, 0.02), ("slow", "critical", 360, 0.05), ("ticket", "warning", 4320, 0.10))
+BURN_TIERS = f"{PREFIX}burn-tiers"
+WINDOWS = f"{PREFIX}windows"
+GROUP_BY = f"{PREFIX}group-by"
+EXCLUSIONS = f"{PREFIX}exclusions"
+BUCKETS = f"{PREFIX}keep-buckets"
+SLO_ANNOTATIONS = (BURN_TIERS, WINDOWS, GROUP_BY, EXCLUSIONS, BUCKETS)
 
-AnyDocument = TypeVar("AnyDocument", SLIDocument, AlertConditionDocument, AlertPolicyDocument)
+Path = tuple[str | int, ...]
+
+
+@dataclass(frozen=True)
+class Counted:
+    """What is counted, and from where."""
+
+    indicator: dict[str, Any]
+    source_type: str
+    data_source: DataSource | None = None
 
 
 @dataclass(frozen=True)
 class Resolved:
-    """An SLO with nothing left to look up."""
+    """An SLO with nothing left to look up; of a composite one, what its parts count, in the order of objectives."""
 
-    indicator: dict[str, Any]
-    source_type: str
-    data_source: DataSource | None
-    target: Decimal
-    window_days: int
-    calendar: dict[str, Any] | None
+    counted: Counted
+    objectives: tuple[Objective, ...]
+    windows: tuple[dict[str, Any], ...]
+    method: Method
     tiers: tuple[BurnTier, ...]
+    exclusion_rule: ExclusionRule
+    parts: tuple[Counted, ...] = ()
+    warnings: list[str] = field(default_factory=list, compare=False)
+
+    @property
+    def window(self) -> Window:
+        """The window that is alerted on."""
+        return window_from_json(self.windows[0])
+
+    @property
+    def target(self) -> Decimal:
+        """The target that is alerted on: of the first objective, of a composite SLO the weighted mean."""
+        return weighted_target(self.objectives) if self.parts else self.objectives[0].target
 
     def as_json(self) -> dict[str, Any]:
         """Return what tells one definition from another."""
         return {
-            "indicator": self.indicator,
-            "source": self.data_source.slug if self.data_source else self.source_type,
+            "indicators": [[one.indicator, _source(one)] for one in (self.counted, *self.parts)],
             "tiers": [vars(tier) for tier in self.tiers],
         }
 
 
-def resolve(document: SLODocument, where: str) -> Resolved:
+def resolve(document: SLODocument, where: str, lines: LineIndex | None = None) -> Resolved:
     """Return what a document says. Raises InputRefusedError for what cannot be counted or could never fire."""
-    spec = document.spec
-    if spec.indicator is not None:
-        ratio = spec.indicator.spec.ratioMetric
-    else:
-        ratio = _named(SLIDocument, "SLI", spec.indicatorRef or "", f"{where} spec.indicatorRef").spec.ratioMetric
-    indicator, source_type, data_source = _indicator(ratio, where)
-    target = spec.objectives[0].ratio
-    window_days, calendar = _window(spec.timeWindow[0], f"{where} spec.timeWindow[0]")
-    _refuse_unknown_annotations(document.metadata.annotations, where)
-    annotation = document.metadata.annotations.get(TIERS_ANNOTATION, "")
-    if annotation and spec.alertPolicies:
-        raise refuse(
-            f"{where} metadata.annotations[{TIERS_ANNOTATION}]",
-            found="tiers beside alertPolicies",
-            allowed="one of the two is allowed",
+    spec, annotations = document.spec, document.metadata.annotations
+    refuse_unknown_annotations(annotations, SLO_ANNOTATIONS, where)
+    options = _counting_options(annotations, where)
+    parts: tuple[Counted, ...] = ()
+    if spec.is_composite:
+        parts = tuple(
+            _of_indicator(one.indicator, one.indicatorRef, one, where, lines, ("spec", "objectives", number), options)
+            for number, one in enumerate(spec.objectives)
         )
-    if spec.alertPolicies:
-        tiers = [_policy_tier(policy, target, f"{where} spec.alertPolicies") for policy in spec.alertPolicies]
+        slugs = [f"{document.metadata.name}--part-{number}" for number in range(1, len(parts) + 1)]
+        counted = Counted({"parts": slugs}, COMPOSITE)
     else:
-        tiers = _tiers(annotation, target, window_days, where)
-    names = [tier.name for tier in tiers]
-    if len(set(names)) != len(names):
-        raise refuse(f"{where} alert policies", found=", ".join(names), allowed="each name may stand once")
-    return Resolved(indicator, source_type, data_source, target, window_days, calendar, tuple(tiers))
-
-
-def _named(model: type[AnyDocument], kind: str, name: str, where: str) -> AnyDocument:
-    known = Definition.objects.filter(kind=kind, slug=name).first()
-    if known is None:
-        raise refuse(where, found=name, allowed=f"the name of an {kind} that was applied is allowed")
-    return parse_document(model, known.document, source=f"{kind} {name}")
-
-
-def _refuse_unknown_annotations(annotations: dict[str, str], where: str) -> None:
-    for key in annotations:
-        if key.startswith("assay.dev/") and key not in ANNOTATIONS:
+        slugs = [""] * len(spec.objectives)
+        counted = _of_indicator(
+            spec.indicator, spec.indicatorRef, spec.objectives[0], where, lines, ("spec",), options
+        )
+        if "value" in counted.indicator and len(spec.objectives) > 1:
             raise refuse(
-                f"{where} metadata.annotations", found=key, allowed=f"one of {', '.join(ANNOTATIONS)} is allowed"
+                f"{where} spec.objectives", found=f"{len(spec.objectives)}", allowed="a threshold metric has one"
             )
+    objectives = _objectives(spec.objectives, slugs, where)
+    windows = _windows(spec.timeWindow[0], annotations.get(WINDOWS, ""), where)
+    warnings: list[str] = []
+    target = weighted_target(objectives) if parts else objectives[0].target
+    tiers = _tiers(document, target, window_from_json(windows[0]).length, where, warnings)
+    return Resolved(
+        counted,
+        objectives,
+        windows,
+        Method(spec.budgetingMethod),
+        tiers,
+        _exclusion_rule(annotations, where),
+        parts,
+        warnings,
+    )
 
 
-def _window(window: TimeWindow, where: str) -> tuple[int, dict[str, Any] | None]:
+def ensure_sli_can_be_counted(spec: SLISpec, where: str, lines: LineIndex) -> None:
+    """Refuse an SLI whose queries cannot be counted; the DataSource must have been applied."""
+    _count(spec, WrittenObjective.model_construct(op="lte", value=0.0), where, lines, ("spec",), {})
+
+
+def _source(counted: Counted) -> str:
+    return counted.data_source.slug if counted.data_source else counted.source_type
+
+
+def _of_indicator(
+    inline: Indicator | None,
+    reference: str | None,
+    objective: WrittenObjective,
+    where: str,
+    lines: LineIndex | None,
+    path: Path,
+    options: dict[str, Any],
+) -> Counted:
+    if inline is not None:
+        return _count(inline.spec, objective, where, lines, (*path, "indicator", "spec"), options)
+    known = Definition.objects.filter(kind="SLI", slug=reference or "").first()
+    if known is None:
+        raise refuse(
+            f"{where} {'.'.join(map(str, path))}.indicatorRef",
+            found=str(reference),
+            allowed="the name of an SLI that was applied is allowed",
+        )
+    document = parse_document(SLIDocument, known.document, source=f"SLI {reference}")
+    return _count(document.spec, objective, f"SLI {reference}", None, ("spec",), options)
+
+
+def _count(
+    spec: SLISpec,
+    objective: WrittenObjective,
+    where: str,
+    lines: LineIndex | None,
+    path: Path,
+    options: dict[str, Any],
+) -> Counted:
+    if spec.ratioMetric is not None:
+        if objective.op is not None and not _is_only_checked(objective):
+            raise refuse(f"{where} objectives", found="op and value", allowed="a ratio metric has neither")
+        return _ratio(spec.ratioMetric, where, lines, (*path, "ratioMetric"), options)
+    if objective.op is None or spec.thresholdMetric is None:
+        raise refuse(f"{where} objectives", found="no op and value", allowed="a threshold metric needs both")
+    source = spec.thresholdMetric.metricSource
+    place: Path = (*path, "thresholdMetric", "metricSource")
+    query, data_source = _query(source, where, lines, place)
+    indicator = {"value": query, "op": objective.op, "threshold": objective.value, **options}
+    return Counted(indicator, source.kind, data_source)
+
+
+def _is_only_checked(objective: WrittenObjective) -> bool:
+    return objective.target is None and objective.targetPercent is None
+
+
+def _ratio(
+    ratio: RatioMetric, where: str, lines: LineIndex | None, path: Path, options: dict[str, Any]
+) -> Counted:
+    """Return good (or bad) and total, which must come from one source."""
+    name = "good" if ratio.good is not None else "bad"
+    side = ratio.good or ratio.bad
+    if side is None:
+        raise refuse(f"{where} {'.'.join(map(str, path))}", found="neither", allowed="good or bad is needed")
+    part, total = side.metricSource, ratio.total.metricSource
+    if part.kind != total.kind or part.metricSourceRef != total.metricSourceRef:
+        raise refuse(
+            f"{where} {'.'.join(map(str, path))}",
+            found="two sources",
+            allowed=f"{name} and total must come from the same source",
+        )
+    part_query, data_source = _query(part, where, lines, (*path, name, "metricSource"))
+    total_query, _ = _query(total, where, lines, (*path, "total", "metricSource"))
+    if isinstance(part_query, dict) and isinstance(total_query, dict):
+        narrower = (
+            part_query["metric"] == total_query["metric"]
+            and part_query["span"] == total_query["span"]
+            and total_query["le"] is None
+            and total_query["resource"].items() <= part_query["resource"].items()
+            and total_query["where"].items() <= part_query["where"].items()
+        )
+        if not narrower:
+            raise refuse(
+                f"{where} {'.'.join(map(str, path))}.{name}",
+                found="another population",
+                allowed=f"{name} must narrow total: the same metric or span",
+            )
+    return Counted({name: part_query, "total": total_query, **options}, part.kind, data_source)
+
+
+def _query(
+    source: MetricSource, where: str, lines: LineIndex | None, path: Path
+) -> tuple[Any, DataSource | None]:
+    """Return what a metric source asks for, as plain values, and the server that it asks."""
+    if source.kind == "otlp":
+        query = parse_document(OtlpQuery, source.spec, source=where, lines=lines, prefix=(*path, "spec"))
+        return query.model_dump(), None
+    selector = parse_document(PrometheusQuery, source.spec, source=where, lines=lines, prefix=(*path, "spec"))
+    data_source = DataSource.objects.filter(slug=source.metricSourceRef or "").first()
+    if data_source is None:
+        line = lines.line_of((*path, "metricSourceRef")) if lines is not None else None
+        raise refuse(
+            f"{where}{f':{line}' if line else ''} metricSourceRef",
+            found=str(source.metricSourceRef),
+            allowed="the name of a DataSource that was applied is allowed",
+        )
+    return selector.query, data_source
+
+
+def _counting_options(annotations: dict[str, str], where: str) -> dict[str, Any]:
+    """Return what else counting must know: the labels that make groups, and whether buckets are kept."""
+    options: dict[str, Any] = {}
+    if text := annotations.get(GROUP_BY, ""):
+        labels = [one.strip() for one in text.split(",")]
+        if not all(re.fullmatch(r"[A-Za-z_][A-Za-z0-9_.]{0,99}", one) for one in labels) or len(labels) > 3:
+            raise refuse(
+                f"{where} metadata.annotations[{GROUP_BY}]",
+                found=text,
+                allowed="up to three label names, divided by commas, are allowed",
+            )
+        options["group_by"] = labels
+    if text := annotations.get(BUCKETS, ""):
+        if text not in {"true", "false"}:
+            raise refuse(f"{where} metadata.annotations[{BUCKETS}]", found=text, allowed="true or false is allowed")
+        if text == "true":
+            options["keep_buckets"] = True
+    return options
+
+
+def _objectives(written: Sequence[WrittenObjective], slugs: list[str], where: str) -> tuple[Objective, ...]:
+    names = [one.displayName or (f"objective-{number}" if len(written) > 1 else "") for number, one in
+             enumerate(written, start=1)]
+    if len(set(names)) != len(names):
+        raise refuse(f"{where} spec.objectives", found=", ".join(names), allowed="each displayName may stand once")
+    return tuple(
+        Objective(
+            name,
+            one.ratio,
+            one.slice_minutes,
+            one.timeSliceTarget,
+            one.op or "",
+            one.value,
+            one.compositeWeight or 1.0,
+            slug,
+        )
+        for name, one, slug in zip(names, written, slugs, strict=True)
+    )
+
+
+def _windows(window: TimeWindow, more: str, where: str) -> tuple[dict[str, Any], ...]:
+    """Return the window of the document, and the rolling ones of the annotation."""
+    windows = [_window(window, f"{where} spec.timeWindow[0]")]
+    for text in (one.strip() for one in more.split(";") if one.strip()):
+        if not re.fullmatch(r"[1-9][0-9]{0,3}[mhdw]", text):
+            raise refuse(
+                f"{where} metadata.annotations[{WINDOWS}]",
+                found=text,
+                allowed="rolling windows as `7d; 90d` are allowed",
+            )
+        windows.append({"minutes": int(text[:-1]) * MINUTES[text[-1]]})
+    return tuple(windows)
+
+
+def _window(window: TimeWindow, where: str) -> dict[str, Any]:
     count, unit = int(window.duration[:-1]), window.duration[-1]
     if window.calendar is None:
-        return count * {"d": 1, "w": 7}[unit], None
+        return {"minutes": count * MINUTES[unit]}
     try:
         ZoneInfo(window.calendar.timeZone)
         start = datetime.fromisoformat(window.calendar.startTime)
@@ -113,136 +292,42 @@ def _window(window: TimeWindow, where: str) -> tuple[int, dict[str, Any] | None]
         raise refuse(
             f"{where}.calendar", found=str(error), allowed="a date, a time and an IANA time zone are allowed"
         ) from None
-    calendar = {"count": count, "unit": unit, "start": start.isoformat(), "zone": window.calendar.timeZone}
-    return CalendarWindow(count, unit, start, window.calendar.timeZone).length.days, calendar  # type: ignore[arg-type]
+    return {"count": count, "unit": unit, "start": start.isoformat(), "zone": window.calendar.timeZone}
 
 
-def _indicator(ratio: RatioMetric, where: str) -> tuple[dict[str, Any], str, DataSource | None]:
-    """Return what is counted, the source type and, for Prometheus, the source."""
-    good, total = ratio.good.metricSource, ratio.total.metricSource
-    path = f"{where} spec.indicator.spec.ratioMetric"
-    if good.kind != total.kind or good.metricSourceRef != total.metricSourceRef:
-        raise refuse(path, found="two sources", allowed="good and total must come from the same source")
-    if good.kind == "prometheus":
-        queries = [
-            parse_document(PrometheusQuery, side.spec, source=f"{path}.{name}").query
-            for name, side in (("good", good), ("total", total))
-        ]
-        data_source = DataSource.objects.filter(slug=good.metricSourceRef or "").first()
-        if data_source is None:
-            raise refuse(
-                f"{path}.good.metricSource.metricSourceRef",
-                found=str(good.metricSourceRef),
-                allowed="the name of a DataSource is allowed",
-            )
-        return {"good": queries[0], "total": queries[1]}, "prometheus", data_source
-    good_query = parse_document(OtlpQuery, good.spec, source=f"{path}.good")
-    total_query = parse_document(OtlpQuery, total.spec, source=f"{path}.total")
-    narrower = (
-        good_query.metric == total_query.metric
-        and good_query.span == total_query.span
-        and total_query.le is None
-        and total_query.resource.items() <= good_query.resource.items()
-        and total_query.where.items() <= good_query.where.items()
-    )
-    if not narrower:
+def _exclusion_rule(annotations: dict[str, str], where: str) -> ExclusionRule:
+    text = annotations.get(EXCLUSIONS, ExclusionRule.DROP_EVENTS.value)
+    try:
+        return ExclusionRule(text)
+    except ValueError:
         raise refuse(
-            f"{path}.good", found="another population", allowed="good must narrow total: the same metric or span"
-        )
-    return {"good": good_query.model_dump(), "total": total_query.model_dump()}, "otlp", None
+            f"{where} metadata.annotations[{EXCLUSIONS}]",
+            found=text,
+            allowed=f"one of {', '.join(ExclusionRule)} is allowed",
+        ) from None
 
 
-def _tiers(annotation: str, target: Decimal, window_days: int, where: str) -> list[BurnTier]:
-    """Return the alert tiers: of the annotation, or the workbook's for the window, leaving out what can never fire."""
-    if annotation:
-        path = f"{where} metadata.annotations[{TIERS_ANNOTATION}]"
-        return [_tier(text.strip(), target, path) for text in annotation.split(";")]
-    window = timedelta(days=window_days)
-    tiers = []
-    for name, severity, minutes, share in STANDARD:
-        threshold = burn_rate_threshold(budget_share=share, window=window, long_window=timedelta(minutes=minutes))
-        tiers.append(BurnTier(name, severity, minutes, minutes // 12, round(threshold, 4), minimum_events=10))
-    return [tier for tier in tiers if 1 <= round(tier.threshold, 1) < highest_burn_rate(target)]
-
-
-def _policy_tier(policy: PolicyRef | InlinePolicy, target: Decimal, where: str) -> BurnTier:
-    """Return the tier of an alert policy's one condition.
-
-    The format knows one window; the short one is a twelfth of it, or what the annotation of policy or condition says.
-    """
-    if isinstance(policy, PolicyRef):
-        named = _named(AlertPolicyDocument, "AlertPolicy", policy.alertPolicyRef, f"{where}[].alertPolicyRef")
-        metadata, spec = named.metadata, named.spec
+def _tiers(
+    document: SLODocument, target: Decimal, window: timedelta, where: str, warnings: list[str]
+) -> tuple[BurnTier, ...]:
+    """Return the tiers on the first objective and window."""
+    policies, written = document.spec.alertPolicies, document.metadata.annotations.get(BURN_TIERS, "")
+    place = f"{where} metadata.annotations[{BURN_TIERS}]"
+    if written and policies:
+        raise refuse(place, found="tiers beside alertPolicies", allowed="one of the two is allowed")
+    if policies:
+        found = [policy_tier(one, target, window, f"{where} spec.alertPolicies", warnings) for one in policies]
+        tiers = [tier for tier in found if tier is not None]
+    elif written == "none":
+        tiers = []
+    elif written:
+        tiers = written_tiers(written, target, window, place)
     else:
-        metadata, spec = policy.metadata, policy.spec
-    condition = spec.conditions[0]
-    resolved: InlineCondition | AlertConditionDocument
-    if isinstance(condition, ConditionRef):
-        path = f"AlertPolicy {metadata.name} spec.conditions[0].conditionRef"
-        resolved = _named(AlertConditionDocument, "AlertCondition", condition.conditionRef, path)
-    else:
-        resolved = condition
-    annotations = {**resolved.metadata.annotations, **metadata.annotations}
-    _refuse_unknown_annotations(annotations, f"AlertPolicy {metadata.name}")
-    burn = resolved.spec.condition
-    long = _minutes(burn.lookbackWindow)
-    short_text = annotations.get(SHORT_WINDOW_ANNOTATION, "")
-    if short_text and not re.fullmatch(r"[1-9][0-9]{0,3}[mhdw]", short_text):
-        raise refuse(
-            f"AlertPolicy {metadata.name} metadata.annotations[{SHORT_WINDOW_ANNOTATION}]",
-            found=short_text,
-            allowed="a duration as 5m is allowed; windows are of whole minutes",
-        )
-    minimum = annotations.get(MINIMUM_EVENTS_ANNOTATION, "1")
-    if not re.fullmatch(r"[1-9][0-9]{0,8}", minimum):
-        raise refuse(
-            f"AlertPolicy {metadata.name} metadata.annotations[{MINIMUM_EVENTS_ANNOTATION}]",
-            found=minimum,
-            allowed="a whole number from 1 is allowed",
-        )
-    severity = SEVERITIES.get(resolved.spec.severity, resolved.spec.severity)
-    short = _minutes(short_text) if short_text else max(long // 12, 1)
-    tier = BurnTier(metadata.name, severity, long, short, burn.threshold, int(minimum))
-    return _possible(tier, target, f"AlertPolicy {metadata.name}", burn.lookbackWindow)
+        tiers = standard_tiers(target, window)
+    names = [tier.name for tier in tiers]
+    if len(set(names)) != len(names):
+        raise refuse(f"{where} alert policies", found=", ".join(names), allowed="each name may stand once")
+    return tuple(tiers)
 
 
-_TIER = re.compile(
-    r"(?P<name>[a-z0-9-]{1,40}) (?P<severity>critical|warning|info) "
-    r"(?P<long>[1-9][0-9]*[mhd])/(?P<short>[1-9][0-9]*[mhd])"
-    r" >(?P<threshold>[0-9]+(\.[0-9]+)?)( min (?P<minimum>[1-9][0-9]*))?"
-)
-
-
-def _tier(text: str, target: Decimal, where: str) -> BurnTier:
-    match = _TIER.fullmatch(text)
-    if match is None:
-        raise refuse(
-            where, found=text, allowed="tiers as `fast critical 1h/5m >14.4 min 10`, divided by `;`, are allowed"
-        )
-    tier = BurnTier(
-        match["name"],
-        match["severity"],
-        _minutes(match["long"]),
-        _minutes(match["short"]),
-        float(match["threshold"]),
-        int(match["minimum"] or 1),
-    )
-    return _possible(tier, target, where, text)
-
-
-def _possible(tier: BurnTier, target: Decimal, where: str, found: str) -> BurnTier:
-    """Return the tier, or refuse one that cannot work."""
-    if tier.short_minutes >= tier.long_minutes:
-        raise refuse(where, found=found, allowed="the short window must be shorter than the long one")
-    if tier.threshold >= highest_burn_rate(target):
-        raise refuse(
-            where,
-            found=found,
-            allowed=f"with target {target} a burn rate of {highest_burn_rate(target):.4g} is the highest there is; "
-            "this tier could never fire",
-        )
-    return tier
-
-
-def _minutes(duration: str) -> int:
-    return int(duration[:-1]) * MINUTES[duration[-1]]
+__all__ = ["Counted", "Resolved", "ensure_sli_can_be_counted", "resolve"]
