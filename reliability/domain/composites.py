@@ -20,8 +20,8 @@ def normalised(weights: Sequence[float]) -> list[float]:
 
 def weighted_target(objectives: Sequence[Objective]) -> Decimal:
     """Return what a composite promises as a whole: the weighted mean of its components' targets."""
-    total = sum(Decimal(repr(one.weight)) for one in objectives)
-    mean = sum(Decimal(repr(one.weight)) * one.target for one in objectives) / total
+    total = sum((Decimal(repr(one.weight)) for one in objectives), Decimal(0))
+    mean = sum((Decimal(repr(one.weight)) * one.target for one in objectives), Decimal(0)) / total
     return mean.quantize(Decimal("0.00000001"))
 
 

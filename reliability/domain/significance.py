@@ -44,8 +44,11 @@ def _sum_of_terms(first: int, events: int, probability: float, *, step: int) -> 
     log_p, log_q = math.log(probability), math.log1p(-probability)
     total, count = 0.0, first
     log_term = (
-        math.lgamma(events + 1) - math.lgamma(count + 1) - math.lgamma(events - count + 1)
-        + count * log_p + (events - count) * log_q
+        math.lgamma(events + 1)
+        - math.lgamma(count + 1)
+        - math.lgamma(events - count + 1)
+        + count * log_p
+        + (events - count) * log_q
     )
     while 0 <= count <= events:
         term = math.exp(log_term)

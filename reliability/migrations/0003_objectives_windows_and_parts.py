@@ -5,35 +5,43 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('reliability', '0001_initial'),
+        ("reliability", "0002_source_settings"),
     ]
 
     operations = [
         migrations.AddField(
-            model_name='slo',
-            name='part_of',
-            field=models.ForeignKey(blank=True, help_text='The composite SLO that this one counts for; it has no page and no alerts of its own.', null=True, on_delete=django.db.models.deletion.CASCADE, related_name='parts', to='reliability.slo'),
+            model_name="slo",
+            name="part_of",
+            field=models.ForeignKey(
+                blank=True,
+                help_text="The composite SLO that this one counts for; it has no page and no alerts of its own.",
+                null=True,
+                on_delete=django.db.models.deletion.CASCADE,
+                related_name="parts",
+                to="reliability.slo",
+            ),
         ),
         migrations.AddField(
-            model_name='sloversion',
-            name='exclusion_rule',
-            field=models.CharField(default='drop-events', max_length=20),
+            model_name="sloversion",
+            name="exclusion_rule",
+            field=models.CharField(default="drop-events", max_length=20),
         ),
         migrations.AddField(
-            model_name='sloversion',
-            name='method',
-            field=models.CharField(default='Occurrences', help_text='The budgeting method.', max_length=20),
+            model_name="sloversion",
+            name="method",
+            field=models.CharField(default="Occurrences", help_text="The budgeting method.", max_length=20),
         ),
         migrations.AddField(
-            model_name='sloversion',
-            name='objectives',
-            field=models.JSONField(default=list, help_text='All objectives, the first of them the one alerted on.'),
+            model_name="sloversion",
+            name="objectives",
+            field=models.JSONField(default=list, help_text="All objectives, the first of them the one alerted on."),
         ),
         migrations.AddField(
-            model_name='sloversion',
-            name='windows',
-            field=models.JSONField(default=list, help_text='All windows, the first of them the one that is alerted on.'),
+            model_name="sloversion",
+            name="windows",
+            field=models.JSONField(
+                default=list, help_text="All windows, the first of them the one that is alerted on."
+            ),
         ),
     ]

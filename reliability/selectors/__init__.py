@@ -15,6 +15,7 @@ from reliability.selectors.budgets import (
     versions_in_force,
     versions_of,
 )
+from reliability.selectors.documents import documents_as_yaml, export_documents
 from reliability.selectors.sources import data_statuses
 from reliability.selectors.tallies import (
     alert_counts,
@@ -40,6 +41,8 @@ __all__ = [
     "counts_between",
     "counts_in_last",
     "data_statuses",
+    "documents_as_yaml",
+    "export_documents",
     "firing_burn_alerts",
     "groups_of",
     "last_measured_minutes",

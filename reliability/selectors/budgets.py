@@ -32,7 +32,8 @@ WORST_LAST = (
 
 def slos_visible(*, viewer: Principal) -> QuerySet[SLO]:
     """Return the SLOs of services that the viewer may see."""
-    found = SLO.objects.select_related("service", "service__team").prefetch_related("burn_alerts")
+    found = SLO.objects.filter(part_of__isnull=True).select_related("service", "service__team")
+    found = found.prefetch_related("burn_alerts")
     teams = viewer.teams_where(Capability.OPERATIONS_VIEW)
     if teams is None:
         return found
@@ -43,12 +44,12 @@ def slos_visible(*, viewer: Principal) -> QuerySet[SLO]:
 
 def slo_by_slug(*, slug: str) -> SLO | None:
     """Return an SLO."""
-    return SLO.objects.select_related("service", "service__team").filter(slug=slug).first()
+    return SLO.objects.select_related("service", "service__team").filter(slug=slug, part_of__isnull=True).first()
 
 
 def slos_for_service(*, service_id: int) -> QuerySet[SLO]:
     """Return a service's SLOs."""
-    return SLO.objects.select_related("service").filter(service_id=service_id)
+    return SLO.objects.select_related("service").filter(service_id=service_id, part_of__isnull=True)
 
 
 def version_in_force(*, slo: SLO) -> SLOVersion | None:
@@ -116,7 +117,7 @@ def burn_rates(*, slo: SLO, now: datetime | None = None) -> dict[str, Interval |
 
 def services_budget_state(service_ids: Iterable[int]) -> dict[int, BudgetState]:
     """Return the worst state among the SLOs of each service that has any."""
-    slos = list(SLO.objects.select_related("service").filter(service_id__in=list(service_ids)))
+    slos = list(SLO.objects.select_related("service").filter(service_id__in=list(service_ids), part_of__isnull=True))
     statuses = budget_statuses(slos)
     states: dict[int, BudgetState] = {}
     for slo in slos:

@@ -36,20 +36,15 @@ def difference(before: Sequence[Any], after: Sequence[Any]) -> list[str]:
     old, new = _by_name(before), _by_name(after)
     found = []
     for name in sorted({*old, *new}):
-        lines = list(
-            difflib.unified_diff(
-                old.get(name, []), new.get(name, []), fromfile=f"{name} in force", tofile=f"{name} as applied", lineterm=""
-            )
-        )
+        one, other = old.get(name, []), new.get(name, [])
+        lines = list(difflib.unified_diff(one, other, f"{name} in force", f"{name} as applied", lineterm=""))
         if lines:
             found.append("\n".join(lines))
     return found
 
 
 def _by_name(documents: Sequence[Any]) -> dict[str, list[str]]:
-    return {
-        f"{one['kind']} {one['metadata']['name']}": documents_as_yaml([one]).splitlines() for one in documents
-    }
+    return {f"{one['kind']} {one['metadata']['name']}": documents_as_yaml([one]).splitlines() for one in documents}
 
 
 _REFERENCES = {

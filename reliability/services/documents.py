@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import urlsplit
 
 from django.db import transaction
 
@@ -12,9 +11,7 @@ from accounts.services import ensure_may
 from catalog.selectors import environments, service_by_slug
 from catalog.services import apply_documents as apply_to_catalog
 from core.parsing import InputRefusedError, LineIndex, Problem, parse_document, refuse
-from ledger.data.slo import DataSourceDeclared
-from ledger.services import record
-from reliability.models import SLO, DataSource, Definition, SLOVersion
+from reliability.models import SLO, Definition, SLOVersion
 from reliability.selectors.documents import difference, export_documents
 from reliability.services.openslo import (
     KINDS,
@@ -25,7 +22,8 @@ from reliability.services.openslo import (
     SLIDocument,
     SLODocument,
 )
-from reliability.services.resolving import ensure_sli_can_be_counted, resolve
+from reliability.services.resolving import Place, ensure_sli_can_be_counted, resolve
+from reliability.services.sources import apply_source, drop_source
 from reliability.services.tiers import PREFIX, refuse_unknown_annotations
 from reliability.services.versions import put_in_force, retire
 
@@ -82,7 +80,9 @@ def apply_documents(
     parsed = sorted(_parse_all(documents, source), key=lambda one: order.index(one.document.kind))
     for one in parsed:
         if isinstance(one.document, SLODocument):
-            outcome.note(_apply_slo(principal, one.document, one.data, one.where, one.lines, outcome), one.name)
+            outcome.note(
+                _apply_slo(principal, one.document, one.data, one.where, lines=one.lines, outcome=outcome), one.name
+            )
             applied.add(one.document.metadata.name)
         else:
             outcome.note(_apply_named(principal, one, one.document, outcome), one.name)
@@ -127,7 +127,7 @@ def _apply_named(principal: Principal, one: _Parsed, document: NamedDocument, ou
     if isinstance(document, ServiceDocument):
         _apply_service(principal, document, one.where)
     elif isinstance(document, DataSourceDocument):
-        _apply_source(principal, document, outcome)
+        return apply_source(principal, document, one.data, outcome.words["warnings"])
     else:
         ensure_may(principal, Capability.SLO_EDIT)
         if isinstance(document, SLIDocument):
@@ -162,56 +162,18 @@ def _apply_service(principal: Principal, document: ServiceDocument, where: str) 
 
 
 def _of_catalog(kind: str, name: str, title: str, spec: dict[str, Any]) -> dict[str, Any]:
-    metadata = {"name": name, "displayName": title} if title else {"name": name}
+    metadata = {"name": name, "title": title} if title else {"name": name}
     return {"apiVersion": "assay/v1", "kind": kind, "metadata": metadata, "spec": spec}
 
 
-def _apply_source(principal: Principal, document: DataSourceDocument, outcome: _Outcome) -> None:
-    """Create or change a source. Whoever may administer the site allows its host in the outbound guard thereby."""
-    details, name = document.spec.connectionDetails, document.metadata.name
-    host_allowed = principal.may(Capability.SITE_ADMIN)
-    ensure_may(principal, Capability.SITE_ADMIN if details.allowPrivate else Capability.SLO_EDIT)
-    parts = urlsplit(details.url)
-    if parts.username or parts.query or not parts.hostname:
-        raise refuse(
-            f"DataSource {name} spec.connectionDetails.url",
-            found=f"{parts.scheme}://{parts.hostname or ''}",
-            allowed="an address without user, password and query is allowed",
-        )
-    values = {
-        "name": document.metadata.displayName or name,
-        "url": details.url.rstrip("/"),
-        "allow_private": host_allowed,
-    }
-    known = DataSource.objects.filter(slug=name).first()
-    if known is not None and known.url == values["url"] and known.allow_private:
-        # Who may not administer the site changes the title of a source, not what was allowed for its address.
-        values["allow_private"] = True
-    if known is not None and all(getattr(known, field) == value for field, value in values.items()):
-        return
-    if not values["allow_private"]:
-        outcome.note(
-            "warnings",
-            f"DataSource {name}: only an administrator or the command line allows a private address; "
-            f"{parts.hostname} is reached if it is public.",
-        )
-    DataSource.objects.update_or_create(slug=name, defaults=values)
-    record(
-        DataSourceDeclared(source=name, host=parts.hostname, host_allowed=bool(values["allow_private"])),
-        actor=principal.reference,
-        subject=f"datasource:{name}",
-    )
-
-
 def _apply_slo(
-    principal: Principal, document: SLODocument, data: Any, where: str, lines: LineIndex | None, outcome: _Outcome
+    principal: Principal, document: SLODocument, data: Any, where: str, *, lines: LineIndex | None, outcome: _Outcome
 ) -> str:
     name = document.metadata.name
     service = service_by_slug(slug=document.spec.service)
     if service is None:
-        line = lines.line_of(("spec", "service")) if lines is not None else None
         raise refuse(
-            f"{where}{f':{line}' if line else ''} spec.service",
+            str(Place(where, lines, ("spec", "service"))),
             found=document.spec.service,
             allowed="the slug of a service of the catalog is allowed",
         )
@@ -230,7 +192,7 @@ def _renew_slos(principal: Principal, outcome: _Outcome, *, but: set[str]) -> No
     for version in in_force.select_related("slo"):
         name = f"SLO {version.slo.slug}"
         document = parse_document(SLODocument, version.definition, source=name)
-        if _apply_slo(principal, document, version.definition, name, None, _Outcome()) == "changed":
+        if _apply_slo(principal, document, version.definition, name, lines=None, outcome=_Outcome()) == "changed":
             outcome.note("changed", name)
 
 
@@ -248,23 +210,6 @@ def _prune(principal: Principal, parsed: Iterable[_Parsed], outcome: _Outcome) -
             continue
         ensure_may(principal, Capability.SLO_EDIT)
         if definition.kind == "DataSource":
-            _drop_source(principal, definition.slug)
+            drop_source(principal, definition.slug)
         definition.delete()
         outcome.note("pruned", name)
-
-
-def _drop_source(principal: Principal, name: str) -> None:
-    """Forget a source; one that old versions were counted from stays as their record, and may no longer be reached."""
-    ensure_may(principal, Capability.SITE_ADMIN)
-    source = DataSource.objects.filter(slug=name).first()
-    if source is None:
-        return
-    record(
-        DataSourceDeclared(source=name, host=urlsplit(source.url).hostname or "", host_allowed=False, removed=True),
-        actor=principal.reference,
-        subject=f"datasource:{name}",
-    )
-    if source.versions.exists():
-        DataSource.objects.filter(pk=source.pk).update(allow_private=False)
-    else:
-        source.delete()

@@ -5,7 +5,7 @@
 from decimal import Decimal
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
 NAME = r"^[a-z0-9]([a-z0-9-]{0,98}[a-z0-9])?$"
 DURATION = r"^[1-9][0-9]{0,3}[mhdw]$"
@@ -298,7 +298,9 @@ class SLOSpec(_Strict):
         slices = self.budgetingMethod != "Occurrences"
         for objective in self.objectives:
             if slices != (objective.timeSliceWindow is not None):
-                raise ValueError(f"{self.budgetingMethod}: timeSliceWindow {'is required' if slices else 'has no place'}")
+                raise ValueError(
+                    f"{self.budgetingMethod}: timeSliceWindow {'is required' if slices else 'has no place'}"
+                )
             if (self.budgetingMethod == "Timeslices") != (objective.timeSliceTarget is not None):
                 raise ValueError(
                     f"{self.budgetingMethod}: timeSliceTarget "
@@ -312,10 +314,25 @@ class SLOSpec(_Strict):
 
 
 class ConnectionDetails(_Strict):
-    """How to reach a Prometheus server. Who may administer the site, or the command line, allows its host thereby."""
+    """How to reach a Prometheus server. Who may administer the site, or the command line, allows its host thereby.
 
-    url: str = Field(pattern=r"^https?://")
+    Secrets are kept encrypted; exported as `***`, which when applied leaves them as they are.
+    """
+
+    url: str = Field(pattern=r"^https?://", max_length=200)
     allowPrivate: bool = False
+    flavour: Literal["auto", "prometheus", "thanos", "mimir", "victoriametrics"] | None = None
+    bearerToken: SecretStr | None = None
+    username: str | None = None
+    password: SecretStr | None = None
+    tenant: str | None = None
+    clientCertificate: str | None = None
+    clientKey: SecretStr | None = None
+    caCertificate: str | None = None
+    replicaLabels: list[str] | None = None
+    readEverySeconds: int | None = Field(default=None, ge=5, le=300)
+    queriesPerSecond: float | None = Field(default=None, gt=0, le=100)
+    seriesLimit: int | None = Field(default=None, ge=1, le=200_000)
 
 
 class DataSourceSpec(_Strict):
@@ -381,12 +398,7 @@ class SLODocument(_Document):
 
 
 NamedDocument = (
-    ServiceDocument
-    | DataSourceDocument
-    | SLIDocument
-    | TargetDocument
-    | AlertConditionDocument
-    | AlertPolicyDocument
+    ServiceDocument | DataSourceDocument | SLIDocument | TargetDocument | AlertConditionDocument | AlertPolicyDocument
 )
 Document = NamedDocument | SLODocument
 

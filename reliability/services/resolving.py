@@ -36,8 +36,6 @@ EXCLUSIONS = f"{PREFIX}exclusions"
 BUCKETS = f"{PREFIX}keep-buckets"
 SLO_ANNOTATIONS = (BURN_TIERS, WINDOWS, GROUP_BY, EXCLUSIONS, BUCKETS)
 
-Path = tuple[str | int, ...]
-
 
 @dataclass(frozen=True)
 class Counted:
@@ -79,39 +77,55 @@ class Resolved:
         }
 
 
+@dataclass(frozen=True)
+class Place:
+    """A place in a document, for messages that say where."""
+
+    source: str
+    lines: LineIndex | None = None
+    path: tuple[str | int, ...] = ()
+
+    def down(self, *keys: str | int) -> "Place":
+        """Return a place further inside."""
+        return Place(self.source, self.lines, (*self.path, *keys))
+
+    def __str__(self) -> str:
+        line = self.lines.line_of(self.path) if self.lines is not None else None
+        path = "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in self.path).lstrip(".")
+        return f"{self.source}{f':{line}' if line else ''} {path}".rstrip()
+
+
 def resolve(document: SLODocument, where: str, lines: LineIndex | None = None) -> Resolved:
     """Return what a document says. Raises InputRefusedError for what cannot be counted or could never fire."""
     spec, annotations = document.spec, document.metadata.annotations
     refuse_unknown_annotations(annotations, SLO_ANNOTATIONS, where)
     options = _counting_options(annotations, where)
+    place = Place(where, lines, ("spec",))
     parts: tuple[Counted, ...] = ()
     if spec.is_composite:
         parts = tuple(
-            _of_indicator(one.indicator, one.indicatorRef, one, where, lines, ("spec", "objectives", number), options)
+            _of_indicator(one.indicator or one.indicatorRef, one, place.down("objectives", number), options)
             for number, one in enumerate(spec.objectives)
         )
         slugs = [f"{document.metadata.name}--part-{number}" for number in range(1, len(parts) + 1)]
         counted = Counted({"parts": slugs}, COMPOSITE)
     else:
         slugs = [""] * len(spec.objectives)
-        counted = _of_indicator(
-            spec.indicator, spec.indicatorRef, spec.objectives[0], where, lines, ("spec",), options
-        )
+        counted = _of_indicator(spec.indicator or spec.indicatorRef, spec.objectives[0], place, options)
         if "value" in counted.indicator and len(spec.objectives) > 1:
             raise refuse(
                 f"{where} spec.objectives", found=f"{len(spec.objectives)}", allowed="a threshold metric has one"
             )
     objectives = _objectives(spec.objectives, slugs, where)
     windows = _windows(spec.timeWindow[0], annotations.get(WINDOWS, ""), where)
-    warnings: list[str] = []
     target = weighted_target(objectives) if parts else objectives[0].target
-    tiers = _tiers(document, target, window_from_json(windows[0]).length, where, warnings)
+    warnings: list[str] = []
     return Resolved(
         counted,
         objectives,
         windows,
         Method(spec.budgetingMethod),
-        tiers,
+        _tiers(document, target, window_from_json(windows[0]).length, where, warnings),
         _exclusion_rule(annotations, where),
         parts,
         warnings,
@@ -120,7 +134,11 @@ def resolve(document: SLODocument, where: str, lines: LineIndex | None = None) -
 
 def ensure_sli_can_be_counted(spec: SLISpec, where: str, lines: LineIndex) -> None:
     """Refuse an SLI whose queries cannot be counted; the DataSource must have been applied."""
-    _count(spec, WrittenObjective.model_construct(op="lte", value=0.0), where, lines, ("spec",), {})
+    place = Place(where, lines, ("spec",))
+    if spec.ratioMetric is not None:
+        _ratio(spec.ratioMetric, place.down("ratioMetric"), {})
+    elif spec.thresholdMetric is not None:
+        _query(spec.thresholdMetric.metricSource, place.down("thresholdMetric", "metricSource"))
 
 
 def _source(counted: Counted) -> str:
@@ -128,99 +146,76 @@ def _source(counted: Counted) -> str:
 
 
 def _of_indicator(
-    inline: Indicator | None,
-    reference: str | None,
-    objective: WrittenObjective,
-    where: str,
-    lines: LineIndex | None,
-    path: Path,
-    options: dict[str, Any],
+    indicator: Indicator | str | None, objective: WrittenObjective, place: Place, options: dict[str, Any]
 ) -> Counted:
-    if inline is not None:
-        return _count(inline.spec, objective, where, lines, (*path, "indicator", "spec"), options)
-    known = Definition.objects.filter(kind="SLI", slug=reference or "").first()
+    """Return what an indicator, in place or by name, counts."""
+    if isinstance(indicator, Indicator):
+        return _count(indicator.spec, objective, place.down("indicator", "spec"), options)
+    known = Definition.objects.filter(kind="SLI", slug=indicator or "").first()
     if known is None:
         raise refuse(
-            f"{where} {'.'.join(map(str, path))}.indicatorRef",
-            found=str(reference),
+            str(place.down("indicatorRef")),
+            found=str(indicator),
             allowed="the name of an SLI that was applied is allowed",
         )
-    document = parse_document(SLIDocument, known.document, source=f"SLI {reference}")
-    return _count(document.spec, objective, f"SLI {reference}", None, ("spec",), options)
+    document = parse_document(SLIDocument, known.document, source=f"SLI {indicator}")
+    return _count(document.spec, objective, Place(f"SLI {indicator}", None, ("spec",)), options)
 
 
-def _count(
-    spec: SLISpec,
-    objective: WrittenObjective,
-    where: str,
-    lines: LineIndex | None,
-    path: Path,
-    options: dict[str, Any],
-) -> Counted:
+def _count(spec: SLISpec, objective: WrittenObjective, place: Place, options: dict[str, Any]) -> Counted:
     if spec.ratioMetric is not None:
-        if objective.op is not None and not _is_only_checked(objective):
-            raise refuse(f"{where} objectives", found="op and value", allowed="a ratio metric has neither")
-        return _ratio(spec.ratioMetric, where, lines, (*path, "ratioMetric"), options)
+        if objective.op is not None:
+            raise refuse(f"{place.source} objectives", found="op and value", allowed="a ratio metric has neither")
+        return _ratio(spec.ratioMetric, place.down("ratioMetric"), options)
     if objective.op is None or spec.thresholdMetric is None:
-        raise refuse(f"{where} objectives", found="no op and value", allowed="a threshold metric needs both")
+        raise refuse(f"{place.source} objectives", found="no op and value", allowed="a threshold metric needs both")
     source = spec.thresholdMetric.metricSource
-    place: Path = (*path, "thresholdMetric", "metricSource")
-    query, data_source = _query(source, where, lines, place)
+    query, data_source = _query(source, place.down("thresholdMetric", "metricSource"))
     indicator = {"value": query, "op": objective.op, "threshold": objective.value, **options}
     return Counted(indicator, source.kind, data_source)
 
 
-def _is_only_checked(objective: WrittenObjective) -> bool:
-    return objective.target is None and objective.targetPercent is None
-
-
-def _ratio(
-    ratio: RatioMetric, where: str, lines: LineIndex | None, path: Path, options: dict[str, Any]
-) -> Counted:
+def _ratio(ratio: RatioMetric, place: Place, options: dict[str, Any]) -> Counted:
     """Return good (or bad) and total, which must come from one source."""
     name = "good" if ratio.good is not None else "bad"
     side = ratio.good or ratio.bad
     if side is None:
-        raise refuse(f"{where} {'.'.join(map(str, path))}", found="neither", allowed="good or bad is needed")
+        raise refuse(str(place), found="neither", allowed="good or bad is needed")
     part, total = side.metricSource, ratio.total.metricSource
     if part.kind != total.kind or part.metricSourceRef != total.metricSourceRef:
+        raise refuse(str(place), found="two sources", allowed=f"{name} and total must come from the same source")
+    part_query, data_source = _query(part, place.down(name, "metricSource"))
+    total_query, _ = _query(total, place.down("total", "metricSource"))
+    if isinstance(part_query, dict) and not _narrows(part_query, total_query):
         raise refuse(
-            f"{where} {'.'.join(map(str, path))}",
-            found="two sources",
-            allowed=f"{name} and total must come from the same source",
+            str(place.down(name)),
+            found="another population",
+            allowed=f"{name} must narrow total: the same metric or span",
         )
-    part_query, data_source = _query(part, where, lines, (*path, name, "metricSource"))
-    total_query, _ = _query(total, where, lines, (*path, "total", "metricSource"))
-    if isinstance(part_query, dict) and isinstance(total_query, dict):
-        narrower = (
-            part_query["metric"] == total_query["metric"]
-            and part_query["span"] == total_query["span"]
-            and total_query["le"] is None
-            and total_query["resource"].items() <= part_query["resource"].items()
-            and total_query["where"].items() <= part_query["where"].items()
-        )
-        if not narrower:
-            raise refuse(
-                f"{where} {'.'.join(map(str, path))}.{name}",
-                found="another population",
-                allowed=f"{name} must narrow total: the same metric or span",
-            )
     return Counted({name: part_query, "total": total_query, **options}, part.kind, data_source)
 
 
-def _query(
-    source: MetricSource, where: str, lines: LineIndex | None, path: Path
-) -> tuple[Any, DataSource | None]:
+def _narrows(part: dict[str, Any], total: dict[str, Any]) -> bool:
+    return (
+        part["metric"] == total["metric"]
+        and part["span"] == total["span"]
+        and total["le"] is None
+        and total["resource"].items() <= part["resource"].items()
+        and total["where"].items() <= part["where"].items()
+    )
+
+
+def _query(source: MetricSource, place: Place) -> tuple[Any, DataSource | None]:
     """Return what a metric source asks for, as plain values, and the server that it asks."""
+    inside = place.down("spec")
     if source.kind == "otlp":
-        query = parse_document(OtlpQuery, source.spec, source=where, lines=lines, prefix=(*path, "spec"))
+        query = parse_document(OtlpQuery, source.spec, source=place.source, lines=place.lines, prefix=inside.path)
         return query.model_dump(), None
-    selector = parse_document(PrometheusQuery, source.spec, source=where, lines=lines, prefix=(*path, "spec"))
+    selector = parse_document(PrometheusQuery, source.spec, source=place.source, lines=place.lines, prefix=inside.path)
     data_source = DataSource.objects.filter(slug=source.metricSourceRef or "").first()
     if data_source is None:
-        line = lines.line_of((*path, "metricSourceRef")) if lines is not None else None
         raise refuse(
-            f"{where}{f':{line}' if line else ''} metricSourceRef",
+            str(place.down("metricSourceRef")),
             found=str(source.metricSourceRef),
             allowed="the name of a DataSource that was applied is allowed",
         )
@@ -248,8 +243,10 @@ def _counting_options(annotations: dict[str, str], where: str) -> dict[str, Any]
 
 
 def _objectives(written: Sequence[WrittenObjective], slugs: list[str], where: str) -> tuple[Objective, ...]:
-    names = [one.displayName or (f"objective-{number}" if len(written) > 1 else "") for number, one in
-             enumerate(written, start=1)]
+    names = [
+        one.displayName or (f"objective-{number}" if len(written) > 1 else "")
+        for number, one in enumerate(written, start=1)
+    ]
     if len(set(names)) != len(names):
         raise refuse(f"{where} spec.objectives", found=", ".join(names), allowed="each displayName may stand once")
     return tuple(

@@ -1,4 +1,4 @@
-"""The alert tiers of an SLO: of its alert policies, of its annotation, or the usual table. Impossible ones are refused."""
+"""The alert tiers of an SLO: of its policies, its annotation, or the usual table. Impossible ones are refused."""
 
 import re
 from datetime import timedelta
@@ -129,9 +129,7 @@ def policy_tier(
         metadata, spec = policy.metadata, policy.spec
     for notify in spec.notificationTargets:
         if isinstance(notify, TargetRef):
-            _known(
-                "AlertNotificationTarget", notify.targetRef, f"AlertPolicy {metadata.name} spec.notificationTargets"
-            )
+            _known("AlertNotificationTarget", notify.targetRef, f"AlertPolicy {metadata.name} spec.notificationTargets")
     condition = spec.conditions[0]
     resolved: InlineCondition | AlertConditionDocument
     if isinstance(condition, ConditionRef):

@@ -17,9 +17,7 @@ from reliability.services.openslo import SLODocument
 from reliability.services.resolving import Counted, Resolved
 
 
-def put_in_force(
-    *, principal: Principal, document: SLODocument, service: Any, data: Any, resolved: Resolved
-) -> str:
+def put_in_force(*, principal: Principal, document: SLODocument, service: Any, data: Any, resolved: Resolved) -> str:
     """Let a definition take effect, in the caller's transaction; returns `created`, `changed` or `unchanged`."""
     name = document.metadata.name
     labels = {
@@ -40,7 +38,9 @@ def put_in_force(
         return "unchanged"
     now = database_now()
     parts_go_on = _put_parts_in_force(slo, resolved, now)
-    version = _new_version(slo, in_force, resolved.counted, data, digest, resolved, now, goes_on=parts_go_on)
+    version = _new_version(
+        slo, in_force, resolved.counted, resolved, data=data, digest=digest, now=now, goes_on=parts_go_on
+    )
     record(
         SloDeclared(
             slo=name,
@@ -95,7 +95,7 @@ def _put_parts_in_force(slo: SLO, resolved: Resolved, now: datetime) -> bool:
         if known is not None and known.definition_sha256 == digest:
             continue
         alone = Resolved(counted, (objective,), resolved.windows, resolved.method, (), resolved.exclusion_rule)
-        version = _new_version(part, known, counted, {}, digest, alone, now)
+        version = _new_version(part, known, counted, alone, data={}, digest=digest, now=now)
         goes_on = goes_on and version.counts_with_id is not None
     return goes_on
 
@@ -110,11 +110,11 @@ def _new_version(
     slo: SLO,
     in_force: SLOVersion | None,
     counted: Counted,
+    resolved: Resolved,
+    *,
     data: Any,
     digest: str,
-    resolved: Resolved,
     now: datetime,
-    *,
     goes_on: bool = True,
 ) -> SLOVersion:
     """Retire the definition in force and put the new one into its place."""

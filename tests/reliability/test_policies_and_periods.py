@@ -67,7 +67,13 @@ def test_a_policy_by_name_becomes_a_tier_and_its_change_a_version(catalog: None)
         ("alertPolicyRef: fast", "alertPolicyRef: nothing", "nothing"),
         ("threshold: 6", "threshold: 60", "could never fire"),
         ("short-window: 10m", "short-window: 15s", "whole minutes"),
-        ("op: gt", "op: lte", "op"),
+        ("op: gt", "op: eq", "op"),
+        (
+            'minimum-events: "20"',
+            'minimum-events: "2", assay.dev/significance: "0.0001"',
+            "could never fire; ask for more",
+        ),
+        ("lookbackWindow: 1h", "lookbackWindow: 6w", "longer than the SLO's own"),
         ("assay.dev/short-window", "assay.dev/short-windw", "short-windw"),
     ],
 )

@@ -26,7 +26,11 @@ def test_without_an_annotation_the_workbook_s_tiers_are_used() -> None:
         )
     )
     tiers = SLOVersion.objects.get().tiers
-    assert [(tier["name"], round(tier["threshold"], 2)) for tier in tiers] == [("fast", 13.44), ("slow", 5.6)]
+    assert [(tier["name"], round(tier["threshold"], 2)) for tier in tiers] == [
+        ("fast", 13.44),
+        ("slow", 5.6),
+        ("day", 2.8),
+    ]
 
 
 @pytest.mark.parametrize(

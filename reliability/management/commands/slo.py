@@ -7,8 +7,9 @@ from typing import Annotated, Any
 import typer
 from django_typer.management import command
 
-from accounts.data import Principal, system_principal
+from accounts.data import Capability, Principal, system_principal
 from accounts.selectors import principal_for_user, user_by_username
+from accounts.services import ensure_may
 from catalog.selectors import service_by_slug
 from core.cli import ExitCode, FormatOption, OutputFormat, RoomCommand, answering, fail, print_json, print_rows
 from core.clock import database_now
@@ -18,6 +19,8 @@ from reliability.models import SLO
 from reliability.selectors import (
     budget_statuses,
     burn_rates,
+    documents_as_yaml,
+    export_documents,
     slos_for_service,
     slos_visible,
     status_as_json,
@@ -122,7 +125,8 @@ class Command(RoomCommand):
     def apply(
         self,
         paths: Annotated[list[Path], typer.Argument(exists=True, help="OpenSLO files, or folders of them.")],
-        dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would change; change nothing.")] = False,
+        dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would change; change nothing.")] = False,
+        prune: Annotated[bool, typer.Option("--prune", help="Retire what the files do not name.")] = False,
         acting: AsOption = "",
         output: FormatOption = OutputFormat.TEXT,
     ) -> None:
@@ -132,12 +136,37 @@ class Command(RoomCommand):
             document for file in files for document in load_yaml_documents(file.read_bytes(), source=file.name)
         ]
         source = files[0].name if len(files) == 1 else "slo apply"
-        applied = apply_documents(principal=_principal(acting), documents=documents, source=source, dry_run=dry_run)
+        applied = apply_documents(
+            principal=_principal(acting), documents=documents, source=source, dry_run=dry_run, prune=prune
+        )
         if output is OutputFormat.JSON:
             print_json(applied)
         else:
+            for difference in applied.pop("diff", []):
+                typer.echo(f"{difference}\n")
+            for warning in applied.pop("warnings"):
+                typer.echo(f"warning: {warning}", err=True)
             for word, changed in applied.items():
                 typer.echo(f"{word}: {', '.join(changed) or '—'}")
+
+    @command()
+    @answering
+    def export(
+        self,
+        names: Annotated[list[str] | None, typer.Argument(help="SLOs, with what they refer to; all without.")] = None,
+        acting: AsOption = "",
+        output: FormatOption = OutputFormat.TEXT,
+    ) -> None:
+        """Print what is in force as OpenSLO v1 that applies to the same. Secrets are masked."""
+        principal = _principal(acting)
+        ensure_may(principal, Capability.OPERATIONS_VIEW)
+        for name in names or []:
+            _find(name, principal)
+        documents = export_documents(names=names or [])
+        if output is OutputFormat.JSON:
+            print_json(documents)
+        else:
+            typer.echo(documents_as_yaml(documents), nl=False)
 
     @command()
     @answering
