@@ -9,6 +9,7 @@ SQLite in a temporary folder, or the empty scratch database that DATABASE_URL na
 
 import json
 import os
+import random
 import subprocess
 import sys
 import tempfile
@@ -25,8 +26,7 @@ sys.path[0] = str(ROOT)
 import django  # noqa: E402
 
 ROUNDS = 3
-SLOS = 200
-MINUTES = 240
+SLOS = 10_000
 
 
 def say(metric: str, value: float, unit: str, **more: Any) -> None:
@@ -57,6 +57,9 @@ def make_slos(count: int) -> list[Any]:
 
     environment = Environment.objects.create(slug="bench", name="Bench")
     service = Service.objects.create(slug="bench", name="Bench", environment=environment)
+    slos = SLO.objects.bulk_create(
+        [SLO(slug=f"slo-{number}", name=f"SLO {number}", service=service) for number in range(count)], batch_size=500
+    )
     versions = []
     tiers = [
         {"name": name, "severity": "critical", "long_minutes": long, "short_minutes": long // 12, "threshold": rate}
@@ -65,8 +68,8 @@ def make_slos(count: int) -> list[Any]:
     for number in range(count):
         query: dict[str, Any] = {"metric": f"metric.{number}", "span": "", "resource": {}, "where": {}, "le": None}
         versions.append(
-            SLOVersion.objects.create(
-                slo=SLO.objects.create(slug=f"slo-{number}", name=f"SLO {number}", service=service),
+            SLOVersion(
+                slo=slos[number],
                 number=1,
                 definition={},
                 definition_sha256=str(number),
@@ -78,7 +81,7 @@ def make_slos(count: int) -> list[Any]:
                 effective_from=timezone.now() - timedelta(days=28),
             )
         )
-    return versions
+    return SLOVersion.objects.bulk_create(versions, batch_size=500)
 
 
 def body_of(points: int, round_number: int) -> bytes:
@@ -121,32 +124,120 @@ def bench_ingest() -> None:
         say(f"otlp_points_{points}_a_request", points / min(spent), "points/s", committed=True)
 
 
-def bench_evaluate(versions: list[Any]) -> None:
+def bench_tallies(versions: list[Any]) -> None:
+    """Write minutes for all SLOs, then read eight windows of each."""
+    from django.db import transaction
     from django.utils import timezone
 
     from reliability.domain.budgets import Counts
-    from reliability.models import SLO
-    from reliability.selectors import budget_statuses, minute_of
-    from reliability.services import evaluate
+    from reliability.selectors import minute_of, window_sums
     from reliability.services.tallying import add_to_tallies
 
-    end = minute_of(timezone.now())
-    for version in versions:
-        add_to_tallies({(version.pk, end - ago): Counts(good=1000, bad=1) for ago in range(1, MINUTES)})
-    minute = iter(range(end, end + 100))
+    chance = random.Random(7)
+    now = minute_of(timezone.now())
+    ids = [version.tally_id for version in versions]
+    lengths = (5, 30, 60, 360, 1440, 4320, 7 * 1440, 28 * 1440)
 
-    def write() -> None:
-        now = next(minute)
-        add_to_tallies({(version.pk, now): Counts(good=1000, bad=1) for version in versions})
+    def write(minute: int) -> None:
+        counts = {(tally, minute): Counts(good=chance.randrange(500, 5000), bad=chance.randrange(3)) for tally in ids}
+        started = time.perf_counter()
+        with transaction.atomic():
+            add_to_tallies(counts)
+        spent.append(time.perf_counter() - started)
 
-    say("tally_write_a_minute", best(write) / len(versions) * 1000, "ms/SLO", slos=len(versions))
+    spent: list[float] = []
+    for length in lengths:
+        write(now - length - 1)
+        write(now - length)
+    spent.clear()
+    for ago in range(ROUNDS):
+        write(now - 3 + ago)
+    say("tally_write_a_minute", min(spent) * 1000, "ms", slos=len(ids), at_most=100)
+
+    def status() -> None:
+        windows = [(now - length, now) for length in lengths]
+        sums = window_sums(ids, windows)
+        for window in windows:
+            good, bad, unknown = sums.good(window), sums.bad(window), sums.unknown(window)
+            left = [
+                (1 - (b + u) / (g + b + u) / 0.001, 1 - b / (g + b + u) / 0.001) if g + b + u else None
+                for g, b, u in zip(good, bad, unknown, strict=True)
+            ]
+            if len(left) != len(ids):
+                raise RuntimeError("a tally is missing")
+
+    say("tally_status", best(status) * 1000, "ms", slos=len(ids), windows=len(lengths), at_most=100)
+
+
+def bench_bytes(versions: list[Any]) -> None:
+    """Write two days of minutes for two shelves and look at what the tables take."""
+    from django.db import connection, transaction
+
+    from reliability.domain.budgets import Counts
+    from reliability.models import TallyBlock, TallyDay, TallyPack, TallyShelf
+    from reliability.selectors.shelves import slots_of
+    from reliability.services.packing import pack_days
+    from reliability.services.tallying import add_to_tallies
+
+    for model in (TallyBlock, TallyDay, TallyPack, TallyShelf):
+        model.objects.all().delete()
+    slots = slots_of([version.tally_id for version in versions])
+    by_shelf: dict[int, list[int]] = {}
+    for tally, slot in slots.items():
+        by_shelf.setdefault(slot // 100, []).append(tally)
+    tallies = [one for shelf in by_shelf.values() if len(shelf) == 100 for one in shelf][:200]
+    chance = random.Random(8)
+    days = 2
+    for minute in range(20_000 * 1440, (20_000 + days) * 1440):
+        counts = {
+            (tally, minute): Counts(
+                good=int(chance.lognormvariate(6.5, 0.3)), bad=0 if chance.random() < 0.7 else chance.randrange(1, 20)
+            )
+            for tally in tallies
+        }
+        with transaction.atomic():
+            add_to_tallies(counts)
+    pack_days(before_day=30_000)
+    slo_minutes = len(tallies) * days * 1440
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            cursor.execute("VACUUM FULL reliability_tallyblock; VACUUM FULL reliability_tallypack")
+            names = [model._meta.db_table for model in (TallyBlock, TallyDay, TallyPack, TallyShelf)]  # noqa: SLF001
+            cursor.execute("SELECT sum(pg_total_relation_size(name::regclass)) FROM unnest(%s) AS name", [names])
+            size = int(cursor.fetchone()[0])
+    else:
+        with connection.cursor() as cursor:
+            cursor.execute("VACUUM")
+            cursor.execute("SELECT sum(pgsize) FROM dbstat WHERE name LIKE 'reliability\\_tally%' ESCAPE '\\'")
+            size = int(cursor.fetchone()[0])
+    blocks = sum(len(body) for body in TallyBlock.objects.values_list("body", flat=True)) / slo_minutes
+    packs = sum(len(body) for body in TallyPack.objects.values_list("body", flat=True)) / slo_minutes
+    say(
+        "tally_bytes",
+        size / slo_minutes,
+        "bytes/SLO-minute",
+        blocks=round(blocks, 2),
+        packs=round(packs, 2),
+        at_most=12,
+    )
+    shelf = slots[tallies[0]] // 100
+    if not TallyBlock.objects.filter(key__gte=shelf * KEY_BASE).exists():
+        raise RuntimeError("nothing was stored")
+
+
+def bench_evaluate(versions: list[Any]) -> None:
+    from reliability.models import SLO
+    from reliability.selectors import budget_statuses
+    from reliability.services import evaluate
+
     evaluate()
     say("evaluate", best(evaluate) / len(versions) * 1000, "ms/SLO", slos=len(versions), tiers=3)
     slos = list(SLO.objects.select_related("service"))
-    say("status", best(lambda: budget_statuses(slos)) / len(slos) * 1000, "ms/SLO", slos=len(slos))
+    say("status_with_objects", best(lambda: budget_statuses(slos)) / len(slos) * 1000, "ms/SLO", slos=len(slos))
 
 
 def main() -> None:
+    parts = set(sys.argv[1:]) or {"otlp", "tally", "bytes", "evaluate"}
     with tempfile.TemporaryDirectory(prefix="bench-reliability-") as folder:
         os.environ["ASSAY_STATE_DIR"] = folder
         os.environ["DJANGO_SETTINGS_MODULE"] = "config.settings"
@@ -154,8 +245,15 @@ def main() -> None:
         django.setup()
         calibrate()
         versions = make_slos(SLOS)
-        bench_ingest()
-        bench_evaluate(versions)
+        if "otlp" in parts:
+            bench_ingest()
+        if "tally" in parts:
+            bench_tallies(versions)
+        if "evaluate" in parts:
+            bench_evaluate(versions[:200])
+        if "bytes" in parts:
+            bench_bytes(versions[:400])
+        calibrate()
 
 
 if __name__ == "__main__":

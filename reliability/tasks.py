@@ -10,6 +10,7 @@ from reliability.services import (
     evaluate,
     forget_old_series,
     forget_old_streams,
+    look_after_tallies,
     report_all_windows,
     report_ended_periods,
 )
@@ -35,6 +36,12 @@ def report() -> None:
 def report_periods() -> None:
     """Record calendar periods that have ended."""
     report_ended_periods()
+
+
+@periodic("reliability.tallies", every=timedelta(hours=1))
+def tallies() -> None:
+    """Pack days that are over, thin those beyond the horizon."""
+    look_after_tallies()
 
 
 @periodic("reliability.forget", every=timedelta(hours=6))

@@ -2,18 +2,24 @@
 
 from reliability.models.slos import COMPOSITE, SLO, BurnAlert, Definition, SLOVersion
 from reliability.models.sources import Collection, DataSource, SeenSpan, SeriesState, StreamState
-from reliability.models.tallies import Tally
+from reliability.models.tallies import KEY_BASE, KeptMinute, TallyBlock, TallyDay, TallyPack, TallyShelf, TallySlot
 
 __all__ = [
     "COMPOSITE",
+    "KEY_BASE",
     "SLO",
     "BurnAlert",
     "Collection",
     "DataSource",
     "Definition",
+    "KeptMinute",
     "SLOVersion",
     "SeenSpan",
     "SeriesState",
     "StreamState",
-    "Tally",
+    "TallyBlock",
+    "TallyDay",
+    "TallyPack",
+    "TallyShelf",
+    "TallySlot",
 ]

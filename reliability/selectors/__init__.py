@@ -27,8 +27,10 @@ from reliability.selectors.tallies import (
     minute_of,
     minute_series,
     sums_before,
+    tally_minutes,
     was_measured_recently,
     window_counts,
+    window_sums,
 )
 
 __all__ = [
@@ -54,9 +56,11 @@ __all__ = [
     "slos_visible",
     "status_as_json",
     "sums_before",
+    "tally_minutes",
     "version_in_force",
     "versions_in_force",
     "versions_of",
     "was_measured_recently",
     "window_counts",
+    "window_sums",
 ]

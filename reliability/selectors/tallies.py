@@ -1,18 +1,53 @@
 """Reads of the running sums: any window is one subtraction."""
 
-from collections.abc import Iterable, Sequence
+import itertools
+import operator
+from array import array
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
-
-from django.db.models import F, Max, OuterRef, Subquery
 
 from reliability.data import TallyGroup
 from reliability.domain.alerting import BurnTier
 from reliability.domain.budgets import Counts
-from reliability.models import SLOVersion, Tally
+from reliability.domain.sheets import MINUTES_A_DAY, PLACES, blank, counts_at, unpacked_day
+from reliability.models import KEY_BASE, SLOVersion, TallyDay, TallyPack, TallySlot
+from reliability.selectors.shelves import blocks_between, last_measured_of, sheets_before, shelves_of, slots_of
 
 RECENT = timedelta(minutes=3)
-BOUNDARIES_PER_QUERY = 50
+NOTHING = Counts()
+Window = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class WindowSums:
+    """The events of windows for many tallies at once, as columns: one list of numbers per figure, in `tally_ids` order.
+
+    A tally that has counted nothing is not in `tally_ids`.
+    """
+
+    tally_ids: Sequence[int]
+    columns: Mapping[Window, Sequence[Sequence[int]]]
+
+    def good(self, window: Window) -> Sequence[int]:
+        """Good events of a window, tally by tally."""
+        return self.columns[window][0]
+
+    def bad(self, window: Window) -> Sequence[int]:
+        """Bad events."""
+        return self.columns[window][1]
+
+    def unknown(self, window: Window) -> Sequence[int]:
+        """Events of unknown outcome, at most."""
+        return self.columns[window][2]
+
+    def unknown_low(self, window: Window) -> Sequence[int]:
+        """Events of unknown outcome, at least."""
+        return self.columns[window][3]
+
+    def minutes_measured(self, window: Window) -> Sequence[int]:
+        """Minutes in which events were measured."""
+        return self.columns[window][4]
 
 
 def minute_of(instant: datetime) -> int:
@@ -21,29 +56,20 @@ def minute_of(instant: datetime) -> int:
 
 
 def sums_before(tally_ids: Iterable[int], minutes: Iterable[int]) -> dict[tuple[int, int], Counts]:
-    """Return the running sums before each of the minutes, for each of the versions: two queries per 50 minutes."""
+    """Return the running sums before each of the minutes, for each of the tallies: a fixed number of queries."""
     ids, wanted = sorted(set(tally_ids)), sorted(set(minutes))
-    found = {(tally_id, minute): Counts() for tally_id in ids for minute in wanted}
-    for begin in range(0, len(wanted), BOUNDARIES_PER_QUERY):
-        chunk = wanted[begin : begin + BOUNDARIES_PER_QUERY]
-        lookups = {
-            f"before_{minute}": Subquery(
-                Tally.objects.filter(version_id=OuterRef("pk"), minute__lt=minute).order_by("-minute").values("pk")[:1]
-            )
-            for minute in chunk
-        }
-        rows: list[Any] = list(SLOVersion.objects.filter(pk__in=ids).order_by().values("pk", **lookups))
-        tallies = Tally.objects.in_bulk({row[name] for row in rows for name in lookups if row[name]})
-        for row in rows:
-            for minute in chunk:
-                if tally := tallies.get(row[f"before_{minute}"]):
-                    found[row["pk"], minute] = _counts(tally)
+    slots = slots_of(ids)
+    sheets = sheets_before(shelves_of(slots), wanted)
+    found = {(tally_id, minute): NOTHING for tally_id in ids for minute in wanted}
+    for tally_id, slot in slots.items():
+        shelf, place = divmod(slot, PLACES)
+        for minute in wanted:
+            if sheet := sheets.get((shelf, minute)):
+                found[tally_id, minute] = counts_at(sheet, place)
     return found
 
 
-def window_counts(
-    tally_ids: Iterable[int], windows: Iterable[tuple[int, int]]
-) -> dict[tuple[int, tuple[int, int]], Counts]:
+def window_counts(tally_ids: Iterable[int], windows: Iterable[Window]) -> dict[tuple[int, Window], Counts]:
     """Return the events of each window (first minute, minute after its last), for each tally, in a few queries."""
     ids, wanted = list(tally_ids), list(windows)
     sums = sums_before(ids, {minute for window in wanted for minute in window})
@@ -54,12 +80,36 @@ def window_counts(
     }
 
 
-def groups_of(*, version: SLOVersion) -> list[TallyGroup]:  # noqa: ARG001 nothing groups yet
+def window_sums(tally_ids: Iterable[int], windows: Iterable[Window]) -> WindowSums:
+    """Return what `window_counts` returns as columns, for thousands of tallies at once."""
+    wanted = sorted(set(windows))
+    by_slot = {slot: tally_id for tally_id, slot in slots_of(tally_ids).items()}
+    shelves: dict[int, list[int]] = {}
+    for slot in sorted(by_slot):
+        shelves.setdefault(slot // PLACES, []).append(slot % PLACES)
+    sheets = sheets_before(shelves, {minute for window in wanted for minute in window})
+    zero = blank()
+    columns: dict[Window, list[list[int]]] = {}
+    for window in wanted:
+        fields: list[list[int]] = [[] for _ in range(len(zero) // PLACES)]
+        for shelf, places in shelves.items():
+            end, start = sheets.get((shelf, window[1]), zero), sheets.get((shelf, window[0]), zero)
+            grown = list(map(operator.sub, end, start))
+            whole = len(places) == PLACES
+            for number, field in enumerate(fields):
+                part = grown[number * PLACES : (number + 1) * PLACES]
+                field.extend(part if whole else [part[place] for place in places])
+        columns[window] = fields
+    return WindowSums([by_slot[slot] for slot in sorted(by_slot)], columns)
+
+
+def groups_of(*, version: SLOVersion) -> list[TallyGroup]:
     """Return the groups that a version's events are also counted by; empty when it has no grouping.
 
     A group's `tally_id` goes wherever a version's does; the groups add up to the version's own tally.
     """
-    return []
+    slots = TallySlot.objects.filter(version_id=version.tally_id).exclude(digest="").order_by("pk")
+    return [TallyGroup(-slot.pk, slot.labels) for slot in slots]
 
 
 def counts_between(*, version: SLOVersion, start_minute: int, end_minute: int) -> Counts:
@@ -97,10 +147,16 @@ def alert_counts(
 
 def last_measured_minutes(versions: Iterable[SLOVersion]) -> dict[int, int]:
     """Return the last minute that was measured, by version; versions without any are left out."""
-    by_tally = {version.tally_id: version.pk for version in versions}
-    latest = Tally.objects.filter(version_id=OuterRef("pk")).order_by("-minute").values("minute")[:1]
-    rows = SLOVersion.objects.filter(pk__in=by_tally).order_by().values_list("pk", Subquery(latest))
-    return {by_tally[tally_id]: minute for tally_id, minute in rows if minute is not None}
+    known = list(versions)
+    slots = slots_of({version.tally_id for version in known})
+    last = last_measured_of(shelves_of(slots))
+    found = {}
+    for version in known:
+        slot = slots.get(version.tally_id)
+        minutes = last.get(slot // PLACES) if slot is not None else None
+        if slot is not None and minutes is not None and minutes[slot % PLACES]:
+            found[version.pk] = minutes[slot % PLACES]
+    return found
 
 
 def was_measured_recently(last_minute: int | None, *, now: datetime) -> bool:
@@ -110,13 +166,39 @@ def was_measured_recently(last_minute: int | None, *, now: datetime) -> bool:
 
 def minute_series(*, version: SLOVersion, start_minute: int, end_minute: int) -> list[tuple[int, Counts]]:
     """Return the events of each measured minute of an interval, in order."""
-    tallies = Tally.objects.filter(version_id=version.tally_id)
-    before = tallies.filter(minute__lt=start_minute).order_by("-minute").first()
-    previous = _counts(before) if before else Counts()
-    series = []
-    for row in tallies.filter(minute__gte=start_minute, minute__lt=end_minute).order_by("minute"):
-        current = _counts(row)
-        series.append((row.minute, current - previous))
+    return tally_minutes(version.tally_id, start_minute=start_minute, end_minute=end_minute)
+
+
+def tally_minutes(tally_id: int, *, start_minute: int, end_minute: int) -> list[tuple[int, Counts]]:
+    """Return the events of each measured minute of a tally's interval, in order: from day packs where there are."""
+    slot = slots_of([tally_id]).get(tally_id)
+    if slot is None or end_minute <= start_minute:
+        return []
+    days = range(start_minute // MINUTES_A_DAY, (end_minute - 1) // MINUTES_A_DAY + 1)
+    shelf = slot // PLACES
+    packed_keys = TallyDay.objects.filter(
+        key__gte=shelf * KEY_BASE + days.start, key__lt=shelf * KEY_BASE + days.stop, form=TallyDay.Form.PACKED
+    )
+    packed = {key % KEY_BASE for key in packed_keys.order_by().values_list("key", flat=True)}
+    packs = TallyPack.objects.filter(key__gte=slot * KEY_BASE + days.start, key__lt=slot * KEY_BASE + days.stop)
+    bodies = {key % KEY_BASE: body for key, body in packs.order_by().values_list("key", "body")} if packed else {}
+    series: list[tuple[int, Counts]] = []
+    for day in days:
+        first = day * MINUTES_A_DAY
+        if day not in packed:
+            series += _minutes_of_blocks(slot, first, first + MINUTES_A_DAY)
+        elif day in bodies:
+            series += [(first + minute, counts) for minute, counts in unpacked_day(bodies[day])]
+    return [one for one in series if start_minute <= one[0] < end_minute]
+
+
+def _minutes_of_blocks(slot: int, start: int, end: int) -> list[tuple[int, Counts]]:
+    shelf, place = divmod(slot, PLACES)
+    previous, series = NOTHING, []
+    for minute, sheet in blocks_between(shelf, start, end):
+        current = counts_at(sheet, place)
+        if current.minutes_measured != previous.minutes_measured:
+            series.append((minute, current - previous))
         previous = current
     return series
 
@@ -124,22 +206,26 @@ def minute_series(*, version: SLOVersion, start_minute: int, end_minute: int) ->
 def bucket_sums(
     tally_ids: Iterable[int], *, start_minute: int, end_minute: int, step: int
 ) -> dict[int, list[Counts | None]]:
-    """Return the running sums at the end of each bucket of `step` minutes, by version; None where none was measured.
+    """Return the running sums at the end of each bucket of `step` minutes, by tally; None where none was measured.
 
-    One query for all versions. The buckets begin at multiples of `step`.
+    A fixed number of queries for all tallies. The buckets begin at multiples of `step`.
     """
     first, last = start_minute // step, (end_minute - 1) // step
-    series: dict[int, list[Counts | None]] = {tally_id: [None] * (last - first + 1) for tally_id in tally_ids}
-    rows = (
-        Tally.objects.filter(version_id__in=series, minute__gte=first * step, minute__lt=end_minute)
-        .order_by()
-        .values(tally=F("version_id"), bucket=F("minute") / step)
-        .annotate(good=Max("good_sum"), bad=Max("bad_sum"), unknown=Max("unknown_sum"), measured=Max("minutes_sum"))
-    )
-    for row in rows:
-        series[row["tally"]][row["bucket"] - first] = Counts(row["good"], row["bad"], row["unknown"], row["measured"])
+    edges = [min(bucket * step, end_minute) for bucket in range(first, last + 2)]
+    ids = sorted(set(tally_ids))
+    slots = slots_of(ids)
+    sheets = sheets_before(shelves_of(slots), edges)
+    series: dict[int, list[Counts | None]] = {}
+    empty: array[int] = blank()
+    for tally_id in ids:
+        slot = slots.get(tally_id)
+        if slot is None:
+            series[tally_id] = [None] * (len(edges) - 1)
+            continue
+        shelf, place = divmod(slot, PLACES)
+        sums = [counts_at(sheets.get((shelf, edge), empty), place) for edge in edges]
+        series[tally_id] = [
+            after if after.minutes_measured != before.minutes_measured else None
+            for before, after in itertools.pairwise(sums)
+        ]
     return series
-
-
-def _counts(row: Tally) -> Counts:
-    return Counts(row.good_sum, row.bad_sum, row.unknown_sum, row.minutes_sum)

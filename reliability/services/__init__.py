@@ -6,6 +6,7 @@ from reliability.services.evaluating import evaluate
 from reliability.services.otlp import forget_old_streams, receive_metrics, receive_spans
 from reliability.services.otlp_bodies import MAX_BODY_BYTES, decode
 from reliability.services.otlp_points import Received
+from reliability.services.packing import look_after_tallies
 from reliability.services.reporting import report_all_windows, report_ended_periods, report_window
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "evaluate",
     "forget_old_series",
     "forget_old_streams",
+    "look_after_tallies",
     "receive_metrics",
     "receive_spans",
     "report_all_windows",

@@ -1,87 +1,240 @@
 """Add events to the running sums of their minutes."""
 
-from collections.abc import Iterable, Mapping
+import operator
+from array import array
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from hashlib import blake2b
+
+import orjson
+from django.db import connection
 
 from reliability.domain.budgets import Counts
-from reliability.models import SLOVersion, Tally
+from reliability.domain.sheets import MEASURED, MINUTES_A_DAY, PLACES, add_at, blank, packed, unpacked
+from reliability.models import KEY_BASE, TallyBlock, TallyDay, TallyShelf, TallySlot
+from reliability.selectors.shelves import days_stored, slots_of
 
 Increments = dict[tuple[int, int], Counts]
+Sheet = array
+Additions = Mapping[int, Mapping[int, Counts]]
+"""Events by minute and by place on the shelf."""
+
+_UPSERT = (
+    "INSERT INTO reliability_tally{name} (key, body{more}) VALUES (%s, %s{marks}) "
+    "ON CONFLICT (key) DO UPDATE SET body = excluded.body{set}"
+)
+UPSERT_BLOCK = _UPSERT.format(name="block", more="", marks="", set="")
+UPSERT_DAY = _UPSERT.format(name="day", more=", form", marks=", %s", set=", form = excluded.form")
+UPSERT_PACK = _UPSERT.format(name="pack", more="", marks="", set="")
 
 
 def merge(increments: Increments, *, tally_id: int, minute: int, counts: Counts) -> None:
     """Add counts to what is to be added to a minute."""
-    known = increments.get((tally_id, minute), Counts())
-    increments[tally_id, minute] = Counts(
-        known.good + counts.good, known.bad + counts.bad, known.unknown + counts.unknown
-    )
+    known = increments.get((tally_id, minute))
+    increments[tally_id, minute] = counts if known is None else known + counts
+
+
+def group_tally(*, version_id: int, labels: Mapping[str, str]) -> int:
+    """Return the tally of a group of a version's events, made when it is new."""
+    digest = blake2b(orjson.dumps(labels, option=orjson.OPT_SORT_KEYS), digest_size=16).hexdigest()
+    slot, _ = TallySlot.objects.get_or_create(version_id=version_id, digest=digest, defaults={"labels": dict(labels)})
+    return -slot.pk
 
 
 def lock_tallies(tally_ids: Iterable[int]) -> None:
-    """Let one transaction at a time count for these versions; call it before reading what counting depends on.
+    """Let one transaction at a time count for these tallies; call it before reading what counting depends on.
 
     Running sums and stream states are read and written back: two at once would lose what the other added.
     """
-    list(
-        SLOVersion.objects.select_for_update(no_key=True)
-        .filter(pk__in=set(tally_ids))
-        .order_by("pk")
-        .values_list("pk", flat=True)
-    )
+    _locked_shelves(_ensured_slots(set(tally_ids)))
+
+
+def lock_shelf(number: int) -> None:
+    """Let one transaction at a time change a shelf."""
+    list(TallyShelf.objects.select_for_update(no_key=True).filter(number=number).values_list("number", flat=True))
 
 
 def add_to_tallies(increments: Mapping[tuple[int, int], Counts]) -> None:
-    """Add what was counted; a minute that is named without events counts as measured. The caller holds the locks.
+    """Add what was counted, in the caller's transaction; a minute that is named without events counts as measured.
 
-    A late minute moves the sums of the minutes after it, of which there are few.
+    A late minute moves the sums of the minutes after it in its day and of the days after: all of them packed numbers.
     """
-    by_version: dict[int, dict[int, Counts]] = {}
+    if not increments:
+        return
+    slots = _ensured_slots({tally_id for tally_id, _ in increments})
+    by_shelf: dict[int, dict[int, dict[int, Counts]]] = {}
     for (tally_id, minute), counts in increments.items():
-        by_version.setdefault(tally_id, {})[minute] = counts
-    changed: list[Tally] = []
-    for tally_id, added in sorted(by_version.items()):
-        changed += _moved(tally_id, added)
-    Tally.objects.bulk_create(
-        changed,
-        batch_size=500,
-        update_conflicts=True,
-        unique_fields=["version", "minute"],
-        update_fields=["good_sum", "bad_sum", "unknown_sum", "minutes_sum"],
-    )
+        shelf, place = divmod(slots[tally_id], PLACES)
+        by_shelf.setdefault(shelf, {}).setdefault(minute, {})[place] = counts
+    last_measured = _locked_shelves(slots)
+    _write(_loaded(by_shelf), by_shelf, last_measured)
 
 
-def _moved(tally_id: int, added: Mapping[int, Counts]) -> list[Tally]:
-    """Return the rows from the first minute that changes on, with their new sums."""
-    first = min(added)
-    tallies = Tally.objects.filter(version_id=tally_id)
-    before = tallies.filter(minute__lt=first).order_by("-minute").first()
-    rows = {row.minute: row for row in tallies.filter(minute__gte=first)}
-    sums = _counts(before) if before else Counts()
-    old = sums
-    moved = []
-    for minute in sorted({*rows, *added}):
-        row = rows.get(minute)
-        more = added.get(minute, Counts())
-        grown = _counts(row) - old if row else Counts(minutes_measured=1)
-        old = _counts(row) if row else old
-        sums = Counts(
-            sums.good + grown.good + more.good,
-            sums.bad + grown.bad + more.bad,
-            sums.unknown + grown.unknown + more.unknown,
-            sums.minutes_measured + grown.minutes_measured,
+@dataclass
+class _Loaded:
+    """A shelf's day as stored, from the last block before the first minute that changes."""
+
+    base: "Sheet[int] | None"
+    blocks: "dict[int, Sheet[int]]"
+
+
+def _ensured_slots(tally_ids: set[int]) -> dict[int, int]:
+    slots = slots_of(tally_ids)
+    if missing := [tally_id for tally_id in tally_ids if tally_id not in slots]:
+        TallySlot.objects.bulk_create(
+            [TallySlot(version_id=version) for version in sorted(missing)], ignore_conflicts=True, batch_size=1000
         )
-        if row is None or _counts(row) != sums:
-            moved.append(
-                Tally(
-                    version_id=tally_id,
-                    minute=minute,
-                    good_sum=sums.good,
-                    bad_sum=sums.bad,
-                    unknown_sum=sums.unknown,
-                    minutes_sum=sums.minutes_measured,
-                )
+        slots = slots_of(tally_ids)
+    return slots
+
+
+def _locked_shelves(slots: Mapping[int, int]) -> "dict[int, array[int]]":
+    """Lock the shelves of slots in one order and return the last measured minute of each place."""
+    numbers = sorted({slot // PLACES for slot in slots.values()})
+    shelves = TallyShelf.objects.select_for_update(no_key=True).filter(number__in=numbers).order_by("number")
+    rows = dict(shelves.values_list("number", "last_measured"))
+    if missing := [number for number in numbers if number not in rows]:
+        fresh = [TallyShelf(number=number, last_measured=bytes(4 * PLACES)) for number in missing]
+        TallyShelf.objects.bulk_create(fresh, ignore_conflicts=True)
+        rows = dict(shelves.values_list("number", "last_measured"))
+    return {number: array("I", bytes(body)) for number, body in rows.items()}
+
+
+def _loaded(by_shelf: Mapping[int, Additions]) -> dict[tuple[int, int], _Loaded]:
+    """Read, for each shelf and day that changes, the blocks from the first changed minute on and the one before."""
+    firsts: dict[tuple[int, int], int] = {}
+    for shelf, minutes in by_shelf.items():
+        for minute in minutes:
+            key = shelf, minute // MINUTES_A_DAY
+            firsts[key] = min(firsts.get(key, minute), minute)
+    loaded = {key: _Loaded(None, {}) for key in firsts}
+    keys = list(firsts)
+    with connection.cursor() as cursor:
+        for begin in range(0, len(keys), 500):
+            values = []
+            for shelf, day in keys[begin : begin + 500]:
+                base, first = shelf * KEY_BASE, firsts[shelf, day]
+                values.append(f"({base + day * MINUTES_A_DAY},{base + first},{base + (day + 1) * MINUTES_A_DAY})")
+            cursor.execute(
+                f"WITH wanted (low, first, high) AS (VALUES {','.join(values)}) "  # noqa: S608 numbers of its own
+                "SELECT block.key, block.body FROM wanted JOIN reliability_tallyblock AS block "
+                "ON block.key < wanted.high AND block.key >= COALESCE((SELECT max(earlier.key) "
+                "FROM reliability_tallyblock AS earlier WHERE earlier.key >= wanted.low "
+                "AND earlier.key < wanted.first), wanted.first)"
             )
-    return moved
+            for key, body in cursor.fetchall():
+                shelf, minute = divmod(key, KEY_BASE)
+                one = loaded[shelf, minute // MINUTES_A_DAY]
+                if minute < firsts[shelf, minute // MINUTES_A_DAY]:
+                    one.base = unpacked(body)
+                else:
+                    one.blocks[minute] = unpacked(body)
+    return loaded
 
 
-def _counts(row: Tally) -> Counts:
-    return Counts(row.good_sum, row.bad_sum, row.unknown_sum, row.minutes_sum)
+def _write(
+    loaded: Mapping[tuple[int, int], _Loaded],
+    by_shelf: Mapping[int, Additions],
+    last_measured: "Mapping[int, array[int]]",
+) -> None:
+    blocks: list[tuple[int, bytes]] = []
+    grown: dict[int, dict[int, dict[int, Counts]]] = {}
+    for (shelf, day), one in loaded.items():
+        first = day * MINUTES_A_DAY
+        added = {m: by_shelf[shelf][m] for m in by_shelf[shelf] if first <= m < first + MINUTES_A_DAY}
+        sums: dict[int, Counts] = {}
+        for minute, sheet in _moved(one, added, sums):
+            blocks.append((shelf * KEY_BASE + minute, packed(sheet)))
+        grown.setdefault(shelf, {})[day] = sums
+        last = last_measured[shelf]
+        for minute, places in added.items():
+            for place in places:
+                last[place] = max(last[place], minute)
+    with connection.cursor() as cursor:
+        cursor.executemany(UPSERT_BLOCK, blocks)
+        if days := _moved_days(grown):
+            cursor.executemany(UPSERT_DAY, days)
+        cursor.executemany(
+            "UPDATE reliability_tallyshelf SET last_measured = %s WHERE number = %s",
+            [(last_measured[shelf].tobytes(), shelf) for shelf in by_shelf],
+        )
+
+
+def _moved(
+    one: _Loaded, added: Mapping[int, Mapping[int, Counts]], sums: dict[int, Counts]
+) -> "Iterator[tuple[int, Sheet[int]]]":
+    """Return the day's sheets from the first that changes on; `sums` collects what each place has grown by."""
+    old = one.base if one.base is not None else blank()
+    for minute in sorted({*one.blocks, *added}):
+        stored = one.blocks.get(minute)
+        for place, counts in added.get(minute, {}).items():
+            # A minute is measured once, however often something is added to it.
+            fresh = stored is None or stored[MEASURED + place] == old[MEASURED + place]
+            more = Counts(counts.good, counts.bad, counts.unknown, int(fresh), counts.unknown_low)
+            sums[place] = sums[place] + more if place in sums else more
+        old = stored if stored is not None else old
+        sheet = old[:]
+        for place, counts in sums.items():
+            add_at(sheet, place, counts)
+        yield minute, sheet
+
+
+def _moved_days(grown: Mapping[int, Mapping[int, Mapping[int, Counts]]]) -> list[tuple[int, bytes, int]]:
+    """Return the days that are new, that must be packed again, or whose sums before them have grown."""
+    values = ",".join(f"({shelf * KEY_BASE + min(days)},{(shelf + 1) * KEY_BASE})" for shelf, days in grown.items())
+    known: dict[int, dict[int, int]] = {}
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"WITH wanted (low, high) AS (VALUES {values}) SELECT day.key, day.form FROM wanted "  # noqa: S608 numbers
+            "JOIN reliability_tallyday AS day ON day.key >= wanted.low AND day.key < wanted.high"
+        )
+        for key, form in cursor.fetchall():
+            known.setdefault(key // KEY_BASE, {})[key % KEY_BASE] = form
+    changed: list[tuple[int, bytes, int]] = []
+    for shelf, days in grown.items():
+        stored = known.get(shelf, {})
+        if set(stored) != set(days) or len(stored) > 1 or TallyDay.Form.PACKED in stored.values():
+            changed += _shelf_days(shelf, stored, days)
+    return changed
+
+
+def _shelf_days(
+    shelf: int, stored: Mapping[int, int], days: Mapping[int, Mapping[int, Counts]]
+) -> Iterator[tuple[int, bytes, int]]:
+    """Go through a shelf's days from the first that has grown: later ones move, missing ones begin where theirs end."""
+    base = shelf * KEY_BASE
+    bodies = dict(days_stored(base + day for day in stored))
+    moved: dict[int, Counts] = {}
+    previous = None
+    for day in sorted({*stored, *days}):
+        if day in stored:
+            sheet = unpacked(bodies[base + day])
+            for place, counts in moved.items():
+                add_at(sheet, place, counts)
+        else:
+            sheet = _end_of(shelf, previous or _last_day_before(base + day))
+        previous = base + day, sheet
+        yield base + day, packed(sheet), _form_after(stored.get(day), changed=day in days)
+        for place, counts in days.get(day, {}).items():
+            moved[place] = moved[place] + counts if place in moved else counts
+
+
+def _form_after(form: int | None, *, changed: bool) -> int:
+    """Return how a day is stored once it has been written: a changed one must be packed again."""
+    if form is None or (changed and form == TallyDay.Form.PACKED):
+        return TallyDay.Form.BLOCKS
+    return form
+
+
+def _last_day_before(key: int) -> "tuple[int, Sheet[int]] | None":
+    earlier = TallyDay.objects.filter(key__lt=key, key__gte=key // KEY_BASE * KEY_BASE).order_by("-key").first()
+    return (earlier.key, unpacked(earlier.body)) if earlier else None
+
+
+def _end_of(shelf: int, day: "tuple[int, Sheet[int]] | None") -> "Sheet[int]":
+    """Return the sums at the end of a day: those before it and those of its last block."""
+    if day is None:
+        return blank()
+    first = shelf * KEY_BASE + day[0] % KEY_BASE * MINUTES_A_DAY
+    last = TallyBlock.objects.filter(key__gte=first, key__lt=first + MINUTES_A_DAY).order_by("-key").first()
+    return array("Q", map(operator.add, day[1], unpacked(last.body))) if last else day[1]

@@ -37,10 +37,12 @@ from chaos.services.faults import inject, revert_all
 from core.identifiers import new_id
 from core.parsing import InputRefusedError, load_yaml_documents
 from ledger.selectors import entries
-from reliability.models import SLO, Tally
+from reliability.domain.budgets import Counts
+from reliability.models import SLO
 from reliability.selectors import minute_of
 from reliability.services import apply_documents as apply_slos
-from tests.reliability.conftest import CATALOG, TTFT
+from reliability.services.tallying import add_to_tallies
+from tests.reliability.conftest import CATALOG, TTFT, forget_tallies
 
 pytestmark = [pytest.mark.django_db, pytest.mark.integration]
 SITE = system_principal("test")
@@ -95,9 +97,7 @@ def experiment(db: None, sleeper: psutil.Process, mark: str) -> Experiment:
     Environment.objects.update(chaos_allowed=True)
     apply_slos(principal=SITE, documents=load_yaml_documents(TTFT, source="s"))
     version = SLO.objects.get().versions.get()
-    Tally.objects.create(
-        version=version, minute=minute_of(timezone.now()), good_sum=1000, bad_sum=0, unknown_sum=0, minutes_sum=1
-    )
+    add_to_tallies({(version.tally_id, minute_of(timezone.now())): Counts(good=1000)})
     apply_documents(principal=SITE, documents=load_yaml_documents(EXPERIMENT.format(mark=mark), source="e"))
     return Experiment.objects.get()
 
@@ -131,7 +131,7 @@ def test_an_environment_that_does_not_allow_chaos_refuses(experiment: Experiment
 
 
 def test_no_data_means_no(experiment: Experiment) -> None:
-    Tally.objects.all().delete()
+    forget_tallies()
     assert "no data means no" in refusals(experiment)["error budget"]
 
 

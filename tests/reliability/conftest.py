@@ -3,7 +3,9 @@ import pytest
 from accounts.data import system_principal
 from catalog.services import apply_documents as apply_catalog
 from core.parsing import load_yaml_documents
-from reliability.models import SLO, SLOVersion
+from reliability.domain.budgets import Counts
+from reliability.models import SLO, SLOVersion, TallyBlock, TallyDay, TallyShelf
+from reliability.selectors.tallies import tally_minutes
 from reliability.services import apply_documents
 
 SITE = system_principal("test")
@@ -47,6 +49,17 @@ spec:
 
 def apply(text: str) -> dict[str, list[str]]:
     return apply_documents(principal=SITE, documents=load_yaml_documents(text, source="slo.yaml"), source="slo.yaml")
+
+
+def forget_tallies() -> None:
+    """Drop everything that was counted."""
+    for model in (TallyBlock, TallyDay, TallyShelf):
+        model.objects.all().delete()
+
+
+def minutes_of(version: SLOVersion) -> list[tuple[int, Counts]]:
+    """Every measured minute with its events."""
+    return tally_minutes(version.tally_id, start_minute=0, end_minute=2**26)
 
 
 @pytest.fixture

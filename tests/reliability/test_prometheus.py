@@ -17,7 +17,7 @@ import time_machine
 from core.clock import database_now
 from core.http import OutboundRefusedError
 from core.work import drain
-from reliability.models import SLO, Collection, DataSource, SLOVersion, Tally
+from reliability.models import SLO, Collection, DataSource, SLOVersion, TallyBlock
 from reliability.selectors import counts_in_last
 from reliability.services.prometheus import PrometheusReader, SourceError
 from tests.reliability.conftest import apply
@@ -224,5 +224,5 @@ def test_a_failed_or_partial_answer_is_a_failure_and_not_zero(
     row = Collection.objects.get()
     assert said in row.last_error
     assert (row.failures, row.watermark) == (1, before)
-    assert not Tally.objects.exists()
+    assert not TallyBlock.objects.exists()
     assert SLO.objects.get().versions.get().data_source is not None
