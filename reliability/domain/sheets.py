@@ -5,6 +5,7 @@ each for a hundred tallies. It is stored byte plane by byte plane, the empty hig
 neighbours in a plane are alike where neighbours in a number are not.
 """
 
+import sys
 import zlib
 from array import array
 from collections.abc import Iterable, Sequence
@@ -35,12 +36,29 @@ def packed(numbers: "array[int]") -> bytes:
 
 def unpacked(body: bytes | memoryview, length: int = PLACES * FIELDS) -> "array[int]":
     """Return the numbers that `packed` was given."""
+    return array("Q", bytes(_raw(body, length)))
+
+
+def whole(body: bytes | memoryview) -> int:
+    """Return a packed sheet as one big number, its 64-bit numbers side by side.
+
+    Two of them add and subtract in one step: sums only grow, so nothing is ever borrowed from a neighbour.
+    """
+    return int.from_bytes(_raw(body, PLACES * FIELDS), sys.byteorder)
+
+
+def from_whole(number: int) -> "Sheet[int]":
+    """Return the sheet that a big number stands for."""
+    return array("Q", number.to_bytes(_BYTES, sys.byteorder))
+
+
+def _raw(body: bytes | memoryview, length: int) -> bytearray:
     planes = body[0]
     flat = zlib.decompress(body[1:])
     raw = bytearray(length * _WIDTH)
     for plane in range(planes):
         raw[plane::_WIDTH] = flat[plane * length : (plane + 1) * length]
-    return array("Q", bytes(raw))
+    return raw
 
 
 def counts_at(sheet: Sequence[int], place: int) -> Counts:

@@ -1,16 +1,16 @@
 """Reads of the stored sums: where a tally is kept, and a shelf's sums before an instant."""
 
-import operator
 from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from django.db import connection
 
-from reliability.domain.sheets import MINUTES_A_DAY, PLACES, unpacked
+from reliability.domain.sheets import MINUTES_A_DAY, PLACES, from_whole, unpacked, whole
 from reliability.models import KEY_BASE, TallyDay, TallyShelf, TallySlot
 
 LOOKUPS_PER_QUERY = 2000
+FEW = 200
 
 # The last block before each wanted key, with the sums before its day: two seeks in an index each.
 _BEFORE = """
@@ -27,15 +27,34 @@ def slots_of(tally_ids: Iterable[int]) -> dict[int, int]:
     """Return the slots of tallies that have counted anything, by tally."""
     wanted = list(tally_ids)
     found = {tally_id: -tally_id for tally_id in wanted if tally_id < 0}
-    versions = [tally_id for tally_id in wanted if tally_id > 0]
-    for chunk in _batches(versions, 10_000):
-        whole = TallySlot.objects.filter(version_id__in=chunk, digest="").order_by()
+    versions = {tally_id for tally_id in wanted if tally_id > 0}
+    if len(versions) > FEW:
+        # Thousands of parameters cost more than rows that are not needed.
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT version_id, id FROM reliability_tallyslot WHERE digest = '' AND version_id BETWEEN %s AND %s",
+                [min(versions), max(versions)],
+            )
+            found.update(row for row in cursor.fetchall() if row[0] in versions)
+    elif versions:
+        whole = TallySlot.objects.filter(version_id__in=versions, digest="").order_by()
         found.update(whole.values_list("version_id", "pk"))
     return found
 
 
 def sheets_before(shelves: Iterable[int], minutes: Iterable[int]) -> dict[tuple[int, int], "array[int]"]:
     """Return the running sums of each shelf before each minute; what has none is left out."""
+    sheets: dict[int, array[int]] = {}
+    found = {}
+    for key, number in numbers_before(shelves, minutes).items():
+        if id(number) not in sheets:
+            sheets[id(number)] = from_whole(number)
+        found[key] = sheets[id(number)]
+    return found
+
+
+def numbers_before(shelves: Iterable[int], minutes: Iterable[int]) -> dict[tuple[int, int], int]:
+    """Return what `sheets_before` returns, each sheet as one big number (`domain.sheets.whole`)."""
     wanted = {
         shelf * KEY_BASE + minute: (shelf, minute) for minute in sorted(set(minutes)) for shelf in sorted(set(shelves))
     }
@@ -47,17 +66,13 @@ def sheets_before(shelves: Iterable[int], minutes: Iterable[int]) -> dict[tuple[
             cursor.execute(_BEFORE.format(values=values))
             blocks.update((high, (key, body)) for high, key, body in cursor.fetchall())
     days = {_day_key(key) for key, _ in blocks.values()}
-    edges = {key: unpacked(body) for key, body in days_stored(days)}
-    sheets: dict[int, array[int]] = {}
+    edges = {key: whole(body) for key, body in days_stored(days)}
+    numbers: dict[int, int] = {}
     found = {}
     for high, (key, body) in blocks.items():
-        sheet = sheets.get(key)
-        if sheet is None:
-            sheet = unpacked(body)
-            if edge := edges.get(_day_key(key)):
-                sheet = array("Q", map(operator.add, sheet, edge))
-            sheets[key] = sheet
-        found[wanted[high]] = sheet
+        if key not in numbers:
+            numbers[key] = whole(body) + edges.get(_day_key(key), 0)
+        found[wanted[high]] = numbers[key]
     return found
 
 

@@ -1,7 +1,6 @@
 """Reads of the running sums: any window is one subtraction."""
 
 import itertools
-import operator
 from array import array
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,9 +9,16 @@ from datetime import datetime, timedelta
 from reliability.data import TallyGroup
 from reliability.domain.alerting import BurnTier
 from reliability.domain.budgets import Counts
-from reliability.domain.sheets import MINUTES_A_DAY, PLACES, blank, counts_at, unpacked_day
+from reliability.domain.sheets import FIELDS, MINUTES_A_DAY, PLACES, blank, counts_at, from_whole, unpacked_day
 from reliability.models import KEY_BASE, SLOVersion, TallyDay, TallyPack, TallySlot
-from reliability.selectors.shelves import blocks_between, last_measured_of, sheets_before, shelves_of, slots_of
+from reliability.selectors.shelves import (
+    blocks_between,
+    last_measured_of,
+    numbers_before,
+    sheets_before,
+    shelves_of,
+    slots_of,
+)
 
 RECENT = timedelta(minutes=3)
 NOTHING = Counts()
@@ -87,19 +93,15 @@ def window_sums(tally_ids: Iterable[int], windows: Iterable[Window]) -> WindowSu
     shelves: dict[int, list[int]] = {}
     for slot in sorted(by_slot):
         shelves.setdefault(slot // PLACES, []).append(slot % PLACES)
-    sheets = sheets_before(shelves, {minute for window in wanted for minute in window})
-    zero = blank()
-    columns: dict[Window, list[list[int]]] = {}
+    sums = numbers_before(shelves, {minute for window in wanted for minute in window})
+    columns: dict[Window, list[array[int]]] = {}
     for window in wanted:
-        fields: list[list[int]] = [[] for _ in range(len(zero) // PLACES)]
+        columns[window] = [array("Q") for _ in range(FIELDS)]
         for shelf, places in shelves.items():
-            end, start = sheets.get((shelf, window[1]), zero), sheets.get((shelf, window[0]), zero)
-            grown = list(map(operator.sub, end, start))
-            whole = len(places) == PLACES
-            for number, field in enumerate(fields):
+            grown = from_whole(sums.get((shelf, window[1]), 0) - sums.get((shelf, window[0]), 0))
+            for number, column in enumerate(columns[window]):
                 part = grown[number * PLACES : (number + 1) * PLACES]
-                field.extend(part if whole else [part[place] for place in places])
-        columns[window] = fields
+                column.extend(part if len(places) == PLACES else array("Q", [part[place] for place in places]))
     return WindowSums([by_slot[slot] for slot in sorted(by_slot)], columns)
 
 
