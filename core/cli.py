@@ -70,6 +70,14 @@ def print_json(value: object) -> None:
     sys.stdout.write(raw.decode() + "\n")
 
 
+def print_answer(answer: Mapping[str, Any], *, output: OutputFormat, text: str) -> None:
+    """Print what a command did: a sentence for people, or one JSON object."""
+    if output is OutputFormat.JSON:
+        print_json(dict(answer))
+    else:
+        sys.stdout.write(f"{text}\n")
+
+
 def print_rows(rows: Iterable[Mapping[str, Any]], *, columns: Sequence[str], output: OutputFormat, empty: str) -> None:
     """Print records as an aligned table or as a JSON list. `empty` is said when there are none (text only)."""
     rows = list(rows)

@@ -11,7 +11,17 @@ from accounts.data import Capability, Role, system_principal
 from accounts.models import Team, User
 from accounts.selectors import people, team_by_slug, user_by_username
 from accounts.services import create_api_token, create_user, deactivate_user, grant_role, revoke_role
-from core.cli import ExitCode, FormatOption, OutputFormat, RoomCommand, answering, fail, print_json, print_rows
+from core.cli import (
+    ExitCode,
+    FormatOption,
+    OutputFormat,
+    RoomCommand,
+    answering,
+    fail,
+    print_answer,
+    print_json,
+    print_rows,
+)
 
 USERNAME = Annotated[str, typer.Argument(help="User name.")]
 TEAM = Annotated[str, typer.Option(help="Slug of a team; without it the role holds for the whole site.")]
@@ -37,13 +47,14 @@ class Command(RoomCommand):
 
     @command(name="create-user")
     @answering
-    def create(
+    def create(  # noqa: PLR0917 the command line names them
         self,
         username: USERNAME,
         role: Annotated[list[Role] | None, typer.Option(help="A site-wide role; may be repeated.")] = None,
         email: str = "",
         name: Annotated[str, typer.Option(help="Full name.")] = "",
         password: Annotated[str, typer.Option(prompt=True, hide_input=True, confirmation_prompt=True)] = "",
+        output: FormatOption = OutputFormat.TEXT,
     ) -> None:
         """Create a person who can sign in; for the first administrator: --role admin."""
         principal = system_principal("cli")
@@ -53,27 +64,31 @@ class Command(RoomCommand):
             fail("\n".join(error.messages))
         for granted in role or ():
             grant_role(principal=principal, user=user, role=granted)
-        typer.echo(f"{username} can sign in.")
+        roles = [granted.value for granted in role or ()]
+        print_answer({"username": username, "roles": roles}, output=output, text=f"{username} can sign in.")
 
     @command()
     @answering
-    def grant(self, username: USERNAME, role: Role, team: TEAM = "") -> None:
+    def grant(self, username: USERNAME, role: Role, team: TEAM = "", output: FormatOption = OutputFormat.TEXT) -> None:
         """Give a person a role."""
         grant_role(principal=system_principal("cli"), user=self._user(username), role=role, team=self._team(team))
+        self._say(username, role, team, output, verb="holds")
 
     @command()
     @answering
-    def revoke(self, username: USERNAME, role: Role, team: TEAM = "") -> None:
+    def revoke(self, username: USERNAME, role: Role, team: TEAM = "", output: FormatOption = OutputFormat.TEXT) -> None:
         """Take a role away. Exit code 1: the person did not hold it."""
         user, scope = self._user(username), self._team(team)
         if not revoke_role(principal=system_principal("cli"), user=user, role=role, team=scope):
             fail(f"{username} does not hold {role.value} there.", ExitCode.NO)
+        self._say(username, role, team, output, verb="no longer holds")
 
     @command()
     @answering
-    def deactivate(self, username: USERNAME) -> None:
+    def deactivate(self, username: USERNAME, output: FormatOption = OutputFormat.TEXT) -> None:
         """Close an account: no sign-in, no tokens, no roles."""
         deactivate_user(principal=system_principal("cli"), user=self._user(username))
+        print_answer({"username": username, "active": False}, output=output, text=f"{username} cannot sign in.")
 
     @command()
     @answering
@@ -97,6 +112,12 @@ class Command(RoomCommand):
             print_json({"token": secret, "name": token.name, "expires_at": token.expires_at.isoformat()})
         else:
             typer.echo(secret)
+
+    @staticmethod
+    def _say(username: str, role: Role, team: str, output: OutputFormat, *, verb: str) -> None:
+        where = f"for the team {team}" if team else "for the whole site"
+        answer = {"username": username, "role": role.value, "team": team, "change": verb}
+        print_answer(answer, output=output, text=f"{username} {verb} {role.value} {where}.")
 
     @staticmethod
     def _user(username: str) -> User:

@@ -13,7 +13,17 @@ from compliance.models import Engagement, PackExport
 from compliance.selectors import access_of, engagements_visible
 from compliance.services import create_engagement, grant_auditor, request_export
 from compliance.services.audits import EXPORT_QUEUE, note_download
-from core.cli import ExitCode, FormatOption, OutputFormat, RoomCommand, answering, fail, print_json, print_rows
+from core.cli import (
+    ExitCode,
+    FormatOption,
+    OutputFormat,
+    RoomCommand,
+    answering,
+    fail,
+    print_answer,
+    print_json,
+    print_rows,
+)
 from core.parsing import refuse
 from core.work import drain
 from ledger.services import read_artifact, seal_pending
@@ -70,6 +80,7 @@ class Command(RoomCommand):
         title: str = "",
         auditor: Annotated[list[str] | None, typer.Option(help="User name of a person with the role auditor.")] = None,
         as_user: AsOption = "",
+        output: FormatOption = OutputFormat.TEXT,
     ) -> None:
         """Create an audit and let auditors read it until its window has been over for 90 days."""
         principal = _principal(as_user)
@@ -87,7 +98,11 @@ class Command(RoomCommand):
             if user is None:
                 raise refuse("--auditor", found=username, allowed="the user name of a person is allowed")
             grant_auditor(principal=principal, engagement=made, user_id=user.pk, expires_at=made.default_expiry())
-        typer.echo(f"{made.slug}: {', '.join(framework)}, {start:%Y-%m-%d} to {end:%Y-%m-%d}.")
+        print_answer(
+            {"audit": made.slug, "frameworks": framework, "from": start, "to": end, "auditors": auditor or []},
+            output=output,
+            text=f"{made.slug}: {', '.join(framework)}, {start:%Y-%m-%d} to {end:%Y-%m-%d}.",
+        )
 
     @command()
     @answering

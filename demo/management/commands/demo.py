@@ -8,7 +8,7 @@ from django.core.exceptions import PermissionDenied
 from django.core.management import call_command
 from django_typer.management import command
 
-from core.cli import ExitCode, RoomCommand, answering, fail
+from core.cli import ExitCode, FormatOption, OutputFormat, RoomCommand, answering, fail, print_json
 from core.supervisor import AlreadyRunningError, PortTakenError, Supervisor
 from demo.services import (
     LOADER,
@@ -29,10 +29,15 @@ class Command(RoomCommand):
 
     @command()
     @answering
-    def load(self) -> None:
+    def load(self, output: FormatOption = OutputFormat.TEXT) -> None:
         """Create or update the demo organization; again changes nothing."""
         call_command("migrate", verbosity=0)
-        load_organization(port=settings.ENVIRONMENT.port, say=typer.echo)
+        said: list[str] = []
+        load_organization(
+            port=settings.ENVIRONMENT.port, say=said.append if output is OutputFormat.JSON else typer.echo
+        )
+        if output is OutputFormat.JSON:
+            print_json({"loaded": [line.strip() for line in said]})
 
     @command()
     @answering
@@ -60,15 +65,28 @@ class Command(RoomCommand):
     @command()
     @answering
     def story(
-        self, times: Annotated[int, typer.Option(min=1, max=20, help="How often, one after the other.")] = 1
+        self,
+        times: Annotated[int, typer.Option(min=1, max=20, help="How often, one after the other.")] = 1,
+        output: FormatOption = OutputFormat.TEXT,
     ) -> None:
         """Tell the story on the running site, from a chaos run to the auditor's pack. Exit code 1: it broke off."""
+        stories: list[dict[str, object]] = []
+        broke_off = ""
         for number in range(times):
-            typer.echo(f"Story {number + 1} of {times}")
+            steps: list[str] = []
+            if output is OutputFormat.TEXT:
+                typer.echo(f"Story {number + 1} of {times}")
             try:
-                Story(say=typer.echo).tell()
+                Story(say=steps.append if output is OutputFormat.JSON else typer.echo).tell()
             except (StoryError, PermissionDenied) as error:
-                fail(str(error), ExitCode.NO)
+                broke_off = str(error)
+            stories.append({"passed": not broke_off, "broke_off": broke_off, "steps": [step.strip() for step in steps]})
+            if broke_off:
+                break
+        if output is OutputFormat.JSON:
+            print_json(stories)
+        if broke_off:
+            fail(broke_off, ExitCode.NO)
 
 
 def _welcome(port: int) -> str:
