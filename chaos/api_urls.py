@@ -1,3 +1,12 @@
-from django.urls import URLPattern, URLResolver
+from django.urls import URLPattern, URLResolver, include, path
+from rest_framework.routers import SimpleRouter
 
-urlpatterns: list[URLPattern | URLResolver] = []
+from chaos.api import ExperimentViewSet, KillSwitchApi, RunViewSet
+
+router = SimpleRouter()
+router.register("chaos/experiments", ExperimentViewSet, basename="chaos-experiment")
+router.register("chaos/runs", RunViewSet, basename="chaos-run")
+urlpatterns: list[URLPattern | URLResolver] = [
+    path("chaos/kill-switch/", KillSwitchApi.as_view(), name="chaos_kill_switch"),
+    path("", include(router.urls)),
+]

@@ -1,3 +1,9 @@
-from django.urls import URLPattern, URLResolver
+from django.urls import URLPattern, URLResolver, path
 
-urlpatterns: list[URLPattern | URLResolver] = []
+from drivers.api import ActionDetailApi, ActionListApi, ActionPlanApi
+
+urlpatterns: list[URLPattern | URLResolver] = [
+    path("drivers/actions/", ActionListApi.as_view(), name="driver_actions"),
+    path("drivers/actions/<str:name>/", ActionDetailApi.as_view(), name="driver_action"),
+    path("drivers/actions/<str:name>/plan/", ActionPlanApi.as_view(), name="driver_action_plan"),
+]

@@ -1,6 +1,6 @@
 """Plan, approve, run, stop."""
 
-from chaos.services.planning import RunPlan, apply_documents, approve_plan, ask_guards, plan_run, spec_of
+from chaos.services.planning import RunPlan, apply_documents, approve_plan, ask_guards, plan_as_json, plan_run, spec_of
 from chaos.services.running import (
     START_QUEUE,
     GuardRefusedError,
@@ -26,6 +26,7 @@ __all__ = [
     "engage_kill_switch",
     "finish_run",
     "is_steady",
+    "plan_as_json",
     "plan_run",
     "reap_dead_runs",
     "release_kill_switch",

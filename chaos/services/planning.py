@@ -21,6 +21,7 @@ from core.clock import database_now
 from core.parsing import LineIndex, parse_document, refuse
 from drivers.data import Plan
 from drivers.services import action, parse_arguments, plan_action, probe_action
+from drivers.services import plan_as_json as driver_plan_as_json
 from incidents.selectors import open_incidents
 from ledger.data.chaos import ChaosPlanApproved
 from ledger.services import record
@@ -43,6 +44,22 @@ class RunPlan:
     def target_names(self) -> list[str]:
         """Return the names of all targets."""
         return sorted({target.name for fault in self.faults for target in fault.targets})
+
+
+def plan_as_json(plan: RunPlan, decisions: Sequence[GuardDecision]) -> dict[str, Any]:
+    """Return what a run would do now and what every guard says, as JSON."""
+    return {
+        "experiment": plan.revision.experiment.slug,
+        "revision": plan.revision.number,
+        "plan_sha256": plan.sha256,
+        "targets": plan.target_names,
+        "faults": [
+            {"action": spec.action, "ttl_seconds": spec.ttl.total_seconds(), **driver_plan_as_json(fault)}
+            for spec, fault in zip(plan.spec.faults, plan.faults, strict=True)
+        ],
+        "allowed": all(decision.allowed for decision in decisions),
+        "guards": [vars(decision) for decision in decisions],
+    }
 
 
 def spec_of(revision: ExperimentRevision) -> ExperimentSpec:

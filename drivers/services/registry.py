@@ -116,3 +116,14 @@ def described_action(found: Action) -> dict[str, Any]:
         "proof": getattr(found, "proof", ""),
         "arguments": found.arguments.model_json_schema(),
     }
+
+
+def plan_as_json(plan: Plan) -> dict[str, Any]:
+    """Return a plan as JSON."""
+    return {
+        "summary": plan.summary,
+        "targets": [{"kind": one.kind, "name": one.name, "identity": dict(one.identity)} for one in plan.targets],
+        "matched": plan.matched,
+        "commands": list(plan.commands),
+        "undo": plan.undo,
+    }

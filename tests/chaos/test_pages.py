@@ -7,7 +7,7 @@ from accounts.data import system_principal
 from accounts.models import User
 from accounts.services import create_user
 from chaos.models import ChaosRun, KillSwitch, PlanApproval
-from demo.services import load_organization
+from tests.chaos.conftest import load_chaos_world
 
 pytestmark = pytest.mark.django_db
 EXPERIMENT = "/chaos/model-servers-freeze/"
@@ -15,7 +15,7 @@ EXPERIMENT = "/chaos/model-servers-freeze/"
 
 @pytest.fixture(autouse=True)
 def organization(db: None) -> None:
-    load_organization(port=8000)
+    load_chaos_world()
     create_user(principal=system_principal("test"), username="charlie", password=None)
 
 

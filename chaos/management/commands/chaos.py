@@ -17,6 +17,7 @@ from chaos.services import (
     approve_plan,
     ask_guards,
     engage_kill_switch,
+    plan_as_json,
     plan_run,
     release_kill_switch,
     request_run,
@@ -67,15 +68,7 @@ class Command(RoomCommand):
         plan = plan_run(experiment=_experiment(slug))
         decisions = ask_guards(plan, requested_by="cli")
         if output is OutputFormat.JSON:
-            print_json(
-                {
-                    "experiment": slug,
-                    "plan_sha256": plan.sha256,
-                    "targets": plan.target_names,
-                    "faults": [{"summary": fault.summary, "undo": fault.undo} for fault in plan.faults],
-                    "guards": [vars(decision) for decision in decisions],
-                }
-            )
+            print_json(plan_as_json(plan, decisions))
         else:
             for fault in plan.faults:
                 typer.echo(f"{fault.summary}\n  undo: {fault.undo}")

@@ -7,7 +7,7 @@ from django_typer.management import command
 
 from core.cli import ExitCode, FormatOption, OutputFormat, RoomCommand, answering, print_json, print_rows
 from core.parsing import load_json
-from drivers.services import actions, described_action, plan_action, probe_action, risk_of_action
+from drivers.services import actions, described_action, plan_action, plan_as_json, probe_action, risk_of_action
 
 
 class Command(RoomCommand):
@@ -37,10 +37,7 @@ class Command(RoomCommand):
                 {
                     "action": name,
                     "risk": risk_of_action(name, parsed),
-                    "summary": plan.summary,
-                    "targets": [{"kind": t.kind, "name": t.name, "identity": dict(t.identity)} for t in plan.targets],
-                    "commands": plan.commands,
-                    "undo": plan.undo,
+                    **plan_as_json(plan),
                     "supported": support.supported,
                     "reason": support.reason,
                 }
