@@ -10,7 +10,7 @@ from compliance.models.controls import (
     Occurrence,
 )
 from compliance.models.evidence import Evidence
-from compliance.models.frameworks import Framework, Requirement
+from compliance.models.frameworks import Framework, FrameworkVersion, Requirement, RequirementText
 
 __all__ = [
     "AuditorGrant",
@@ -22,7 +22,9 @@ __all__ = [
     "Engagement",
     "Evidence",
     "Framework",
+    "FrameworkVersion",
     "Occurrence",
     "PackExport",
     "Requirement",
+    "RequirementText",
 ]

@@ -5,6 +5,7 @@ from compliance.services.checking import run_checks
 from compliance.services.content import Loaded, apply_documents, load_packaged, load_packaged_if_changed
 from compliance.services.evidence import Submission, accept_evidence, reject_evidence, submit_evidence
 from compliance.services.exceptions import approve_exception, reject_exception, request_exception
+from compliance.services.importing import import_oscal, load_overlay
 from compliance.services.scanning import ScanResult, scan_archive, scan_git, scan_path
 
 __all__ = [
@@ -16,6 +17,8 @@ __all__ = [
     "approve_exception",
     "create_engagement",
     "grant_auditor",
+    "import_oscal",
+    "load_overlay",
     "load_packaged",
     "load_packaged_if_changed",
     "reject_evidence",

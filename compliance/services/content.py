@@ -2,14 +2,14 @@
 
 import csv
 import hashlib
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from django.db import transaction
+from django.db.models import Q
 from pydantic import BaseModel, ConfigDict, Field
 
 from accounts.data import Capability, Principal, system_principal
@@ -17,8 +17,10 @@ from accounts.services import ensure_may
 from compliance.data import Strength
 from compliance.domain.rules import Rule
 from compliance.models import Check, Control, ControlRequirement, ControlVersion, Framework, Requirement
+from compliance.services.importing import set_content
 from core.clock import database_now
 from core.parsing import InputRefusedError, LineIndex, Problem, load_yaml_documents, parse_document
+from ledger.data import payload_schemas
 from ledger.data.controls import ControlDeclared
 from ledger.services import record
 
@@ -100,8 +102,8 @@ def load_packaged(*, principal: Principal = LOADER) -> Loaded:
     """Load the frameworks and the starter controls that come with the site."""
     ensure_may(principal, Capability.COMPLIANCE_EDIT)
     with transaction.atomic():
-        frameworks = _load_frameworks()
-        controls = apply_documents(principal=principal, documents=_starter_set(), source="controls.yaml")
+        frameworks = _load_frameworks(principal)
+        controls = apply_documents(principal=principal, documents=_starter_set(), source="controls")
     return Loaded(
         frameworks.created + controls.created,
         frameworks.changed + controls.changed,
@@ -111,13 +113,17 @@ def load_packaged(*, principal: Principal = LOADER) -> Loaded:
 
 @cache
 def _starter_set() -> Sequence[tuple[Any, LineIndex]]:
-    return load_yaml_documents((FILES / "controls.yaml").read_bytes(), source="controls.yaml")
+    files = sorted((FILES / "controls").glob("*.yaml"))
+    return [one for file in files for one in load_yaml_documents(file.read_bytes(), source=file.name)]
 
 
 def load_packaged_if_changed() -> Loaded | None:
     """Load what comes with the site unless this very content is loaded already; None when it is."""
     digest = _requirements_digest()
-    known = Framework.objects.filter(content_sha256=digest).count() == len(FRAMEWORKS)
+    current = Framework.objects.filter(slug__in=[slug for slug, *_ in FRAMEWORKS]).filter(
+        Q(content_sha256=digest) | Q(source=Framework.Source.IMPORTED)
+    )
+    known = current.count() == len(FRAMEWORKS)
     return None if known and Control.objects.exists() else load_packaged()
 
 
@@ -154,6 +160,7 @@ def apply_documents(
             for one in document.spec.requirements
             if (one.framework, one.ref) not in known
         )
+        problems.extend(rule_problems(document, where=where))
     if problems:
         raise InputRefusedError(problems)
     outcome: dict[str, list[str]] = {"created": [], "changed": [], "unchanged": []}
@@ -162,6 +169,29 @@ def apply_documents(
     if dry_run:
         transaction.set_rollback(True)
     return Loaded(**{key: tuple(names) for key, names in outcome.items()})
+
+
+def rule_problems(document: ControlDocument, *, where: str) -> Iterator[Problem]:
+    """Say which entries and fields of a control's rules no schema of the ledger knows."""
+    for number, one in enumerate(document.spec.checks):
+        yield from unknown_names(one.rule, where=f"{where} spec.checks[{number}].rule")
+
+
+def unknown_names(rule: Rule, *, where: str) -> Iterator[Problem]:
+    """Say which entry types and fields of a rule no schema of the ledger knows: it would never see anything."""
+    schemas: dict[str, set[str]] = {}
+    for (entry_type, _), schema in payload_schemas().items():
+        schemas.setdefault(entry_type, set()).update(schema.model_fields)
+    named = [*rule.entries, *(rule.alive.entries if rule.alive else [])]
+    for name in named:
+        if name not in schemas:
+            yield Problem(f"{where}.entries", name, f"kinds of entry are allowed: {', '.join(sorted(schemas))}")
+    fields = set().union(*(schemas.get(name, set()) for name in rule.entries))
+    for condition in (*rule.where, *rule.expect):
+        others = (condition.at_least_field, condition.at_most_field, condition.differs_from, condition.after)
+        for name in (condition.field, *(one for one in others if one)):
+            if name not in {"entry.actor", "entry.subject"} and name.split(".")[0] not in fields:
+                yield Problem(f"{where} {condition.field}", name, f"fields are allowed: {', '.join(sorted(fields))}")
 
 
 def _declare(document: ControlDocument, known: Mapping[tuple[str, str], Requirement], principal: Principal) -> str:
@@ -234,48 +264,41 @@ def _requirements_digest() -> str:
     return hashlib.sha256((FILES / "requirements.csv").read_bytes()).hexdigest()
 
 
-def _load_frameworks() -> Loaded:
+def _load_frameworks(principal: Principal) -> Loaded:
     digest = _requirements_digest()
     with (FILES / "requirements.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     outcome: dict[str, list[str]] = {"created": [], "changed": [], "unchanged": []}
     for position, (slug, name, edition, prefixes) in enumerate(FRAMEWORKS):
         framework = Framework.objects.filter(slug=slug).first()
-        if framework is not None and framework.content_sha256 == digest:
+        imported = framework is not None and framework.source == Framework.Source.IMPORTED
+        if framework is not None and (imported or framework.content_sha256 == digest):
             outcome["unchanged"].append(f"Framework {slug}")
             continue
         outcome["created" if framework is None else "changed"].append(f"Framework {slug}")
-        if framework is None:
-            framework = Framework(slug=slug, version=0)
-        framework.name, framework.edition, framework.position = name, edition, position
-        framework.content_sha256, framework.loaded_at = digest, database_now()
-        framework.version += 1
-        framework.save()
         mine = [row for row in rows if f"{row['framework']}|{row['ref']}".startswith(prefixes)]
-        _set_requirements(framework, mine)
+        set_content(
+            principal=principal,
+            framework=framework or Framework(slug=slug, version=0, position=position),
+            name=name,
+            edition=edition,
+            digest=digest,
+            rows=[_content(slug, row) for row in mine],
+            source=Framework.Source.PACKAGED,
+        )
     return Loaded(**{key: tuple(names) for key, names in outcome.items()})
 
 
-def _set_requirements(framework: Framework, rows: Sequence[Mapping[str, str]]) -> None:
-    kept = []
-    for position, row in enumerate(rows):
-        ref = short_ref(framework.slug, row["ref"])
-        kept.append(ref)
-        Requirement.objects.update_or_create(
-            framework=framework,
-            ref=ref,
-            defaults={
-                "slug": re.sub(r"[^a-z0-9]+", "-", ref.lower()).strip("-"),
-                "label": row["own_label"],
-                "category": category_of(framework.slug, ref),
-                "level": row["level"],
-                "direct": row["direct"].split(),
-                "supporting": row["supporting"].split(),
-                "position": position,
-                "retired_at": None,
-            },
-        )
-    framework.requirements.exclude(ref__in=kept).update(retired_at=database_now())
+def _content(framework: str, row: Mapping[str, str]) -> dict[str, Any]:
+    ref = short_ref(framework, row["ref"])
+    return {
+        "ref": ref,
+        "label": row["own_label"],
+        "category": category_of(framework, ref),
+        "level": row["level"],
+        "direct": row["direct"].split(),
+        "supporting": row["supporting"].split(),
+    }
 
 
 def short_ref(framework: str, ref: str) -> str:

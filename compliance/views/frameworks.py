@@ -14,7 +14,7 @@ from compliance.data import (
     RequirementStanding,
     Standing,
 )
-from compliance.models import Framework
+from compliance.models import Framework, RequirementText
 from compliance.selectors import (
     coming_due,
     controls_visible,
@@ -85,6 +85,7 @@ class FrameworkDetailView(ComplianceView):
             "columns": [f"{month.start:%b %Y}" for month in months],
             "rows": rows,
             "unserved": unserved,
+            "versions": framework.versions.all()[:10],
             "legend": LEGEND,
             "asserted": ASSERTED,
         }
@@ -120,6 +121,7 @@ class RequirementDetailView(ComplianceView):
             "framework": framework,
             "requirement": found,
             "standing": standing,
+            "licensed": RequirementText.objects.filter(requirement=found).first() if self.access.everything else None,
             "controls": [(one, links[one.control_id]) for one in standing.controls],
             "asserted": ASSERTED,
         }

@@ -27,6 +27,19 @@ class ControlRetired(LedgerPayload):
     reason: str
 
 
+class FrameworkLoaded(LedgerPayload):
+    """A version of a framework's list of requirements took effect."""
+
+    entry_type: ClassVar[str] = "framework.loaded"
+    framework: str
+    framework_version: int
+    edition: str
+    content_sha256: str
+    requirements: int
+    added: int
+    retired: list[str]
+
+
 class PopulationSnapshot(LedgerPayload):
     """What existed on a day, so that samples and 'nothing happened' have something to be measured against."""
 

@@ -40,8 +40,14 @@ def test_the_starter_set_serves_what_reliability_proves() -> None:
     wanted |= {"A.8.13", "A.8.14", "A.8.15", "A.8.16", "A.8.32"}
     served = Requirement.objects.filter(links__strength="direct").values_list("ref", flat=True)
     assert wanted <= set(served)
-    assert 25 <= Control.objects.count() <= 40
+    assert 55 <= Control.objects.count() <= 75
     assert all(Check.objects.filter(control=control, strength="direct").exists() for control in Control.objects.all())
+
+
+def test_the_starter_set_covers_both_frameworks_whole() -> None:
+    wanted = Requirement.objects.filter(framework__slug__in=("soc2", "iso27001"))
+    bare = wanted.exclude(links__strength__in=("direct", "partial"))
+    assert list(bare.values_list("ref", flat=True)) == []
 
 
 def test_every_framework_of_the_mapping_is_there() -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from django.utils.text import slugify
 from django_typer.management import command
 
 from accounts.data import Principal, system_principal
@@ -12,10 +13,19 @@ from accounts.selectors import principal_for_user, user_by_username
 from compliance.data import Access, Standing, Window
 from compliance.models import Framework
 from compliance.selectors import controls_visible, frameworks_visible, requirement_standings, window_to
-from compliance.services import Loaded, apply_documents, load_packaged, run_checks, scan_path
+from compliance.services import (
+    Loaded,
+    apply_documents,
+    import_oscal,
+    load_overlay,
+    load_packaged,
+    run_checks,
+    scan_path,
+)
+from compliance.services.tables import read_csv
 from core.cli import ExitCode, FormatOption, OutputFormat, RoomCommand, answering, fail, print_json, print_rows
 from core.clock import database_now
-from core.parsing import load_yaml_documents, refuse
+from core.parsing import load_json, load_yaml_documents, refuse
 
 AsOption = Annotated[str, typer.Option("--as", help="User name of the person who acts.")]
 DATES = ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"]
@@ -153,6 +163,61 @@ class Command(RoomCommand):
         for word, names in answer.items():
             typer.echo(f"{len(names)} {word}" + (f": {', '.join(names)}" if names and word != "unchanged" else ""))
 
+    @command(name="import-oscal")
+    @answering
+    def import_oscal(  # noqa: PLR0917 the command line names them
+        self,
+        path: Annotated[Path, typer.Argument(help="OSCAL catalog or profile, JSON.")],
+        slug: Annotated[str, typer.Option(help="Short name of the framework; by default from its title.")] = "",
+        catalog: Annotated[list[Path] | None, typer.Option(help="Catalog that a profile imports.")] = None,
+        name: Annotated[str, typer.Option(help="Name to show; by default the document's title.")] = "",
+        as_user: AsOption = "",
+        output: FormatOption = OutputFormat.TEXT,
+    ) -> None:
+        """Load a framework from OSCAL; the same slug again is an upgrade. Texts stay private to this site."""
+        raw = _read(path)
+        made = import_oscal(
+            principal=principal_named(as_user),
+            raw=raw,
+            slug=slug or _slug_of(raw, path),
+            source=str(path),
+            catalogs={one.name: _read(one) for one in catalog or []},
+            name=name,
+        )
+        answer = {
+            "framework": made.framework.slug if made else slug or _slug_of(raw, path),
+            "version": made.number if made else None,
+            "requirements": made.requirements if made else None,
+            "added": len(made.added) if made else 0,
+            "retired": len(made.retired) if made else 0,
+            "changed": len(made.changed) if made else 0,
+        }
+        if output is OutputFormat.JSON:
+            print_json(answer)
+        elif made is None:
+            typer.echo(f"{answer['framework']}: this content is loaded already.")
+        else:
+            typer.echo(
+                f"{made.framework.slug} version {made.number}: {made.requirements} requirements, "
+                f"{answer['added']} new, {answer['retired']} retired, {answer['changed']} with another title."
+            )
+
+    @command()
+    @answering
+    def overlay(
+        self,
+        framework: Annotated[str, typer.Argument(help="Slug of a framework.")],
+        path: Annotated[Path, typer.Argument(help="CSV with the columns ref and text.")],
+        as_user: AsOption = "",
+    ) -> None:
+        """Keep licensed texts of a standard for this site's readers. Exports never include them."""
+        rows = read_csv(_read(path), source=str(path), columns=("ref", "text"))
+        texts = {row["ref"]: row["text"] for row in rows}
+        count = load_overlay(
+            principal=principal_named(as_user), framework=_framework(framework), texts=texts, source=str(path)
+        )
+        typer.echo(f"{count} texts are kept; they stay on this site.")
+
     @command()
     @answering
     def scan(
@@ -180,6 +245,13 @@ class Command(RoomCommand):
             raise typer.Exit(ExitCode.UNKNOWN)
         if judged.failed or judged.unexcused:
             raise typer.Exit(ExitCode.NO)
+
+
+def _slug_of(raw: bytes, path: Path) -> str:
+    data = load_json(raw, source=str(path), max_bytes=len(raw) + 1)
+    document: Any = next(iter(data.values()), {}) if isinstance(data, dict) else {}
+    metadata = document.get("metadata", {}) if isinstance(document, dict) else {}
+    return slugify(str(metadata.get("title", "")) or path.stem)[:63].strip("-")
 
 
 def _read(path: Path) -> bytes:
