@@ -141,9 +141,8 @@ def set_content(
     source: str,
 ) -> FrameworkVersion:
     """Make these rows the framework's requirements; what is gone is retired. A version says what changed."""
-    before = (
-        {} if framework.pk is None else dict(framework.requirements.filter(retired_at=None).values_list("ref", "label"))
-    )
+    live = framework.requirements.filter(retired_at__isnull=True) if framework.version else Requirement.objects.none()
+    before = dict(live.values_list("ref", "label"))
     now = database_now()
     framework.name, framework.edition, framework.content_sha256 = name, edition, digest
     framework.source, framework.loaded_at = source, now
