@@ -1,11 +1,13 @@
 """The pages that gather several rooms."""
 
+import sys
 from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
 from django.contrib.auth.mixins import LoginRequiredMixin
-from django.http import Http404, HttpRequest, HttpResponse
+from django.db import InterfaceError, OperationalError
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.template.loader import render_to_string
 from django.template.response import TemplateResponse
 from django.views import View
@@ -146,6 +148,23 @@ class SearchView(LoginRequiredMixin, View):
         return TemplateResponse(request, "portal/search_hits.html" if partial else "portal/search.html", context)
 
 
+PROGRAM_PATHS = ("/api/", "/v1/", "/v2/", "/inbound/")
+RETRY_AFTER_SECONDS = 5
+
+
 def server_error(request: HttpRequest) -> HttpResponse:
-    """Answer when a page failed, with the id that the log carries; reads no database, which may be what failed."""
-    return HttpResponse(render_to_string("500.html", site(request)), status=500)
+    """Answer when a request failed, with the id that the log carries; reads no database, which may be what failed.
+
+    A database that does not answer is 503, to be tried again; everything else is 500. Programs get JSON.
+    """
+    unreachable = isinstance(sys.exc_info()[1], OperationalError | InterfaceError)
+    context = {**site(request), "unreachable": unreachable}
+    status = 503 if unreachable else 500
+    if request.path.startswith(PROGRAM_PATHS):
+        said = "The database does not answer; try again." if unreachable else "Something failed; the log has this id."
+        response: HttpResponse = JsonResponse({"detail": said, "request_id": context["request_id"]}, status=status)
+    else:
+        response = HttpResponse(render_to_string("500.html", context), status=status)
+    if unreachable:
+        response["Retry-After"] = str(RETRY_AFTER_SECONDS)
+    return response
