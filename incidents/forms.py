@@ -7,10 +7,10 @@ from typing import Any
 from django import forms
 
 from accounts.data import Principal
-from accounts.selectors import people
+from accounts.selectors import people, teams
 from catalog.selectors import services_visible
 from incidents.data import IncidentRole, IntegrationKind, Severity
-from incidents.models import EscalationPolicy
+from incidents.models import EscalationPolicy, Silence
 
 SEVERITIES = [(one.value, one.value.upper()) for one in Severity]
 ROLES = [(one.value, one.value) for one in IncidentRole]
@@ -141,3 +141,29 @@ class ReplayForm(forms.Form):
     """How far back to process stored events again."""
 
     hours = forms.IntegerField(min_value=1, max_value=8760, initial=24, label="Of the last hours")
+
+
+class SilenceForm(forms.Form):
+    """Which alerts page nobody, from when until when, and why."""
+
+    matchers = forms.CharField(
+        widget=forms.Textarea(attrs={"rows": 4, "spellcheck": "false"}),
+        label="Alerts that fit",
+        help_text='One matcher on each line; all must fit: service="gateway", severity=~"page|critical".',
+    )
+    kind = forms.ChoiceField(choices=Silence.Kind.choices)
+    starts_at = forms.DateTimeField(
+        widget=forms.DateTimeInput(attrs={"type": "datetime-local"}, format="%Y-%m-%dT%H:%M"), label="From"
+    )
+    ends_at = forms.DateTimeField(
+        widget=forms.DateTimeInput(attrs={"type": "datetime-local"}, format="%Y-%m-%dT%H:%M"), label="Until"
+    )
+    recurrence = forms.CharField(
+        required=False, max_length=200, help_text="Empty: once. As FREQ=WEEKLY;BYDAY=SU (RFC 5545), in your zone."
+    )
+    reason = forms.CharField(max_length=200, label="Why")
+    team: forms.ModelChoiceField[Any] = forms.ModelChoiceField(queryset=None, required=False)
+
+    def __init__(self, *args: object, **kwargs: object) -> None:
+        super().__init__(*args, **kwargs)  # type: ignore[arg-type]
+        self.fields["team"].queryset = teams()  # type: ignore[attr-defined]

@@ -12,7 +12,9 @@ from incidents.services import (
     forget_old_beats,
     process_event,
     record_daily_coverage,
+    release_suppressed,
     resolve_quiet_incidents,
+    send_digests,
     take_step,
     watch_floods,
     watch_heartbeats,
@@ -62,3 +64,15 @@ def watch_senders_calm() -> None:
 def forget_beats() -> None:
     """Delete worked-off beats of more than a week ago."""
     forget_old_beats()
+
+
+@periodic("incidents.release_suppressed", every=timedelta(seconds=10))
+def release_held() -> None:
+    """Page for alerts that still fire although their silence is over."""
+    release_suppressed()
+
+
+@periodic("incidents.send_digests", every=timedelta(seconds=10))
+def send_folded() -> None:
+    """Tell people in a storm what was folded."""
+    send_digests()

@@ -12,6 +12,7 @@ from incidents.views.incidents import (
 from incidents.views.integrations import IntegrationCreateView, IntegrationDetailView, IntegrationListView
 from incidents.views.oncall import OnCallView
 from incidents.views.reviews import ReviewView
+from incidents.views.silences import AlertGroupListView, SilenceAddView, SilenceDetailView, SilenceListView
 
 app_name = "incidents"
 urlpatterns: list[URLPattern | URLResolver] = [
@@ -25,6 +26,10 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("alerts/<int:pk>/", AlertDetailView.as_view(), name="alert_detail"),
     path("alerts/events/", InboundEventListView.as_view(), name="inbound_list"),
     path("alerts/events/<str:reference>/", InboundEventDetailView.as_view(), name="inbound_detail"),
+    path("alerts/groups/", AlertGroupListView.as_view(), name="alert_group_list"),
+    path("alerts/silences/", SilenceListView.as_view(), name="silence_list"),
+    path("alerts/silences/add/", SilenceAddView.as_view(), name="silence_add"),
+    path("alerts/silences/<str:reference>/", SilenceDetailView.as_view(), name="silence_detail"),
     path("alerts/integrations/", IntegrationListView.as_view(), name="integration_list"),
     path("alerts/integrations/add/", IntegrationCreateView.as_view(), name="integration_create"),
     path("alerts/integrations/<slug:slug>/", IntegrationDetailView.as_view(), name="integration_detail"),

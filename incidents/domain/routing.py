@@ -58,25 +58,59 @@ def parse_matcher(text: str) -> Matcher:
 
 @dataclass(frozen=True)
 class Rule:
-    """A route as far as matching needs it."""
+    """A route as far as matching needs it. `continues`: later routes are tried too after it has matched."""
 
     name: str
     matchers: tuple[Matcher, ...]
+    continues: bool = False
+
+
+@dataclass(frozen=True)
+class Routing:
+    """What matched, in order, and every answer on the way in words."""
+
+    matched: tuple[Rule, ...]
+    words: str
+    steps: tuple[str, ...]
+
+
+def route(rules: Iterable[Rule], labels: Mapping[str, str]) -> Routing:
+    """Try rules in order until one matches that does not continue."""
+    matched: list[Rule] = []
+    passed: list[str] = []
+    steps: list[str] = []
+    for rule in rules:
+        failing = next((matcher for matcher in rule.matchers if not matcher.fits(labels)), None)
+        if failing is not None:
+            passed.append(f"{rule.name} did not ({failing})")
+            found = labels.get(failing.label, "")
+            steps.append(f"route {rule.name} did not match: {failing}, but {failing.label} is {found!r}")
+            continue
+        steps.append(f"route {rule.name} matched: {_fitting(rule)}")
+        matched.append(rule)
+        if not rule.continues:
+            break
+        steps.append(f"route {rule.name} continues, so later routes were tried too")
+    if matched:
+        skipped = f"; before it, {', '.join(passed)}" if passed else ""
+        names = [f"route {rule.name} matched: {_fitting(rule)}" for rule in matched]
+        return Routing(tuple(matched), f"{'; then '.join(names)}{skipped}", tuple(steps))
+    words = (
+        f"no route matched ({', '.join(passed)}), so nobody was paged"
+        if passed
+        else "no route exists, so nobody was paged"
+    )
+    return Routing((), words, (*steps, words))
 
 
 def first_match(rules: Iterable[Rule], labels: Mapping[str, str]) -> tuple[Rule | None, str]:
     """Return the first rule whose matchers all fit, and the decision in words."""
-    passed: list[str] = []
-    for rule in rules:
-        failing = next((matcher for matcher in rule.matchers if not matcher.fits(labels)), None)
-        if failing is None:
-            fitting = " and ".join(str(matcher) for matcher in rule.matchers) or "it takes everything"
-            skipped = f"; before it, {', '.join(passed)}" if passed else ""
-            return rule, f"route {rule.name} matched: {fitting}{skipped}"
-        passed.append(f"{rule.name} did not ({failing})")
-    if not passed:
-        return None, "no route exists, so nobody was paged"
-    return None, f"no route matched ({', '.join(passed)}), so nobody was paged"
+    found = route(rules, labels)
+    return (found.matched[0] if found.matched else None), found.words
+
+
+def _fitting(rule: Rule) -> str:
+    return " and ".join(str(matcher) for matcher in rule.matchers) or "it takes everything"
 
 
 @lru_cache(maxsize=1024)

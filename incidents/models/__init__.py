@@ -1,9 +1,10 @@
 """The tables of the room: what comes in, incidents, who is on call."""
 
-from incidents.models.escalation import EscalationPolicy, EscalationRun, EscalationStep
+from incidents.models.escalation import EscalationPolicy, EscalationRun, EscalationStep, Page
 from incidents.models.inbound import Alert, InboundEvent, Integration, Route
 from incidents.models.incident import Incident, Review, RoleAssignment, TimelineEntry
 from incidents.models.oncall import Schedule, ScheduleOverride, ScheduleVersion
+from incidents.models.silencing import Silence
 
 __all__ = [
     "Alert",
@@ -13,11 +14,13 @@ __all__ = [
     "InboundEvent",
     "Incident",
     "Integration",
+    "Page",
     "Review",
     "RoleAssignment",
     "Route",
     "Schedule",
     "ScheduleOverride",
     "ScheduleVersion",
+    "Silence",
     "TimelineEntry",
 ]

@@ -60,7 +60,7 @@ class EscalationStep(models.Model):
 class EscalationRun(LeasedModel):
     """A policy at work on one incident, from a snapshot: editing the policy does not disturb it."""
 
-    incident = models.OneToOneField("incidents.Incident", on_delete=models.CASCADE, related_name="escalation")
+    incident = models.ForeignKey("incidents.Incident", on_delete=models.CASCADE, related_name="escalations")
     policy = models.ForeignKey(EscalationPolicy, null=True, on_delete=models.SET_NULL, related_name="runs")
     snapshot = models.JSONField()
     state = models.CharField(max_length=16, choices=choices_of(EscalationState), default=EscalationState.RUNNING)
@@ -73,6 +73,9 @@ class EscalationRun(LeasedModel):
 
     class Meta:
         ordering = ("-pk",)
+        constraints = (
+            models.UniqueConstraint(fields=("incident", "policy"), name="one_escalation_per_incident_and_policy"),
+        )
         indexes = (
             models.Index(
                 fields=("due_at",),
@@ -83,3 +86,35 @@ class EscalationRun(LeasedModel):
 
     def __str__(self) -> str:
         return f"escalation {self.pk} of incident {self.incident_id}: {self.state}"
+
+
+class Page(models.Model):
+    """One person paged by one step of one round, and why; in a storm it is folded into a digest instead of sent."""
+
+    run = models.ForeignKey(EscalationRun, on_delete=models.CASCADE, related_name="pages")
+    incident = models.ForeignKey("incidents.Incident", on_delete=models.CASCADE, related_name="pages")
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="pages")
+    step = models.PositiveSmallIntegerField()
+    loop = models.PositiveSmallIntegerField()
+    at = models.DateTimeField()
+    why = models.CharField(max_length=500)
+    folded = models.BooleanField(default=False)
+    digest_key = models.CharField(max_length=120, blank=True, default="", help_text="The digest that named it.")
+
+    class Meta:
+        ordering = ("pk",)
+        constraints = (
+            models.UniqueConstraint(fields=("run", "step", "loop", "user"), name="one_page_per_step_round_and_person"),
+        )
+        indexes = (
+            models.Index(fields=("user", "at"), name="page_by_person"),
+            models.Index(fields=("user",), name="page_to_digest", condition=Q(folded=True, digest_key="")),
+        )
+
+    def __str__(self) -> str:
+        return f"page of {self.user_id} for incident {self.incident_id}"
+
+    @property
+    def key(self) -> str:
+        """What its deliveries' keys begin with."""
+        return f"escalation:{self.run_id}:{self.step}:{self.loop}:{self.user_id}"

@@ -104,6 +104,10 @@ class Route(models.Model):
     policy = models.ForeignKey(EscalationPolicy, null=True, blank=True, on_delete=models.PROTECT, related_name="routes")
     runbook_slug = models.CharField(max_length=120, blank=True, default="")
     opens_incident = models.BooleanField(default=True)
+    continues = models.BooleanField(default=False, help_text="After a match, later routes are tried too.")
+    hold_behind_providers = models.BooleanField(
+        default=False, help_text="While something that the service needs has a severe incident, page nobody."
+    )
     quiet_period = models.DurationField(default=timedelta(minutes=5), null=True, blank=True)
 
     class Meta:
@@ -135,6 +139,12 @@ class Alert(models.Model):
         "catalog.Service", null=True, blank=True, on_delete=models.PROTECT, related_name="alerts"
     )
     team = models.ForeignKey("accounts.Team", null=True, blank=True, on_delete=models.PROTECT, related_name="alerts")
+    group_key = models.CharField(max_length=500, blank=True, default="")
+    suppressed_by = models.CharField(
+        max_length=160, blank=True, default="", db_index=True, help_text="What keeps it from paging: `silence:SIL-3`."
+    )
+    flapping = models.BooleanField(default=False)
+    trail = models.JSONField(default=list, help_text="Each decision on the way, first to last, in words.")
     decision = models.CharField(max_length=1000, help_text="What was done with it, and why, in words.")
     incident = models.ForeignKey(Incident, null=True, blank=True, on_delete=models.PROTECT, related_name="alerts")
     handled_at = models.DateTimeField(null=True, blank=True, help_text="Written to the ledger as handled.")

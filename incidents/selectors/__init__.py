@@ -1,5 +1,6 @@
 """Reads of incidents, alerts, inbound events and on-call duty."""
 
+from incidents.selectors.alerts import AlertGroup, alert_groups, silence_by_reference, silences_visible
 from incidents.selectors.inbound import (
     inbound_event_by_reference,
     inbound_events,
@@ -30,7 +31,9 @@ from incidents.selectors.oncall import (
 )
 
 __all__ = [
+    "AlertGroup",
     "Coverage",
+    "alert_groups",
     "alerts_visible",
     "coverage_of",
     "firing_alerts_of",
@@ -51,5 +54,7 @@ __all__ = [
     "schedule_by_slug",
     "schedules",
     "shifts_between",
+    "silence_by_reference",
+    "silences_visible",
     "timeline_of",
 ]

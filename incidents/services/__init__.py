@@ -1,7 +1,7 @@
 """Changes: keep what comes in, decide on alerts, page, and take an incident from its opening to its review."""
 
 from incidents.services.documents import Applied, apply_documents
-from incidents.services.escalation import acknowledge_link, advance_after_dead_page, start_escalation, take_step
+from incidents.services.escalation import advance_after_dead_page, start_escalation, take_step
 from incidents.services.integrations import (
     NewToken,
     add_integration,
@@ -25,7 +25,8 @@ from incidents.services.lifecycle import (
     resolve_quiet_incidents,
 )
 from incidents.services.oncall import add_override, end_override, record_daily_coverage, save_schedule
-from incidents.services.processing import preview_route, process_event
+from incidents.services.paging import acknowledge_link, send_digests
+from incidents.services.processing import preview_route, process_event, release_suppressed
 from incidents.services.reading import try_mapping
 from incidents.services.receiving import (
     InboundRequest,
@@ -38,6 +39,7 @@ from incidents.services.receiving import (
     replay_since,
 )
 from incidents.services.reviews import add_follow_up, approve_review, edit_review
+from incidents.services.silences import add_silence, end_silence
 from incidents.services.timeline import add_timeline_entry, write_note
 
 __all__ = [
@@ -52,6 +54,7 @@ __all__ = [
     "add_follow_up",
     "add_integration",
     "add_override",
+    "add_silence",
     "add_timeline_entry",
     "advance_after_dead_page",
     "apply_documents",
@@ -60,6 +63,7 @@ __all__ = [
     "change_severity",
     "edit_review",
     "end_override",
+    "end_silence",
     "forget_old_beats",
     "is_known_sender",
     "link_runbook_run",
@@ -71,6 +75,7 @@ __all__ = [
     "receive",
     "receive_many",
     "record_daily_coverage",
+    "release_suppressed",
     "replay",
     "replay_since",
     "resolve_incident",
@@ -78,6 +83,7 @@ __all__ = [
     "rotate_integration_token",
     "save_mapping",
     "save_schedule",
+    "send_digests",
     "start_escalation",
     "store_internal",
     "take_step",

@@ -127,6 +127,8 @@ class _RouteSpec(_Strict):
     runbook: str = Field(default="", max_length=120)
     opens_incident: bool = True
     quiet_period: Duration | None = timedelta(minutes=5)
+    continues: bool = Field(default=False, alias="continue")
+    hold_behind_providers: bool = False
 
 
 class _Document(_Strict):
@@ -328,6 +330,8 @@ def _apply_route(_: Principal, document: RouteDocument, where: str, __: Applied)
             "runbook_slug": spec.runbook,
             "opens_incident": spec.opens_incident,
             "quiet_period": spec.quiet_period,
+            "continues": spec.continues,
+            "hold_behind_providers": spec.hold_behind_providers,
         },
     )
 

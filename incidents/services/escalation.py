@@ -3,11 +3,9 @@
 from datetime import timedelta
 from typing import Any
 
-from django.conf import settings
-from django.core.signing import TimestampSigner
 from django.db.models import F
 
-from accounts.data import Capability, system_principal
+from accounts.data import Capability
 from accounts.selectors import users_with
 from core.clock import database_now
 from core.leases import finish, settle
@@ -18,16 +16,14 @@ from delivery.services import send, withdraw_pending
 from incidents.data import EscalationState, IncidentStatus, OnCallPerson, TimelineKind
 from incidents.models import EscalationPolicy, EscalationRun, Incident, Schedule
 from incidents.selectors.oncall import on_call_now_in, person_as_on_call
+from incidents.services.paging import PAGE_PRIORITY, PAGER, about, page_person
 from incidents.services.timeline import add_timeline_entry
 
 ESCALATION_QUEUE = "incidents.escalation"
-PAGER = system_principal("escalation")
-PAGE_PRIORITY = 1
-LINK_SALT = "incidents.acknowledge"
 
 
 def start_escalation(*, incident: Incident, policy: EscalationPolicy) -> EscalationRun:
-    """Put a policy to work on an incident, from a snapshot; the first step is due at once."""
+    """Put a policy to work on an incident, once, from a snapshot; the first step is due at once."""
     now = database_now()
     steps = policy.steps.select_related("schedule", "user").order_by("position")
     snapshot = {
@@ -43,8 +39,11 @@ def start_escalation(*, incident: Incident, policy: EscalationPolicy) -> Escalat
             for step in steps
         ],
     }
-    run = EscalationRun.objects.create(incident=incident, policy=policy, snapshot=snapshot, started_at=now, due_at=now)
-    wake(ESCALATION_QUEUE)
+    run, created = EscalationRun.objects.get_or_create(
+        incident=incident, policy=policy, defaults={"snapshot": snapshot, "started_at": now, "due_at": now}
+    )
+    if created:
+        wake(ESCALATION_QUEUE)
     return run
 
 
@@ -79,12 +78,11 @@ def take_step(run: EscalationRun) -> None:
         return
     step = steps[run.step]
     people = _targets(step)
-    for person in people:
-        _page(run, incident, person)
+    folded = [not page_person(run, incident, person) for person in people]
     if not people:
         _note_nobody(run, incident, step)
     wait = timedelta(seconds=step["wait_seconds"]) if people else timedelta(0)
-    if people and incident.first_notified_at is None:
+    if people and not all(folded) and incident.first_notified_at is None:
         Incident.objects.filter(pk=incident.pk, first_notified_at=None).update(first_notified_at=database_now())
     settle(
         run,
@@ -111,58 +109,6 @@ def advance_after_dead_page(*, incident_id: int, run_id: int, position: str) -> 
             due_at=database_now()
         )
         wake(ESCALATION_QUEUE)
-
-
-def about(incident: Incident) -> str:
-    """Return how deliveries refer to an incident."""
-    return f"incident:{incident.reference}"
-
-
-def acknowledge_link(incident: Incident, user_id: int) -> str:
-    """Return the address of the page on which this person, and nobody else, acknowledges without signing in."""
-    token = TimestampSigner(salt=LINK_SALT).sign(f"{incident.pk}:{user_id}")
-    return f"{settings.SITE_URL.rstrip('/')}/incidents/acknowledge/{token}/"
-
-
-def _page(run: EscalationRun, incident: Incident, person: OnCallPerson) -> None:
-    key = f"escalation:{run.pk}:{run.step}:{run.loop}:{person.user_id}"
-    subject = f"[{incident.severity.upper()}] {incident.reference} {incident.title}"
-    room = f"/incidents/{incident.reference}/"
-    services = ", ".join(incident.services.values_list("name", flat=True)) or "no service"
-    text = (
-        f"{incident.title}\n\nService: {services}\nSeverity: {incident.severity.upper()}\n"
-        f"Since: {incident.impact_started_at:%Y-%m-%d %H:%M:%S} UTC\nYou are paged because: {person.why}\n"
-    )
-    send(
-        channel=Channel.IN_APP,
-        address=f"user:{person.user_id}",
-        idempotency_key=f"{key}:{Channel.IN_APP}",
-        subject=subject,
-        text=text,
-        link=room,
-        priority=PAGE_PRIORITY,
-        about=about(incident),
-    )
-    channels = ["in the site"]
-    if person.mail:
-        link = acknowledge_link(incident, person.user_id)
-        send(
-            channel=Channel.EMAIL,
-            address=person.mail,
-            idempotency_key=f"{key}:{Channel.EMAIL}",
-            subject=subject,
-            text=f"{text}\nRoom: {settings.SITE_URL.rstrip('/')}{room}\nAcknowledge: {link}\n",
-            priority=PAGE_PRIORITY,
-            about=about(incident),
-        )
-        channels.append("by mail")
-    add_timeline_entry(
-        incident=incident,
-        kind=TimelineKind.PAGE,
-        text=f"Paged {person.name} {' and '.join(channels)} (step {run.step + 1}, round {run.loop + 1}: {person.why})",
-        source_key=key,
-        principal=PAGER,
-    )
 
 
 def _targets(step: dict[str, Any]) -> list[OnCallPerson]:

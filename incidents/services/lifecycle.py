@@ -364,6 +364,11 @@ def note_alert_resolved(*, principal: Principal, incident: Incident, alert: Aler
         Incident.objects.filter(pk=incident.pk).exclude(status=IncidentStatus.RESOLVED).update(quiet_since=now)
 
 
+def hold_open(*, incident: Incident, quiet_period: timedelta) -> None:
+    """Let an incident wait longer for quiet, because an alert of it comes and goes; one without a period stays so."""
+    Incident.objects.filter(pk=incident.pk, quiet_period__lt=quiet_period).update(quiet_period=quiet_period)
+
+
 def resolve_quiet_incidents(*, principal: Principal) -> int:
     """Resolve incidents whose alerts have stayed resolved for their quiet period; returns how many."""
     now = database_now()

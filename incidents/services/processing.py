@@ -1,9 +1,9 @@
 """Turn a stored event into alerts, and alerts into decisions. Runs in one transaction with the settling of the row."""
 
-from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
+from django.db import transaction
 from django.db.models import F
 
 from accounts.data import system_principal
@@ -14,13 +14,14 @@ from core.clock import database_now
 from core.formatting import written_duration
 from core.leases import settle
 from core.parsing import InputRefusedError
-from incidents.data import AlertStatus, InboundState, IntegrationKind
+from incidents.data import AlertStatus, InboundState, IncidentStatus, IntegrationKind
 from incidents.domain.alert_states import Episode, Verdict, judge
 from incidents.domain.deployments import ReceivedDeployment
 from incidents.domain.inbound_formats import Received, ReceivedAlert, ReceivedChange, UnparsedBodyError
-from incidents.domain.routing import Rule, first_match, parse_matcher
 from incidents.models import Alert, InboundEvent, Integration, Route
-from incidents.services.lifecycle import acknowledge_by_source, note_alert_resolved, open_by_route
+from incidents.services.deciding import FLAP_WINDOW, Decision, Ruleset, decide, is_flapping, load_rules
+from incidents.services.escalation import start_escalation
+from incidents.services.lifecycle import acknowledge_by_source, hold_open, note_alert_resolved, open_by_route
 from incidents.services.reading import INTERNAL_EVENT, read_deployment, read_event
 from incidents.services.records import record_alert
 
@@ -30,6 +31,7 @@ LONGEST_DECISION = 1000
 # A body with more alerts is worked off in slices, each in a transaction of its own, so that it holds nobody up.
 SLICE = 200
 KEPT_DECISIONS = 1000
+TRAIL = 60
 
 
 def process_event(event: InboundEvent) -> None:
@@ -49,9 +51,9 @@ def process_event(event: InboundEvent) -> None:
     except (InputRefusedError, UnparsedBodyError) as problem:
         _note(event, state=InboundState.UNPARSED, problem=str(problem)[:1000], decisions=[], processed_at=now)
         return
-    routes = list(Route.objects.select_related("policy", "service"))
+    rules = load_rules(now=now)
     turn = received.alerts[event.taken : event.taken + SLICE]
-    decisions = [_take(integration, event, alert, routes, now) for alert in turn]
+    decisions = [_take(integration, event, alert, rules, now) for alert in turn]
     decisions += [_note_change(event, change) for change in received.changes]
     kept = [*(event.decisions if event.taken else []), *decisions][:KEPT_DECISIONS]
     taken = event.taken + len(turn)
@@ -70,7 +72,9 @@ def process_event(event: InboundEvent) -> None:
 
 def preview_route(*, labels: dict[str, str]) -> tuple[Route | None, str]:
     """Return the route that labels would take now, and why."""
-    return _route_for(labels, list(Route.objects.select_related("policy", "service")))
+    now = database_now()
+    found = decide(load_rules(now=now), labels=labels, sender="", now=now)
+    return found.route, found.words
 
 
 def _remarks(received: Received) -> str:
@@ -140,7 +144,7 @@ def _note_change(event: InboundEvent, change: ReceivedChange) -> dict[str, Any]:
 
 
 def _take(
-    integration: Integration, event: InboundEvent, received: ReceivedAlert, routes: Sequence[Route], now: datetime
+    integration: Integration, event: InboundEvent, received: ReceivedAlert, rules: Ruleset, now: datetime
 ) -> dict[str, Any]:
     of_fingerprint = Alert.objects.filter(integration=integration, fingerprint=received.fingerprint)
     whole = of_fingerprint.select_related("integration", "route__policy", "service", "incident")
@@ -162,7 +166,7 @@ def _take(
     )
     alert = known or latest
     if verdict is Verdict.OPEN:
-        alert, text = _open(integration, event, received, routes, now)
+        alert, text = _open(integration, event, received, rules, now)
     elif verdict is Verdict.TOMBSTONE:
         alert = _create(integration, event, received, now, "its resolution came first; a late alert will page nobody")
         text = alert.decision
@@ -190,22 +194,79 @@ def _acknowledge(integration: Integration, alert: Alert) -> dict[str, Any]:
 
 
 def _open(
-    integration: Integration, event: InboundEvent, received: ReceivedAlert, routes: Sequence[Route], now: datetime
+    integration: Integration, event: InboundEvent, received: ReceivedAlert, rules: Ruleset, now: datetime
 ) -> tuple[Alert, str]:
-    route, why = _route_for(received.labels, routes)
-    service = _service_for(route, received)
-    alert = _create(integration, event, received, now, why, route=route, service=service)
-    text = why
-    if route is not None and route.opens_incident:
-        incident, is_new = open_by_route(principal=ROUTER, alert=alert, route=route, service=service)
-        action = "opened" if is_new else "joined"
-        text = f"{action} {incident.reference}: {why}"
-        alert.incident = incident
-    elif route is not None:
-        text = f"recorded only: {why}"
-    alert.decision = text[:LONGEST_DECISION]
-    alert.save(update_fields=["incident", "decision"])
+    found = decide(rules, labels=received.labels, sender=integration.slug, now=now)
+    alert = _create(integration, event, received, now, found.words, route=found.route, service=found.service)
+    flaps = is_flapping(integration_id=integration.pk, fingerprint=received.fingerprint, now=now)
+    head = [
+        f"{event.reference} from {integration.slug} was received at {event.received_at:%Y-%m-%d %H:%M:%S} UTC",
+        f"fingerprint {received.fingerprint}: no episode of it was open, so this is a new one",
+    ]
+    alert.trail = [*head, *found.steps]
+    text = settle_decision(alert, found, flaps=flaps, now=now)
     return alert, text
+
+
+def settle_decision(alert: Alert, found: Decision, *, flaps: int, now: datetime, prefix: str = "") -> str:
+    """Do what was decided for a new or released alert, write it to the alert, and return it in words."""
+    words = found.words
+    alert.suppressed_by = found.hold[:160]
+    alert.flapping = bool(flaps)
+    if found.hold:
+        text = f"{found.hold_words}; nobody was paged: {words}"
+    elif found.pages:
+        text = _page_for(alert, found)
+        if flaps and alert.incident is not None:
+            hold_open(incident=alert.incident, quiet_period=FLAP_WINDOW)
+            more = f"it flaps ({flaps} episodes in 30 min), so {alert.incident.reference} stays open until it is quiet"
+            alert.trail = [*alert.trail, more]
+            text = f"{text}; {more}"
+    elif found.routes:
+        text = f"recorded only: {words}"
+    else:
+        text = words
+    text = f"{prefix}{text}"
+    alert.trail = [*alert.trail, f"{now:%H:%M:%S} UTC: {text}"][:TRAIL]
+    alert.decision = text[:LONGEST_DECISION]
+    alert.save(update_fields=["incident", "decision", "suppressed_by", "flapping", "trail"])
+    return text
+
+
+def release_suppressed() -> int:
+    """Page for alerts that still fire although what held them back is over; returns how many were released."""
+    now = database_now()
+    held = Alert.objects.filter(status=AlertStatus.FIRING).exclude(suppressed_by="")
+    released = 0
+    for pk in held.values_list("pk", flat=True)[:500]:
+        with transaction.atomic():
+            locked = Alert.objects.select_for_update(of=("self",)).select_related("integration", "service")
+            alert = locked.filter(pk=pk, status=AlertStatus.FIRING).exclude(suppressed_by="").first()
+            if alert is None:
+                continue
+            found = decide(load_rules(now=now), labels=alert.labels, sender=alert.integration.slug, now=now)
+            if found.hold:
+                if found.hold != alert.suppressed_by:
+                    Alert.objects.filter(pk=pk).update(suppressed_by=found.hold, decision=found.hold_words)
+                continue
+            was = alert.suppressed_by.partition(":")[2]
+            alert.route = found.route
+            alert.save(update_fields=["route"])
+            settle_decision(alert, found, flaps=0, now=now, prefix=f"{was} is over and it still fires: ")
+            released += 1
+    return released
+
+
+def _page_for(alert: Alert, found: Decision) -> str:
+    """Open an incident by the first route that opens one, and start the policies of the others on it."""
+    first, *others = [one for one in found.routes if one.opens_incident]
+    incident, is_new = open_by_route(principal=ROUTER, alert=alert, route=first, service=found.service)
+    alert.incident = incident
+    for one in others:
+        if one.policy is not None and incident.status == IncidentStatus.TRIGGERED:
+            start_escalation(incident=incident, policy=one.policy)
+    also = f" and {', '.join(one.slug for one in others)}" if others else ""
+    return f"{'opened' if is_new else 'joined'} {incident.reference}{also}: {found.words}"
 
 
 def _create(
@@ -237,6 +298,7 @@ def _create(
         service=service,
         team_id=service.team_id if service else None,
         decision=decision[:LONGEST_DECISION],
+        group_key=received.group_key[:500],
     )
 
 
@@ -262,20 +324,6 @@ def _repeat(alert: Alert, received: ReceivedAlert, verdict: Verdict, now: dateti
         return "old news: this episode is over already; nobody was paged"
     reason = f" ({received.reason})" if received.reason else ""
     return f"known already{reason}; nobody was paged again"
-
-
-def _route_for(labels: Any, routes: Sequence[Route]) -> tuple[Route | None, str]:
-    rules = [Rule(route.slug, tuple(parse_matcher(text) for text in route.matchers)) for route in routes]
-    rule, why = first_match(rules, labels)
-    return (routes[rules.index(rule)] if rule else None), why
-
-
-def _service_for(route: Route | None, received: ReceivedAlert) -> Any:
-    if route is not None and route.service is not None:
-        return route.service
-    label = route.service_label if route is not None else "service"
-    slug = received.labels.get(label, "")
-    return service_by_slug(slug=slug) if slug else None
 
 
 def _episode(alert: Alert | None) -> Episode | None:

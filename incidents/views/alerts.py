@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 from typing import Any
+from urllib.parse import urlencode
 
 import orjson
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
@@ -15,6 +16,7 @@ from accounts.data import Capability
 from accounts.services import principal_of
 from core.lists import Action, Column, Empty, Filter, RecordListView
 from incidents.data import AlertStatus, InboundState
+from incidents.domain.routing import Matcher
 from incidents.models import Alert, InboundEvent
 from incidents.navigation import may_view
 from incidents.selectors import alerts_visible, inbound_event_by_reference, inbound_events, integrations
@@ -70,13 +72,27 @@ class AlertListView(RecordListView):
         return (
             Filter("status", "State", [(one.value, one.value) for one in AlertStatus]),
             Filter("from", "From", senders, field="integration__slug"),
+            Filter("held", "Paging", [("held", "held back"), ("flapping", "flapping")], apply=_held_or_flapping),
         )
 
     def get_actions(self) -> Sequence[Action]:
-        found = [Action("Integrations", reverse("incidents:integration_list"), icon="plug", primary=False)]
+        found = [
+            Action("Groups", reverse("incidents:alert_group_list"), icon="stack-2", primary=False),
+            Action("Silences", reverse("incidents:silence_list"), icon="bell-off", primary=False),
+            Action("Integrations", reverse("incidents:integration_list"), icon="plug", primary=False),
+        ]
         if principal_of(self.request).may(Capability.INCIDENT_RESPOND):
             found.append(Action("Inbound events", reverse("incidents:inbound_list"), icon="inbox", primary=False))
         return found
+
+
+def _held_or_flapping(records: Any, chosen: list[str]) -> Any:
+    kept = Q(pk__in=())
+    if "held" in chosen:
+        kept |= ~Q(suppressed_by="")
+    if "flapping" in chosen:
+        kept |= Q(flapping=True)
+    return records.filter(kept)
 
 
 class AlertDetailView(RoomView):
@@ -89,6 +105,10 @@ class AlertDetailView(RoomView):
             "alert": alert,
             "labels": sorted(alert.labels.items()),
             "annotations": sorted(alert.annotations.items()),
+            "silence_query": urlencode(
+                [("match", str(Matcher(name, "=", str(value)))) for name, value in sorted(alert.labels.items())][:8]
+            ),
+            "may_silence": self.principal.may(Capability.INCIDENT_RESPOND, team_id=alert.team_id),
             "may_see_event": self.principal.may(Capability.INCIDENT_RESPOND),
         }
         return render(request, "incidents/alert_detail.html", context)

@@ -45,7 +45,7 @@ from incidents.services import (
     resolve_incident,
     write_note,
 )
-from incidents.services.escalation import LINK_SALT
+from incidents.services.paging import LINK_SALT
 from incidents.views.access import RoomView
 
 LINK_LIFE = timedelta(days=7)

@@ -47,6 +47,25 @@ def seed() -> None:
     sys.stdout.buffer.write(orjson.dumps({name: new.token for name, new in applied.new_tokens.items()}))
 
 
+def storm(sink: str) -> None:
+    """Make services that alerts open incidents on, and a receiver of every event of incidents."""
+    from accounts.data import system_principal
+    from accounts.models import Team
+    from delivery.services import create_endpoint
+    from incidents.models import Route
+    from tests.incidents.worlds import make_service
+
+    for n in range(10):
+        make_service(f"svc-{n}", Team.objects.get())
+    route = Route.objects.get(slug="gateway")
+    route.matchers = ['severity=~"page|critical"']
+    route.quiet_period = None
+    route.save()
+    create_endpoint(
+        principal=system_principal("test"), slug="storm", url=sink, event_kinds=["incident.*"], allow=["127.0.0.1"]
+    )
+
+
 def send(count: str) -> None:
     """Put webhooks to the sink into the outbox."""
     from delivery.data import Channel
@@ -88,7 +107,7 @@ def work(die_at: str = "") -> None:
 def main() -> None:
     """Dispatch on the first argument."""
     django.setup()
-    steps: dict[str, Callable[..., None]] = {"seed": seed, "send": send, "serve": serve, "work": work}
+    steps: dict[str, Callable[..., None]] = {"seed": seed, "storm": storm, "send": send, "serve": serve, "work": work}
     steps[sys.argv[1]](*sys.argv[2:])
 
 

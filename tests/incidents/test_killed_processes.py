@@ -1,17 +1,12 @@
 """Real processes, killed by SIGKILL: one delivery row for each page, the unknown-outcome rule applied, nothing lost."""
 
-import os
 import shutil
 import signal
-import sqlite3
 import subprocess
-import sys
 import threading
-import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import closing, suppress
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -21,62 +16,9 @@ import pytest
 import requests
 
 from tests.incidents.conftest import an_alert
+from tests.incidents.processes import Sink, Site, wait_until
 
 pytestmark = pytest.mark.integration
-
-ROOT = Path(__file__).resolve().parents[2]
-ALERTMANAGER = Path("/usr/bin/prometheus-alertmanager")
-
-
-@dataclass
-class Sink:
-    """A receiver that notes the webhook-id of each request; it can be told to hang."""
-
-    url: str = ""
-    seen: list[str] = field(default_factory=list)
-    hang: bool = False
-
-
-@dataclass
-class Site:
-    """A state folder and what runs on it."""
-
-    state: Path
-    sink: Sink
-    tokens: dict[str, str] = field(default_factory=dict)
-
-    @property
-    def environment(self) -> dict[str, str]:
-        return {
-            **os.environ,
-            "ASSAY_STATE_DIR": str(self.state),
-            "DJANGO_SETTINGS_MODULE": "config.settings",
-            "DATABASE_URL": "",
-            "BROKER_URL": "",
-        }
-
-    def start(self, *arguments: str, **options: Any) -> "subprocess.Popen[str]":
-        with (self.state / "stderr.log").open("a") as log:
-            return subprocess.Popen(
-                [sys.executable, "-m", "tests.incidents.live_site", *arguments],
-                cwd=ROOT,
-                env=self.environment,
-                text=True,
-                stderr=log,
-                **options,
-            )
-
-    def run(self, *arguments: str) -> int:
-        return self.start(*arguments).wait(60)
-
-    def rows(self, statement: str) -> list[Any]:
-        with closing(sqlite3.connect(self.state / "assay.sqlite3", timeout=20)) as connection, connection:
-            return connection.execute(statement).fetchall()
-
-    def expire_leases(self) -> None:
-        """Let the leases of the dead run out without waiting a minute for it."""
-        for table in ("delivery_delivery", "incidents_escalationrun", "incidents_inboundevent", "core_eventdelivery"):
-            self.rows(f"UPDATE {table} SET lease_until = '2000-01-01 00:00:00' WHERE lease_until IS NOT NULL")
 
 
 @pytest.fixture(scope="module")
@@ -126,13 +68,6 @@ def site(tmp_path: Path, seeded: Site) -> Iterator[Site]:
         server.shutdown()
         server.server_close()
         thread.join(5)
-
-
-def wait_until(condition: Callable[[], bool], *, seconds: float = 20) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.05)
 
 
 OUTCOMES = "SELECT outcome FROM delivery_deliveryattempt ORDER BY id"
@@ -209,72 +144,3 @@ def test_an_escalation_killed_in_its_step_pages_each_person_once(site: Site, add
     assert pages == [("email", "alice@example.org", "sent"), ("in-app", pages[1][1], "sent")]
     assert site.rows("SELECT count(*) FROM incidents_incident") == [(1,)]
     assert len(list((site.state / "mail").iterdir())) == 1
-
-
-@pytest.mark.skipif(not ALERTMANAGER.exists(), reason="needs prometheus-alertmanager: /usr/bin has none")
-def test_a_real_alertmanager_fires_repeats_and_resolves(site: Site, address: str, tmp_path: Path) -> None:
-    import socket
-    from datetime import UTC, datetime, timedelta
-
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    configuration = tmp_path / "alertmanager.yml"
-    configuration.write_text(
-        f"""
-route: {{receiver: assay, group_by: [service], group_wait: 100ms, group_interval: 500ms, repeat_interval: 1s}}
-receivers:
-  - name: assay
-    webhook_configs:
-      - url: {address}/inbound/alertmanager
-        send_resolved: true
-        http_config: {{authorization: {{credentials: {site.tokens["prometheus"]}}}}}
-"""
-    )
-    with (tmp_path / "am.log").open("w") as log:
-        manager = subprocess.Popen(
-            [
-                str(ALERTMANAGER),
-                f"--config.file={configuration}",
-                f"--storage.path={tmp_path / 'am'}",
-                f"--web.listen-address=127.0.0.1:{port}",
-                "--cluster.listen-address=",
-            ],
-            stdout=subprocess.DEVNULL,
-            stderr=log,
-        )
-    api = f"http://127.0.0.1:{port}/api/v2"
-
-    def is_ready() -> bool:
-        try:
-            return requests.get(f"{api}/status", timeout=1).ok
-        except requests.RequestException:
-            return False
-
-    def post(ends_at: datetime) -> None:
-        alert = {
-            "labels": {"alertname": "GatewaySlow", "service": "gateway", "severity": "page"},
-            "annotations": {"summary": "The gateway is slow"},
-            "startsAt": started.isoformat(),
-            "endsAt": ends_at.isoformat(),
-        }
-        requests.post(f"{api}/alerts", json=[alert], timeout=5).raise_for_status()
-
-    try:
-        wait_until(is_ready)
-        started = datetime.now(UTC)
-        post(started + timedelta(hours=1))
-        wait_until(lambda: site.rows("SELECT count(*) FROM incidents_inboundevent") != [(0,)])
-        site.run("work")
-        assert site.rows("SELECT title, status FROM incidents_incident") == [("The gateway is slow", "triggered")]
-        wait_until(lambda: site.rows("SELECT sum(duplicates) + count(*) FROM incidents_inboundevent") > [(1,)])
-        site.run("work")
-        assert site.rows("SELECT count(*) FROM incidents_alert") == [(1,)]
-        post(datetime.now(UTC))
-        wait_until(lambda: site.run("work") == 0 and site.rows("SELECT status FROM incidents_alert") == [("resolved",)])
-        assert site.rows("SELECT count(*) FROM incidents_incident") == [(1,)]
-        assert site.rows("SELECT count(*) FROM incidents_inboundevent WHERE state = 'unparsed'") == [(0,)]
-        assert len(list((site.state / "mail").iterdir())) == 1
-    finally:
-        manager.terminate()
-        manager.wait(10)

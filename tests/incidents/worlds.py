@@ -50,6 +50,11 @@ spec: {type: alertmanager}
 ---
 apiVersion: assay/v1
 kind: Integration
+metadata: {name: events-api}
+spec: {type: pagerduty}
+---
+apiVersion: assay/v1
+kind: Integration
 metadata: {name: anything}
 spec: {type: generic, mapping: {labels: {service: service, severity: severity}, fingerprint: [id]}}
 """
