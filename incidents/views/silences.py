@@ -84,13 +84,14 @@ class SilenceAddView(RoomView):
 
     def get(self, request: HttpRequest) -> HttpResponse:
         now = timezone.localtime(database_now())
+        text = "\n".join(request.GET.getlist("match"))
         initial = {
-            "matchers": "\n".join(request.GET.getlist("match")),
+            "matchers": text,
             "starts_at": now,
             "ends_at": now + timedelta(hours=2),
             "kind": Silence.Kind.SILENCE,
         }
-        return self._page(SilenceForm(initial=initial), initial["matchers"])
+        return self._page(SilenceForm(initial=initial), text)
 
     def post(self, request: HttpRequest) -> HttpResponse:
         form = SilenceForm(request.POST)
