@@ -1,7 +1,7 @@
 """Values of reliability that other rooms hold."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
@@ -29,6 +29,10 @@ class BudgetStatus:
 
     `sli` and `remaining` are None without events. `coverage_ratio` is of the minutes since counting began, within the
     window. NO TRAFFIC: measured, and nothing happened; UNKNOWN: not measured lately.
+
+    `counts` are events, `units` what the budget is reckoned in (events, time slices, parts of a mean); both leave out
+    what approved exclusions do, which the raw ones do not. `journey` bounds a composite's joint success, `confidence`
+    is Wilson's 95 % interval of the SLI. `mode` and `data_state` say how events are read.
     """
 
     slo_slug: str
@@ -49,6 +53,22 @@ class BudgetStatus:
     firing: bool
     frozen: bool
     state: BudgetState
+    at: datetime
+    objective: str = ""
+    method: str = "Occurrences"
+    window_label: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    units: Counts = Counts()
+    raw_counts: Counts = Counts()
+    raw_remaining: Interval | None = None
+    adjusted: bool = False
+    journey: Interval | None = None
+    confidence: tuple[float, float] | None = None
+    mode: str = "exact"
+    data_state: str = "OK"
+    data_detail: str = ""
+    burn: Mapping[str, Interval | None] = field(default_factory=dict)
+    known_burn: Mapping[str, float | None] = field(default_factory=dict)
 
 
 class DataState(StrEnum):

@@ -67,6 +67,21 @@ def sli(counts: Counts) -> Interval | None:
     return Interval(counts.good / counts.total, (counts.good + counts.unknown) / counts.total)
 
 
+def known_sli(counts: Counts) -> float | None:
+    """Return good events over those of known outcome, for where one number is wanted; None without any.
+
+    It lies within `sli`, whose bounds say what the unknown ones may change.
+    """
+    known = counts.good + counts.bad
+    return counts.good / known if known else None
+
+
+def known_burn_rate(counts: Counts, target: Decimal) -> float | None:
+    """Return the burn rate of the events of known outcome, or None without any."""
+    ratio = known_sli(counts)
+    return None if ratio is None else (1 - ratio) / (1 - float(target))
+
+
 def burn_rate(counts: Counts, target: Decimal) -> Interval | None:
     """Return how many times faster than allowed the budget is spent, or None without events."""
     allowed = 1 - float(target)

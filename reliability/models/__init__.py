@@ -1,5 +1,6 @@
 """What reliability stores."""
 
+from reliability.models.exclusions import Exclusion
 from reliability.models.slos import COMPOSITE, SLO, BurnAlert, Definition, SLOVersion
 from reliability.models.sources import Collection, DataSource, SeenSpan, SeriesState, StreamState
 from reliability.models.tallies import KEY_BASE, KeptMinute, TallyBlock, TallyDay, TallyPack, TallyShelf, TallySlot
@@ -12,6 +13,7 @@ __all__ = [
     "Collection",
     "DataSource",
     "Definition",
+    "Exclusion",
     "KeptMinute",
     "SLOVersion",
     "SeenSpan",

@@ -7,20 +7,28 @@ from django.db.models import Q, QuerySet
 
 from accounts.data import Capability, Principal
 from core.clock import database_now
-from reliability.data import BudgetState, BudgetStatus
-from reliability.domain.budgets import Counts, Interval, budget_remaining_ratio, burn_rate, sli, time_to_exhaustion
-from reliability.models import SLO, BurnAlert, SLOVersion
-from reliability.selectors.tallies import (
-    counts_in_last,
-    last_measured_minutes,
-    minute_of,
-    sums_before,
-    was_measured_recently,
+from reliability.data import BudgetState, BudgetStatus, DataStatus
+from reliability.domain.budgets import (
+    Counts,
+    Interval,
+    budget_remaining_ratio,
+    burn_rate,
+    known_burn_rate,
+    known_sli,
+    sli,
+    time_to_exhaustion,
 )
+from reliability.domain.objectives import Method
+from reliability.domain.significance import wilson_interval
+from reliability.domain.windows import RollingWindow, Window
+from reliability.models import SLO, BurnAlert, SLOVersion
+from reliability.selectors.reckoning import Reckoned, Subject, reckon, subjects_of
+from reliability.selectors.sources import data_statuses
+from reliability.selectors.tallies import last_measured, minute_of, was_measured_recently
 
 AT_RISK_WITHIN = timedelta(days=7)
 FAR = timedelta(days=36_500)
-BURN_WINDOWS = {"5m": 5, "30m": 30, "1h": 60, "6h": 360, "1d": 1440, "3d": 4320}
+BURN_WINDOWS = {"5m": 5, "30m": 30, "1h": 60, "2h": 120, "6h": 360, "1d": 1440, "3d": 4320}
 WORST_LAST = (
     BudgetState.OK,
     BudgetState.NO_TRAFFIC,
@@ -54,13 +62,13 @@ def slos_for_service(*, service_id: int) -> QuerySet[SLO]:
 
 def version_in_force(*, slo: SLO) -> SLOVersion | None:
     """Return the definition that counts now."""
-    return slo.versions.filter(retired_at__isnull=True).select_related("counts_with").first()
+    return slo.versions.filter(retired_at__isnull=True).select_related("slo", "slo__service", "counts_with").first()
 
 
 def versions_in_force(*, slos: Iterable[SLO]) -> list[SLOVersion]:
     """Return the definitions that count now, of several SLOs."""
     found = SLOVersion.objects.filter(slo__in=[slo.pk for slo in slos], retired_at__isnull=True)
-    return list(found.select_related("counts_with"))
+    return list(found.select_related("slo", "slo__service", "counts_with"))
 
 
 def versions_of(*, slo: SLO) -> QuerySet[SLOVersion]:
@@ -74,31 +82,49 @@ def budget_status(*, slo: SLO, now: datetime | None = None) -> BudgetStatus | No
 
 
 def budget_statuses(slos: Iterable[SLO], *, now: datetime | None = None) -> dict[int, BudgetStatus]:
-    """Return how SLOs stand, by primary key, in a fixed number of queries; those without a definition are left out."""
+    """Return how SLOs stand, by primary key, in a fixed number of queries; those without a definition are left out.
+
+    Of several objectives and windows, these are the first, which are alerted on.
+    """
     now = now or database_now()
     by_pk = {slo.pk: slo for slo in slos}
-    versions = list(SLOVersion.objects.filter(slo__in=by_pk, retired_at__isnull=True).select_related("counts_with"))
-    end = minute_of(now) + 1
-    starts = {version.pk: _first_minute(version, now) for version in versions}
-    sums = sums_before((version.tally_id for version in versions), {end, end - 60, end - 4320, *starts.values()})
-    last = last_measured_minutes(versions)
-    alerts: dict[int, list[BurnAlert]] = {}
-    for alert in BurnAlert.objects.filter(slo__in=by_pk):
-        alerts.setdefault(alert.slo_id, []).append(alert)
-    statuses = {}
+    found = SLOVersion.objects.filter(slo__in=by_pk, retired_at__isnull=True)
+    versions = list(found.select_related("slo", "slo__service", "counts_with"))
+    asked = [
+        (subjects[0], subjects[0].version.window, {"1h": 60, "3d": 4320}) for subjects in subjects_of(versions).values()
+    ]
+    return {status_of.version.slo_id: status for status_of, status in _statuses(asked, now=now)}
+
+
+def detailed_statuses(
+    slos: Iterable[SLO], *, now: datetime | None = None, known_at: datetime | None = None
+) -> list[BudgetStatus]:
+    """Return how SLOs stand by every objective, window and group, with burn rates over `BURN_WINDOWS`.
+
+    With `now` in the past, as of then by the definition that was in force; with `known_at`, with the exclusions that
+    were approved at that instant.
+    """
+    moment = now or database_now()
+    versions = versions_at(slos, moment)
+    asked = []
     for version in versions:
-        upto = sums[version.tally_id, end]
-        statuses[version.slo_id] = _status(
-            by_pk[version.slo_id],
-            version,
-            counts=upto - sums[version.tally_id, starts[version.pk]],
-            last_hour=upto - sums[version.tally_id, end - 60],
-            last_days=upto - sums[version.tally_id, end - 4320],
-            last_minute=last.get(version.pk),
-            alerts=alerts.get(version.slo_id, []),
-            now=now,
-        )
-    return statuses
+        for subject in subjects_of([version], groups=True)[version.pk]:
+            windows = version.all_windows if not subject.labels else version.all_windows[:1]
+            asked += [(subject, window, BURN_WINDOWS) for window in windows]
+    return [status for _, status in _statuses(asked, now=moment, known_at=known_at)]
+
+
+def versions_at(slos: Iterable[SLO], moment: datetime) -> list[SLOVersion]:
+    """Return the definitions that counted at an instant; before the first one, the first one with its older counts."""
+    order = {slo.pk: position for position, slo in enumerate(slos)}
+    found: dict[int, SLOVersion] = {}
+    rows = SLOVersion.objects.filter(slo__in=order).select_related("slo", "slo__service", "counts_with")
+    for version in rows.order_by("slo", "number"):
+        began = version.effective_from <= moment
+        if began or version.slo_id not in found:
+            found[version.slo_id] = version
+    kept = [one for one in found.values() if one.retired_at is None or one.retired_at > moment]
+    return sorted(kept, key=lambda version: order[version.slo_id])
 
 
 def burn_rates(*, slo: SLO, now: datetime | None = None) -> dict[str, Interval | None]:
@@ -107,22 +133,22 @@ def burn_rates(*, slo: SLO, now: datetime | None = None) -> dict[str, Interval |
     if version is None:
         return dict.fromkeys(BURN_WINDOWS)
     end = minute_of(now or database_now()) + 1
-    sums = sums_before([version.tally_id], {end, *(end - minutes for minutes in BURN_WINDOWS.values())})
-    upto = sums[version.tally_id, end]
+    subject = subjects_of([version])[version.pk][0]
+    found = reckon([(subject, (end - minutes, end)) for minutes in BURN_WINDOWS.values()])
     return {
-        name: burn_rate(upto - sums[version.tally_id, end - minutes], version.target)
-        for name, minutes in BURN_WINDOWS.items()
+        name: burn_rate(one.units, subject.objective.target) for name, one in zip(BURN_WINDOWS, found, strict=True)
     }
 
 
 def services_budget_state(service_ids: Iterable[int]) -> dict[int, BudgetState]:
-    """Return the worst state among the SLOs of each service that has any."""
+    """Return the worst state among the SLOs in force of each service that has any."""
     slos = list(SLO.objects.select_related("service").filter(service_id__in=list(service_ids), part_of__isnull=True))
     statuses = budget_statuses(slos)
     states: dict[int, BudgetState] = {}
     for slo in slos:
-        state = statuses[slo.pk].state if slo.pk in statuses else BudgetState.UNKNOWN
-        states[slo.service_id] = max(states.get(slo.service_id, BudgetState.OK), state, key=WORST_LAST.index)
+        if slo.pk in statuses:
+            worst = states.get(slo.service_id, BudgetState.OK)
+            states[slo.service_id] = max(worst, statuses[slo.pk].state, key=WORST_LAST.index)
     return states
 
 
@@ -132,53 +158,125 @@ def firing_burn_alerts(*, service_ids: Iterable[int] | None = None) -> QuerySet[
     return found if service_ids is None else found.filter(slo__service_id__in=list(service_ids))
 
 
-def _first_minute(version: SLOVersion, now: datetime) -> int:
-    start, _ = version.window.bounds(now)
-    return minute_of(start) if version.calendar else minute_of(now) + 1 - version.window_days * 1440
+def window_minutes(window: Window, now: datetime) -> tuple[int, int]:
+    """Return the first minute of the window that holds `now`, and the minute after the one that is going on."""
+    end = minute_of(now) + 1
+    if isinstance(window, RollingWindow):
+        return end - window.length // timedelta(minutes=1), end
+    return minute_of(window.bounds(now)[0]), end
+
+
+def _statuses(
+    asked: Sequence[tuple[Subject, Window, Mapping[str, int]]],
+    *,
+    now: datetime,
+    known_at: datetime | None = None,
+) -> list[tuple[Subject, BudgetStatus]]:
+    """Return how subjects stand over their windows, with the burn rates that were asked for."""
+    end = minute_of(now) + 1
+    wanted = []
+    for subject, window, burns in asked:
+        wanted.append((subject, window_minutes(window, now)))
+        wanted += [(subject, (end - minutes, end)) for minutes in burns.values()]
+    reckoned = iter(reckon(wanted, known_at=known_at))
+    versions = {subject.version.pk: subject.version for subject, _, _ in asked}
+    readings = data_statuses(versions.values())
+    last = _last_minutes(subject for subject, _, _ in asked)
+    alerts: dict[int, list[BurnAlert]] = {}
+    for alert in BurnAlert.objects.filter(slo__in={version.slo_id for version in versions.values()}):
+        alerts.setdefault(alert.slo_id, []).append(alert)
+    return [
+        (
+            subject,
+            _status(
+                subject,
+                window,
+                next(reckoned),
+                {name: next(reckoned).units for name in burns},
+                last_minute=last.get(subject.tallies),
+                alerts=alerts.get(subject.version.slo_id, []),
+                reading=readings[subject.version.pk],
+                now=now,
+            ),
+        )
+        for subject, window, burns in asked
+    ]
+
+
+def _last_minutes(subjects: Iterable[Subject]) -> dict[tuple[int, ...], int]:
+    """Return the last minute in which all tallies of a subject were measured."""
+    wanted = {subject.tallies: subject.version for subject in subjects}
+    latest = last_measured(tally for tallies in wanted for tally in tallies)
+    return {
+        tallies: min(latest[tally] for tally in tallies)
+        for tallies in wanted
+        if tallies and all(tally in latest for tally in tallies)
+    }
 
 
 def _status(
-    slo: SLO,
-    version: SLOVersion,
+    subject: Subject,
+    window: Window,
+    reckoned: Reckoned,
+    burns: Mapping[str, Counts],
     *,
-    counts: Counts,
-    last_hour: Counts,
-    last_days: Counts,
     last_minute: int | None,
     alerts: Sequence[BurnAlert],
+    reading: DataStatus,
     now: datetime,
 ) -> BudgetStatus:
-    window = version.window
+    version, target = subject.version, subject.objective.target
     start, end = window.bounds(now)
-    remaining = budget_remaining_ratio(counts, version.target)
-    burn_1h = burn_rate(last_hour, version.target)
+    remaining = budget_remaining_ratio(reckoned.units, target)
+    burn = {name: burn_rate(units, target) for name, units in burns.items()}
+    fastest = burn.get("1h")
     exhausts_in = (
-        time_to_exhaustion(remaining=remaining.low, burn=burn_1h.low, window=window.length)
-        if remaining and burn_1h
+        time_to_exhaustion(remaining=remaining.low, burn=fastest.low, window=window.length)
+        if remaining and fastest
         else None
     )
     lived_minutes = max((now - max(start, version.counted_from)) / timedelta(minutes=1), 1.0)
+    measured = reckoned.raw_events.minutes_measured / max(len(subject.tallies), 1)
     recent = was_measured_recently(last_minute, now=now)
     firing = any(alert.state == BurnAlert.State.FIRING for alert in alerts)
+    occurrences = subject.method is Method.OCCURRENCES and not version.is_composite
     return BudgetStatus(
-        slo_slug=slo.slug,
-        service_slug=slo.service.slug,
-        target=version.target,
+        slo_slug=version.slo.slug,
+        service_slug=version.slo.service.slug,
+        target=target,
         window=window.length,
         window_start=start,
         window_end=end,
-        counts=counts,
-        sli=sli(counts),
+        counts=reckoned.events,
+        sli=sli(reckoned.units),
         remaining=remaining,
-        burn_1h=burn_1h,
-        burn_3d=burn_rate(last_days, version.target),
+        burn_1h=fastest,
+        burn_3d=burn.get("3d"),
         exhausts_in=exhausts_in if exhausts_in is not None and exhausts_in < FAR else None,
-        coverage_ratio=min(counts.minutes_measured / lived_minutes, 1.0),
+        coverage_ratio=min(measured / lived_minutes, 1.0),
         measured_recently=recent,
         last_measured_at=datetime.fromtimestamp((last_minute + 1) * 60, UTC) if last_minute is not None else None,
         firing=firing,
         frozen=any(alert.frozen_at for alert in alerts),
         state=_state(remaining, exhausts_in, recent=recent, firing=firing),
+        at=now,
+        objective=subject.objective.name,
+        method=version.method,
+        window_label=window.label,
+        labels=subject.labels,
+        units=reckoned.units,
+        raw_counts=reckoned.raw_events,
+        raw_remaining=budget_remaining_ratio(reckoned.raw_units, target),
+        adjusted=reckoned.adjusted,
+        journey=reckoned.journey,
+        confidence=wilson_interval(reckoned.units.good, reckoned.units.good + reckoned.units.bad)
+        if occurrences
+        else None,
+        mode=reading.mode,
+        data_state=reading.state.value,
+        data_detail=reading.detail,
+        burn=burn,
+        known_burn={name: known_burn_rate(units, target) for name, units in burns.items()},
     )
 
 
@@ -194,30 +292,52 @@ def _state(remaining: Interval | None, exhausts_in: timedelta | None, *, recent:
     return BudgetState.OK
 
 
-def status_as_json(status: BudgetStatus, rates: Mapping[str, Interval | None]) -> dict[str, object]:
-    """Return a status as the command line and the REST API say it."""
+def status_as_json(status: BudgetStatus) -> dict[str, object]:
+    """Return a status as the command line and the REST API say it.
+
+    `sli`, `error_budget_remaining` and `burn_rates` are of the events of known outcome; their bounds stand beside them.
+    """
+    known = known_burn_rate(status.units, status.target)
     return {
         "name": status.slo_slug,
         "service": status.service_slug,
-        "objective": "",
-        "state": status.state.value,
-        "target": str(status.target.normalize()),
-        "window": f"{status.window.days}d",
-        "window_start": status.window_start.isoformat(),
+        "objective": status.objective,
+        "target": float(status.target),
+        "window": status.window_label,
+        "at": status.at.isoformat(),
         "good": status.counts.good,
         "bad": status.counts.bad,
         "unknown": status.counts.unknown,
         "total": status.counts.total,
+        "sli": known_sli(status.units),
         "sli_low": status.sli.low if status.sli else None,
         "sli_high": status.sli.high if status.sli else None,
-        "sli": status.sli.low if status.sli and status.sli.exact else None,
-        "error_budget_remaining": [status.remaining.low, status.remaining.high] if status.remaining else None,
+        "error_budget_remaining": None if known is None else 1 - known,
+        "coverage": round(status.coverage_ratio, 6),
+        "mode": status.mode,
+        "burn_rates": dict(status.known_burn),
+        "state": status.state.value,
+        "budgeting_method": status.method,
+        "group": dict(status.labels),
+        "window_start": status.window_start.isoformat(),
+        "error_budget_remaining_low": status.remaining.low if status.remaining else None,
+        "error_budget_remaining_high": status.remaining.high if status.remaining else None,
+        "raw": {
+            "good": status.raw_counts.good,
+            "bad": status.raw_counts.bad,
+            "unknown": status.raw_counts.unknown,
+            "error_budget_remaining_low": status.raw_remaining.low if status.raw_remaining else None,
+            "error_budget_remaining_high": status.raw_remaining.high if status.raw_remaining else None,
+        },
+        "adjusted": status.adjusted,
+        "journey": [status.journey.low, status.journey.high] if status.journey else None,
+        "confidence_95": list(status.confidence) if status.confidence else None,
         "exhausts_in_seconds": status.exhausts_in.total_seconds() if status.exhausts_in is not None else None,
-        "coverage": round(status.coverage_ratio, 4),
         "measured_recently": status.measured_recently,
+        "data_state": status.data_state,
+        "data_detail": status.data_detail,
         "firing": status.firing,
         "frozen": status.frozen,
-        "burn_rates": {name: [rate.low, rate.high] if rate else None for name, rate in rates.items()},
     }
 
 
@@ -226,5 +346,7 @@ def burn_rate_now(*, slo: SLO, minutes: int) -> float | None:
     version = version_in_force(slo=slo)
     if version is None:
         return None
-    burnt = burn_rate(counts_in_last(version=version, minutes=minutes, now=database_now()), version.target)
+    end = minute_of(database_now()) + 1
+    subject = subjects_of([version])[version.pk][0]
+    burnt = burn_rate(reckon([(subject, (end - minutes, end))])[0].units, subject.objective.target)
     return None if burnt is None else burnt.low

@@ -1,0 +1,68 @@
+"""Which time does not count, for which SLOs, as known on a day."""
+
+from collections.abc import Iterable
+from datetime import datetime
+
+from django.db.models import Q, QuerySet
+
+from accounts.data import Capability, Principal
+from reliability.domain.exclusions import Span, merged_spans, occurrences
+from reliability.models import SLO, Exclusion
+
+
+def exclusions_visible(*, viewer: Principal) -> QuerySet[Exclusion]:
+    """Return the exclusions of services that the viewer may see, newest first."""
+    found = Exclusion.objects.select_related("slo", "slo__service", "service", "replaces")
+    teams = viewer.teams_where(Capability.OPERATIONS_VIEW)
+    if teams is None:
+        return found
+    if not teams:
+        return found.none()
+    team_less = Q(slo__isnull=False, slo__service__team__isnull=True) | Q(
+        service__isnull=False, service__team__isnull=True
+    )
+    return found.filter(Q(slo__service__team_id__in=teams) | Q(service__team_id__in=teams) | team_less)
+
+
+def exclusions_of(*, slo: SLO) -> QuerySet[Exclusion]:
+    """Return every exclusion that is or was for an SLO, in any state."""
+    return Exclusion.objects.filter(Q(slo=slo) | Q(service_id=slo.service_id)).select_related("slo", "service")
+
+
+def excluded_spans(
+    slos: Iterable[SLO], *, since: datetime, until: datetime, known_at: datetime | None = None
+) -> dict[int, list[Span]]:
+    """Return the excluded minutes of SLOs by primary key, as approved now or as known at an instant; one query.
+
+    A part of a composite SLO is excluded with the whole.
+    """
+    wanted = list(slos)
+    ids = {slo.part_of_id or slo.pk for slo in wanted}
+    found = Exclusion.objects.filter(
+        Q(slo_id__in=ids) | Q(service_id__in={slo.service_id for slo in wanted}), starts_at__lt=until
+    ).filter(Q(ends_at__gt=since) | ~Q(recurrence=""))
+    if known_at is None:
+        found = found.filter(state=Exclusion.State.APPROVED)
+    else:
+        found = found.filter(decided_at__lte=known_at).exclude(state=Exclusion.State.REJECTED)
+        found = found.filter(Q(ended_at__isnull=True) | Q(ended_at__gt=known_at))
+    rows = list(found.order_by("pk"))
+    if not rows:
+        return {}
+    stretches = {
+        row.pk: occurrences(
+            starts_at=row.starts_at,
+            ends_at=row.ends_at,
+            recurrence=row.recurrence,
+            zone=row.zone,
+            since=since,
+            until=until,
+        )
+        for row in rows
+    }
+    spans = {}
+    for slo in wanted:
+        mine = [row for row in rows if row.slo_id == (slo.part_of_id or slo.pk) or row.service_id == slo.service_id]
+        if merged := merged_spans(stretch for row in mine for stretch in stretches[row.pk]):
+            spans[slo.pk] = merged
+    return spans

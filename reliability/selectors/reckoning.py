@@ -1,0 +1,210 @@
+"""Budgets reckoned from what was counted: by every method, with exclusions, for groups and composites.
+
+Everything becomes *units* that the arithmetic of `domain.budgets` takes: events, time slices, or parts of a mean.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from reliability.domain.budgets import Counts, Interval, sli
+from reliability.domain.composites import journey_bounds, weighted_sli
+from reliability.domain.exclusions import Span, without_excluded
+from reliability.domain.objectives import ExclusionRule, Method, Objective
+from reliability.domain.slices import Slicing, judged_slices, merged_slices, units_between
+from reliability.models import SLO, SLOVersion
+from reliability.selectors.exclusions import excluded_spans
+from reliability.selectors.tallies import groups_of, minute_of, sums_before, tally_minutes
+
+MEAN_UNITS = 1_000_000_000
+Minutes = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Subject:
+    """One budget: an objective of a version, over one tally or (composite) several with weights."""
+
+    version: SLOVersion
+    objective: Objective
+    tallies: tuple[int, ...]
+    weights: tuple[float, ...] = (1.0,)
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def method(self) -> Method:
+        """How events become a budget."""
+        return Method(self.version.method)
+
+    @property
+    def rule(self) -> ExclusionRule:
+        """What excluded minutes count as."""
+        return ExclusionRule(self.version.exclusion_rule)
+
+
+@dataclass(frozen=True)
+class Reckoned:
+    """A window of a subject: units for the arithmetic, events for the reader; raw as if nothing were excluded.
+
+    `journey` bounds the share of journeys through all components of a composite, without joint measurements.
+    """
+
+    units: Counts
+    events: Counts
+    raw_units: Counts
+    raw_events: Counts
+    journey: Interval | None = None
+
+    @property
+    def adjusted(self) -> bool:
+        """Say whether exclusions changed anything."""
+        return self.units != self.raw_units or self.events != self.raw_events
+
+
+def subjects_of(versions: Iterable[SLOVersion], *, groups: bool = False) -> dict[int, list[Subject]]:
+    """Return what is to be reckoned, by version: first what is alerted on, then further objectives, then groups.
+
+    A composite comes as a whole, then by component.
+    """
+    known = list(versions)
+    slugs = [one.part for version in known if version.is_composite for one in version.all_objectives]
+    parts = {}
+    if slugs:
+        found = SLOVersion.objects.filter(slo__slug__in=slugs, retired_at__isnull=True)
+        parts = {part.slo.slug: part for part in found.select_related("slo", "slo__service", "counts_with")}
+    subjects = {}
+    for version in known:
+        objectives = version.all_objectives
+        if version.is_composite:
+            members = [(one, parts[one.part]) for one in objectives if one.part in parts]
+            first = objectives[0]
+            whole = Objective("", version.target, first.slice_minutes, first.slice_target)
+            tallies = tuple(part.tally_id for _, part in members)
+            subjects[version.pk] = [
+                Subject(version, whole, tallies, tuple(one.weight for one, _ in members)),
+                *(Subject(part, one, (part.tally_id,)) for one, part in members),
+            ]
+            continue
+        subjects[version.pk] = [Subject(version, one, (version.tally_id,)) for one in objectives]
+        if groups:
+            subjects[version.pk] += [
+                Subject(version, objectives[0], (group.tally_id,), labels=group.labels)
+                for group in groups_of(version=version)
+            ]
+    return subjects
+
+
+def reckon(
+    wanted: Sequence[tuple[Subject, Minutes]], *, known_at: datetime | None = None
+) -> list[Reckoned]:
+    """Return each subject's window (first minute, minute after its last), in order, in a fixed number of queries.
+
+    Time slices cost one read of the minutes for each of their tallies more.
+    """
+    if not wanted:
+        return []
+    spans = _spans(wanted, known_at)
+    edges: set[int] = set()
+    for subject, (start, end) in wanted:
+        edges |= {start, end}
+        for low, high in _clipped(spans.get(subject.version.slo_id, ()), start, end):
+            edges |= {low, high}
+    sums = sums_before((tally for subject, _ in wanted for tally in subject.tallies), edges)
+    slices = _slices(wanted, spans)
+    return [
+        _reckoned(subject, window, sums, spans.get(subject.version.slo_id, ()), slices.get(_key(subject)))
+        for subject, window in wanted
+    ]
+
+
+def spans_of(slos: Iterable[SLO], start: int, end: int, known_at: datetime | None = None) -> dict[int, list[Span]]:
+    """Return the excluded minutes of SLOs from `start` to before `end`."""
+    return excluded_spans(
+        slos,
+        since=datetime.fromtimestamp(start * 60, UTC),
+        until=datetime.fromtimestamp(end * 60, UTC),
+        known_at=known_at,
+    )
+
+
+def slices_of(subject: Subject, start: int, end: int, excluded: Sequence[Span]) -> dict[int, Counts]:
+    """Return the units of a subject's time slices, by their first minute."""
+    slicing = Slicing.of(subject.objective, subject.method, subject.rule)
+    begin = max(start, minute_of(subject.version.counted_from))
+    found = [
+        judged_slices(
+            tally_minutes(tally, start_minute=begin, end_minute=end), slicing, start=begin, end=end, excluded=excluded
+        )
+        for tally in subject.tallies
+    ]
+    return found[0] if len(found) == 1 else merged_slices(found, subject.weights, subject.method)
+
+
+_Key = tuple[int, str, tuple[int, ...]]
+
+
+def _key(subject: Subject) -> _Key:
+    return subject.version.pk, subject.objective.name, subject.tallies
+
+
+def _spans(wanted: Sequence[tuple[Subject, Minutes]], known_at: datetime | None) -> dict[int, list[Span]]:
+    slos = {subject.version.slo_id: subject.version.slo for subject, _ in wanted}
+    start, end = min(window[0] for _, window in wanted), max(window[1] for _, window in wanted)
+    return spans_of(slos.values(), start, end, known_at)
+
+
+def _clipped(spans: Iterable[Span], start: int, end: int) -> list[Span]:
+    return [(max(low, start), min(high, end)) for low, high in spans if low < end and high > start]
+
+
+def _slices(
+    wanted: Sequence[tuple[Subject, Minutes]], spans: Mapping[int, list[Span]]
+) -> dict[_Key, tuple[dict[int, Counts], dict[int, Counts]]]:
+    """Return adjusted and raw slices of the subjects that are judged by slices."""
+    ranges: dict[_Key, tuple[Subject, int, int]] = {}
+    for subject, (start, end) in wanted:
+        if subject.method is Method.OCCURRENCES:
+            continue
+        _, low, high = ranges.get(_key(subject), (subject, start, end))
+        ranges[_key(subject)] = (subject, min(low, start), max(high, end))
+    found = {}
+    for key, (subject, start, end) in ranges.items():
+        excluded = spans.get(subject.version.slo_id, [])
+        raw = slices_of(subject, start, end, ())
+        found[key] = (slices_of(subject, start, end, excluded) if excluded else raw, raw)
+    return found
+
+
+def _reckoned(
+    subject: Subject,
+    window: Minutes,
+    sums: Mapping[tuple[int, int], Counts],
+    spans: Sequence[Span],
+    slices: tuple[dict[int, Counts], dict[int, Counts]] | None,
+) -> Reckoned:
+    start, end = window
+    raw = [sums[tally, end] - sums[tally, start] for tally in subject.tallies]
+    adjusted = raw
+    for low, high in _clipped(spans, start, end):
+        adjusted = [
+            without_excluded(counts, sums[tally, high] - sums[tally, low], subject.rule)
+            for counts, tally in zip(adjusted, subject.tallies, strict=True)
+        ]
+    if len(raw) == 1 and slices is None:
+        return Reckoned(adjusted[0], adjusted[0], raw[0], raw[0])
+    events, raw_events = sum(adjusted, Counts()), sum(raw, Counts())
+    journey = journey_bounds([sli(one) for one in adjusted]) if len(raw) > 1 else None
+    if slices is not None:
+        return Reckoned(
+            units_between(slices[0], start, end), events, units_between(slices[1], start, end), raw_events, journey
+        )
+    return Reckoned(_mean(adjusted, subject.weights), events, _mean(raw, subject.weights), raw_events, journey)
+
+
+def _mean(parts: Sequence[Counts], weights: Sequence[float]) -> Counts:
+    """Return the weighted mean of the parts' SLIs as units; what any part did not measure is not measured."""
+    mean = weighted_sli([sli(one) for one in parts], weights)
+    measured = min((one.minutes_measured for one in parts), default=0)
+    if mean is None:
+        return Counts(minutes_measured=measured)
+    good, unknown = round(mean.low * MEAN_UNITS), round((mean.high - mean.low) * MEAN_UNITS)
+    return Counts(good, MEAN_UNITS - good - unknown, unknown, measured)
