@@ -12,7 +12,7 @@ from rest_framework.views import APIView
 from accounts.data import Capability
 from accounts.services import ensure_may, principal_of
 from core.parsing import LineIndex, refuse
-from reliability.selectors import budget_statuses, burn_rates, slos_visible, status_as_json
+from reliability.selectors import detailed_statuses, slos_visible, status_as_json
 from reliability.services import apply_documents
 
 
@@ -32,8 +32,7 @@ class SLOListApi(APIView):
         found = slos_visible(viewer=principal)
         if service := request.query_params.get("service"):
             found = found.filter(service__slug=service)
-        statuses = budget_statuses(found)
-        return Response([status_as_json(status, {}) for status in statuses.values()])
+        return Response([status_as_json(status) for status in detailed_statuses(found)])
 
     @extend_schema(
         operation_id="slos_apply", request=OpenApiTypes.OBJECT, responses={200: OpenApiTypes.OBJECT, 400: None}
@@ -57,9 +56,9 @@ class SLODetailApi(APIView):
 
     @extend_schema(operation_id="slos_retrieve", responses={200: OpenApiTypes.OBJECT})
     def get(self, request: Request, slug: str) -> Response:
-        """Return how an SLO stands, with its burn rates."""
+        """Return how an SLO stands: an entry for each objective, window and group."""
         slo = slos_visible(viewer=principal_of(request)).filter(slug=slug).first()
-        status = budget_statuses([slo]).get(slo.pk) if slo else None
-        if slo is None or status is None:
+        statuses = detailed_statuses([slo]) if slo else []
+        if not statuses:
             raise Http404
-        return Response(status_as_json(status, burn_rates(slo=slo)))
+        return Response([status_as_json(status) for status in statuses])

@@ -12,6 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
 from reliability.domain.budgets import Counts, Interval
 
+NOTHING = Counts()
+
 
 class BudgetState(StrEnum):
     """How an SLO stands."""
@@ -58,8 +60,8 @@ class BudgetStatus:
     method: str = "Occurrences"
     window_label: str = ""
     labels: Mapping[str, str] = field(default_factory=dict)
-    units: Counts = Counts()
-    raw_counts: Counts = Counts()
+    units: Counts = NOTHING
+    raw_counts: Counts = NOTHING
     raw_remaining: Interval | None = None
     adjusted: bool = False
     journey: Interval | None = None

@@ -65,7 +65,9 @@ def judged_slices(
     return units
 
 
-def merged_slices(slices: Sequence[Mapping[int, Counts]], weights: Sequence[float], method: Method) -> dict[int, Counts]:
+def merged_slices(
+    slices: Sequence[Mapping[int, Counts]], weights: Sequence[float], method: Method
+) -> dict[int, Counts]:
     """Return the slices of a composite.
 
     Timeslices: bad when any component's is, unknown when any may be. RatioTimeslices: the weighted mean of the units.

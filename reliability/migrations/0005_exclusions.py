@@ -6,38 +6,107 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('catalog', '0001_initial'),
-        ('reliability', '0004_tally_shelves'),
+        ("catalog", "0001_initial"),
+        ("reliability", "0004_tally_shelves"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='Exclusion',
+            name="Exclusion",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('reference', models.CharField(max_length=20, unique=True)),
-                ('reason', models.CharField(max_length=500)),
-                ('starts_at', models.DateTimeField()),
-                ('ends_at', models.DateTimeField()),
-                ('recurrence', models.CharField(blank=True, help_text='RRULE, as FREQ=WEEKLY;BYDAY=SU.', max_length=200)),
-                ('zone', models.CharField(default='UTC', max_length=60)),
-                ('state', models.CharField(choices=[('requested', 'Requested'), ('approved', 'Approved'), ('rejected', 'Rejected'), ('withdrawn', 'Withdrawn'), ('replaced', 'Replaced')], default='requested', max_length=10)),
-                ('requested_by', models.CharField(max_length=150)),
-                ('requested_at', models.DateTimeField()),
-                ('decided_by', models.CharField(blank=True, max_length=150)),
-                ('decided_at', models.DateTimeField(blank=True, null=True)),
-                ('ended_at', models.DateTimeField(blank=True, help_text='When it was withdrawn or replaced.', null=True)),
-                ('replaces', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='replaced_by', to='reliability.exclusion')),
-                ('requester', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL)),
-                ('service', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.CASCADE, related_name='exclusions', to='catalog.service')),
-                ('slo', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.CASCADE, related_name='exclusions', to='reliability.slo')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("reference", models.CharField(max_length=20, unique=True)),
+                ("reason", models.CharField(max_length=500)),
+                ("starts_at", models.DateTimeField()),
+                ("ends_at", models.DateTimeField()),
+                (
+                    "recurrence",
+                    models.CharField(blank=True, help_text="RRULE, as FREQ=WEEKLY;BYDAY=SU.", max_length=200),
+                ),
+                ("zone", models.CharField(default="UTC", max_length=60)),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[
+                            ("requested", "Requested"),
+                            ("approved", "Approved"),
+                            ("rejected", "Rejected"),
+                            ("withdrawn", "Withdrawn"),
+                            ("replaced", "Replaced"),
+                        ],
+                        default="requested",
+                        max_length=10,
+                    ),
+                ),
+                ("requested_by", models.CharField(max_length=150)),
+                ("requested_at", models.DateTimeField()),
+                ("decided_by", models.CharField(blank=True, max_length=150)),
+                ("decided_at", models.DateTimeField(blank=True, null=True)),
+                (
+                    "ended_at",
+                    models.DateTimeField(blank=True, help_text="When it was withdrawn or replaced.", null=True),
+                ),
+                (
+                    "replaces",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="replaced_by",
+                        to="reliability.exclusion",
+                    ),
+                ),
+                (
+                    "requester",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                (
+                    "service",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="exclusions",
+                        to="catalog.service",
+                    ),
+                ),
+                (
+                    "slo",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="exclusions",
+                        to="reliability.slo",
+                    ),
+                ),
             ],
             options={
-                'ordering': ('-starts_at', '-pk'),
-                'constraints': [models.CheckConstraint(condition=models.Q(('ends_at__gt', models.F('starts_at'))), name='exclusion_ends_after_it_starts', violation_error_message='An exclusion ends after it starts.'), models.CheckConstraint(condition=models.Q(models.Q(('service__isnull', True), ('slo__isnull', False)), models.Q(('service__isnull', False), ('slo__isnull', True)), _connector='OR'), name='exclusion_of_an_slo_or_a_service', violation_error_message='An exclusion is for an SLO or for a service.')],
+                "ordering": ("-starts_at", "-pk"),
+                "constraints": [
+                    models.CheckConstraint(
+                        condition=models.Q(("ends_at__gt", models.F("starts_at"))),
+                        name="exclusion_ends_after_it_starts",
+                        violation_error_message="An exclusion ends after it starts.",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            models.Q(("service__isnull", True), ("slo__isnull", False)),
+                            models.Q(("service__isnull", False), ("slo__isnull", True)),
+                            _connector="OR",
+                        ),
+                        name="exclusion_of_an_slo_or_a_service",
+                        violation_error_message="An exclusion is for an SLO or for a service.",
+                    ),
+                ],
             },
         ),
     ]

@@ -5,6 +5,7 @@ from reliability.selectors.budgets import (
     budget_statuses,
     burn_rate_now,
     burn_rates,
+    detailed_statuses,
     firing_burn_alerts,
     services_budget_state,
     slo_by_slug,
@@ -12,10 +13,14 @@ from reliability.selectors.budgets import (
     slos_visible,
     status_as_json,
     version_in_force,
+    versions_at,
     versions_in_force,
     versions_of,
+    window_minutes,
 )
 from reliability.selectors.documents import documents_as_yaml, export_documents
+from reliability.selectors.exclusions import excluded_spans, exclusions_of, exclusions_visible
+from reliability.selectors.reckoning import Subject, reckon, subjects_of
 from reliability.selectors.sources import data_statuses
 from reliability.selectors.tallies import (
     alert_counts,
@@ -34,6 +39,7 @@ from reliability.selectors.tallies import (
 )
 
 __all__ = [
+    "Subject",
     "alert_counts",
     "bucket_sums",
     "budget_status",
@@ -43,24 +49,32 @@ __all__ = [
     "counts_between",
     "counts_in_last",
     "data_statuses",
+    "detailed_statuses",
     "documents_as_yaml",
+    "excluded_spans",
+    "exclusions_of",
+    "exclusions_visible",
     "export_documents",
     "firing_burn_alerts",
     "groups_of",
     "last_measured_minutes",
     "minute_of",
     "minute_series",
+    "reckon",
     "services_budget_state",
     "slo_by_slug",
     "slos_for_service",
     "slos_visible",
     "status_as_json",
+    "subjects_of",
     "sums_before",
     "tally_minutes",
     "version_in_force",
+    "versions_at",
     "versions_in_force",
     "versions_of",
     "was_measured_recently",
     "window_counts",
+    "window_minutes",
     "window_sums",
 ]

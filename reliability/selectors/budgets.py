@@ -22,11 +22,12 @@ from reliability.domain.objectives import Method
 from reliability.domain.significance import wilson_interval
 from reliability.domain.windows import RollingWindow, Window
 from reliability.models import SLO, BurnAlert, SLOVersion
-from reliability.selectors.reckoning import Reckoned, Subject, reckon, subjects_of
+from reliability.selectors.reckoning import Reckoned, Subject, minute_after, reckon, subjects_of
 from reliability.selectors.sources import data_statuses
-from reliability.selectors.tallies import last_measured, minute_of, was_measured_recently
+from reliability.selectors.tallies import last_measured_minutes, minute_of, was_measured_recently
 
 AT_RISK_WITHIN = timedelta(days=7)
+SHORT_BURNS = {"1h": 60, "3d": 4320}
 FAR = timedelta(days=36_500)
 BURN_WINDOWS = {"5m": 5, "30m": 30, "1h": 60, "2h": 120, "6h": 360, "1d": 1440, "3d": 4320}
 WORST_LAST = (
@@ -90,10 +91,9 @@ def budget_statuses(slos: Iterable[SLO], *, now: datetime | None = None) -> dict
     by_pk = {slo.pk: slo for slo in slos}
     found = SLOVersion.objects.filter(slo__in=by_pk, retired_at__isnull=True)
     versions = list(found.select_related("slo", "slo__service", "counts_with"))
-    asked = [
-        (subjects[0], subjects[0].version.window, {"1h": 60, "3d": 4320}) for subjects in subjects_of(versions).values()
-    ]
-    return {status_of.version.slo_id: status for status_of, status in _statuses(asked, now=now)}
+    subjects = [found[0] for found in subjects_of(versions).values()]
+    asked = [(subject, subject.version.window, SHORT_BURNS) for subject in subjects]
+    return {subject.version.slo_id: status for subject, status in _statuses(asked, now=now)}
 
 
 def detailed_statuses(
@@ -132,12 +132,10 @@ def burn_rates(*, slo: SLO, now: datetime | None = None) -> dict[str, Interval |
     version = version_in_force(slo=slo)
     if version is None:
         return dict.fromkeys(BURN_WINDOWS)
-    end = minute_of(now or database_now()) + 1
+    end = minute_after(now or database_now())
     subject = subjects_of([version])[version.pk][0]
     found = reckon([(subject, (end - minutes, end)) for minutes in BURN_WINDOWS.values()])
-    return {
-        name: burn_rate(one.units, subject.objective.target) for name, one in zip(BURN_WINDOWS, found, strict=True)
-    }
+    return {name: burn_rate(one.units, subject.objective.target) for name, one in zip(BURN_WINDOWS, found, strict=True)}
 
 
 def services_budget_state(service_ids: Iterable[int]) -> dict[int, BudgetState]:
@@ -160,7 +158,7 @@ def firing_burn_alerts(*, service_ids: Iterable[int] | None = None) -> QuerySet[
 
 def window_minutes(window: Window, now: datetime) -> tuple[int, int]:
     """Return the first minute of the window that holds `now`, and the minute after the one that is going on."""
-    end = minute_of(now) + 1
+    end = minute_after(now)
     if isinstance(window, RollingWindow):
         return end - window.length // timedelta(minutes=1), end
     return minute_of(window.bounds(now)[0]), end
@@ -173,7 +171,7 @@ def _statuses(
     known_at: datetime | None = None,
 ) -> list[tuple[Subject, BudgetStatus]]:
     """Return how subjects stand over their windows, with the burn rates that were asked for."""
-    end = minute_of(now) + 1
+    end = minute_after(now)
     wanted = []
     for subject, window, burns in asked:
         wanted.append((subject, window_minutes(window, now)))
@@ -193,7 +191,7 @@ def _statuses(
                 window,
                 next(reckoned),
                 {name: next(reckoned).units for name in burns},
-                last_minute=last.get(subject.tallies),
+                last_minute=last.get(subject.version.pk),
                 alerts=alerts.get(subject.version.slo_id, []),
                 reading=readings[subject.version.pk],
                 now=now,
@@ -203,14 +201,14 @@ def _statuses(
     ]
 
 
-def _last_minutes(subjects: Iterable[Subject]) -> dict[tuple[int, ...], int]:
-    """Return the last minute in which all tallies of a subject were measured."""
-    wanted = {subject.tallies: subject.version for subject in subjects}
-    latest = last_measured(tally for tallies in wanted for tally in tallies)
+def _last_minutes(subjects: Iterable[Subject]) -> dict[int, int]:
+    """Return the last minute in which all that a version counts was measured, by version."""
+    wanted = {subject.version.pk: subject.counted_by for subject in subjects if not subject.labels}
+    latest = last_measured_minutes(version for counted_by in wanted.values() for version in counted_by)
     return {
-        tallies: min(latest[tally] for tally in tallies)
-        for tallies in wanted
-        if tallies and all(tally in latest for tally in tallies)
+        pk: min(latest[version.pk] for version in counted_by)
+        for pk, counted_by in wanted.items()
+        if all(version.pk in latest for version in counted_by)
     }
 
 
@@ -346,7 +344,7 @@ def burn_rate_now(*, slo: SLO, minutes: int) -> float | None:
     version = version_in_force(slo=slo)
     if version is None:
         return None
-    end = minute_of(database_now()) + 1
+    end = minute_after(database_now())
     subject = subjects_of([version])[version.pk][0]
     burnt = burn_rate(reckon([(subject, (end - minutes, end))])[0].units, subject.objective.target)
     return None if burnt is None else burnt.low

@@ -20,6 +20,11 @@ MEAN_UNITS = 1_000_000_000
 Minutes = tuple[int, int]
 
 
+def minute_after(instant: datetime) -> int:
+    """Return the minute that a window up to an instant ends before: the one that is going on belongs to it."""
+    return int(-(-instant.timestamp() // 60))
+
+
 @dataclass(frozen=True)
 class Subject:
     """One budget: an objective of a version, over one tally or (composite) several with weights."""
@@ -29,6 +34,12 @@ class Subject:
     tallies: tuple[int, ...]
     weights: tuple[float, ...] = (1.0,)
     labels: Mapping[str, str] = field(default_factory=dict)
+    parts: tuple[SLOVersion, ...] = ()
+
+    @property
+    def counted_by(self) -> tuple[SLOVersion, ...]:
+        """The versions whose events these are: of a composite, its parts."""
+        return self.parts or (self.version,)
 
     @property
     def method(self) -> Method:
@@ -80,7 +91,13 @@ def subjects_of(versions: Iterable[SLOVersion], *, groups: bool = False) -> dict
             whole = Objective("", version.target, first.slice_minutes, first.slice_target)
             tallies = tuple(part.tally_id for _, part in members)
             subjects[version.pk] = [
-                Subject(version, whole, tallies, tuple(one.weight for one, _ in members)),
+                Subject(
+                    version,
+                    whole,
+                    tallies,
+                    tuple(one.weight for one, _ in members),
+                    parts=tuple(part for _, part in members),
+                ),
                 *(Subject(part, one, (part.tally_id,)) for one, part in members),
             ]
             continue
@@ -93,9 +110,7 @@ def subjects_of(versions: Iterable[SLOVersion], *, groups: bool = False) -> dict
     return subjects
 
 
-def reckon(
-    wanted: Sequence[tuple[Subject, Minutes]], *, known_at: datetime | None = None
-) -> list[Reckoned]:
+def reckon(wanted: Sequence[tuple[Subject, Minutes]], *, known_at: datetime | None = None) -> list[Reckoned]:
     """Return each subject's window (first minute, minute after its last), in order, in a fixed number of queries.
 
     Time slices cost one read of the minutes for each of their tallies more.

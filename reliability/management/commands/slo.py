@@ -1,6 +1,6 @@
 """`manage.py slo`: service level objectives."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,7 +18,7 @@ from reliability.data import BudgetState
 from reliability.models import SLO
 from reliability.selectors import (
     budget_statuses,
-    burn_rates,
+    detailed_statuses,
     documents_as_yaml,
     export_documents,
     slos_for_service,
@@ -99,25 +99,25 @@ class Command(RoomCommand):
     def status(
         self,
         names: Annotated[list[str] | None, typer.Argument(help="SLOs; all without.")] = None,
-        at: Annotated[datetime | None, typer.Option(help="As counted up to this instant (UTC).")] = None,
+        at: Annotated[str, typer.Option(help="As counted up to this instant, in ISO 8601; UTC without a zone.")] = "",
+        known_at: Annotated[str, typer.Option(help="With the exclusions that were approved at this instant.")] = "",
         acting: AsOption = "",
         output: FormatOption = OutputFormat.TEXT,
     ) -> None:
-        """Print figures. Exit code 1: a budget is spent or an alert fires; 3: something is not measured."""
+        """Print figures by objective, window and group.
+
+        Exit code 1: a budget is spent or an alert fires; 3: something is not measured.
+        """
         principal = _principal(acting)
         slos = [_find(name, principal) for name in names] if names else list(slos_visible(viewer=principal))
-        now = at.replace(tzinfo=at.tzinfo or database_now().tzinfo) if at else database_now()
-        statuses = budget_statuses(slos, now=now)
-        rows: list[dict[str, Any]] = [
-            {**status_as_json(statuses[slo.pk], burn_rates(slo=slo, now=now)), "at": now.isoformat()}
-            for slo in slos
-            if slo.pk in statuses
-        ]
-        columns = ("name", "state", "target", "good", "bad", "unknown", "sli_low", "sli_high", "coverage", "firing")
-        print_rows(rows, columns=columns, output=output, empty=EMPTY)
-        if any(status.firing or status.state is BudgetState.BREACHED for status in statuses.values()):
+        now = instant(at, "--at") if at else database_now()
+        statuses = detailed_statuses(slos, now=now, known_at=instant(known_at, "--known-at") if known_at else None)
+        rows: list[dict[str, Any]] = [status_as_json(status) for status in statuses]
+        columns = ("name", "objective", "window", "state", "target", "good", "bad", "unknown", "sli_low", "sli_high")
+        print_rows(rows, columns=(*columns, "coverage", "firing"), output=output, empty=EMPTY)
+        if any(status.firing or status.state is BudgetState.BREACHED for status in statuses):
             raise typer.Exit(ExitCode.NO)
-        if not rows or any(status.state is BudgetState.UNKNOWN for status in statuses.values()):
+        if not rows or any(status.state is BudgetState.UNKNOWN for status in statuses):
             raise typer.Exit(ExitCode.UNKNOWN)
 
     @command()
@@ -193,6 +193,15 @@ class Command(RoomCommand):
             because = ", ".join(denied or unknown) or ("no SLO" if not statuses else "every budget has some left")
             typer.echo(f"{answer}: {because}")
         raise typer.Exit({"allow": ExitCode.GOOD, "deny": ExitCode.NO}.get(answer, ExitCode.UNKNOWN))
+
+
+def instant(text: str, option: str) -> datetime:
+    """Return the instant that an option names."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        fail(f"{option}: found {text!r}; an instant as 2026-03-01T12:00:00Z is allowed.")
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def _find(name: str, principal: Principal) -> SLO:
