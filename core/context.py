@@ -8,6 +8,8 @@ from typing import Any
 from django.conf import settings
 from django.http import HttpRequest
 
+from core.holding import shown_hold
+
 _VERSION = re.compile(r'^version = "([^"]+)"', re.MULTILINE)
 
 
@@ -19,9 +21,10 @@ def site_version() -> str:
 
 
 def site(request: HttpRequest) -> dict[str, Any]:
-    """Return the site's address and version, and the id of this request."""
+    """Return the site's address and version, the id of this request, and whether the site is held."""
     return {
         "site_url": settings.SITE_URL,
         "site_version": site_version(),
+        "site_hold": shown_hold(),
         "request_id": request.META.get("ASSAY_REQUEST_ID", ""),
     }

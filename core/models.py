@@ -1,6 +1,7 @@
 """The tables of core, gathered where Django looks for them."""
 
 from core.events import Event, EventDelivery
+from core.holding import SiteHold
 from core.work import PeriodicJob
 
-__all__ = ["Event", "EventDelivery", "PeriodicJob"]
+__all__ = ["Event", "EventDelivery", "PeriodicJob", "SiteHold"]

@@ -6,10 +6,14 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from core.clock import database_now
+from core.holding import site_is_held
 from core.leases import settle
 from core.work import PeriodicJob, WorkQueue, register_queue
 
 logger = logging.getLogger(__name__)
+
+# A held site looks this often whether it was released, for jobs that seldom come.
+HELD_TURN = timedelta(seconds=30)
 
 
 @dataclass(frozen=True)
@@ -19,18 +23,21 @@ class Periodic:
     name: str
     every: timedelta
     run: Callable[[], None]
+    while_held: bool = False
 
 
 _jobs: dict[str, Periodic] = {}
 
 
-def periodic(name: str, *, every: timedelta) -> Callable[[Callable[[], None]], Callable[[], None]]:
-    """Register the decorated function to run every `every`."""
+def periodic(
+    name: str, *, every: timedelta, while_held: bool = False
+) -> Callable[[Callable[[], None]], Callable[[], None]]:
+    """Register the decorated function to run every `every`; on a site that is held, only with `while_held`."""
 
     def register(run: Callable[[], None]) -> Callable[[], None]:
         if name in _jobs:
             raise ValueError(f"periodic job {name!r} is registered twice")
-        _jobs[name] = Periodic(name=name, every=every, run=run)
+        _jobs[name] = Periodic(name=name, every=every, run=run, while_held=while_held)
         return run
 
     return register
@@ -55,6 +62,9 @@ def run_now(name: str) -> None:
 def _run_turn(row: PeriodicJob) -> None:
     job = _jobs[row.name]
     started = database_now()
+    if not job.while_held and site_is_held():
+        settle(row, due_at=started + min(job.every, HELD_TURN), attempts=0)
+        return
     error = ""
     try:
         job.run()
@@ -74,5 +84,7 @@ def _run_turn(row: PeriodicJob) -> None:
 
 
 PERIODIC_QUEUE = register_queue(
-    WorkQueue(name="core.periodic", model=PeriodicJob, handle=_run_turn, lease_for=timedelta(minutes=10))
+    WorkQueue(
+        name="core.periodic", model=PeriodicJob, handle=_run_turn, lease_for=timedelta(minutes=10), while_held=True
+    )
 )

@@ -7,9 +7,10 @@ from datetime import timedelta
 
 from django.db import DatabaseError, close_old_connections
 
+from core.holding import site_is_held
 from core.periodic import ensure_jobs
 from core.tasks import send_wake_up
-from core.work import drain, oldest_overdue
+from core.work import drain, oldest_overdue, runs_while_held
 
 logger = logging.getLogger(__name__)
 
@@ -45,7 +46,10 @@ class Scheduler:
     def sweep(self) -> None:
         """Wake a worker for each queue that has due rows; drain those that nobody hears of."""
         now = time.monotonic()
+        held = site_is_held()
         for queue, age in oldest_overdue().items():
+            if held and not runs_while_held(queue):
+                continue
             if age > UNHEARD_AFTER:
                 logger.warning("%s: the oldest row is %.0f s overdue; draining it here", queue, age.total_seconds())
                 drain(queue, limit=50)

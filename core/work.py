@@ -15,6 +15,7 @@ from django.db import models, transaction
 from django.db.models import Min, QuerySet
 
 from core.clock import database_now
+from core.holding import site_is_held
 from core.leases import LeasedModel, StaleFenceError, claim_due, due_q, finish, give_up, retry_later
 
 logger = logging.getLogger(__name__)
@@ -31,7 +32,7 @@ class WorkQueue(Generic[Row]):
     `handle` gets a claimed row. With `transactional` it runs in one transaction with the settling of the row, so its
     effects in the database happen exactly once; without it, `handle` acts on the outside world between two commits.
     When `handle` returns without settling the row itself, the row is finished; when it raises, the row is retried by
-    `BACKOFF` seconds and given up after `max_attempts` claims.
+    `BACKOFF` seconds and given up after `max_attempts` claims. A held site drains only queues with `while_held`.
     """
 
     name: str
@@ -43,6 +44,7 @@ class WorkQueue(Generic[Row]):
     max_attempts: int = 10
     select_related: tuple[str, ...] = ()
     rows: Callable[[], QuerySet[Row]] | None = field(default=None)
+    while_held: bool = False
 
     def queryset(self) -> QuerySet[Row]:
         """Return the rows this queue looks at."""
@@ -66,9 +68,16 @@ def queue_names() -> tuple[str, ...]:
     return tuple(_queues)
 
 
+def runs_while_held(name: str) -> bool:
+    """Say whether a queue goes on while the site is held."""
+    return _queues[name].while_held
+
+
 def drain(name: str, *, limit: int = 1000) -> int:
     """Do all that is due in a queue, up to `limit` rows, and return how many rows were handled."""
     queue = _queues[name]
+    if not queue.while_held and site_is_held():
+        return 0
     done = 0
     while done < limit:
         claimed = claim_due(

@@ -15,17 +15,18 @@ VERIFICATIONS = register_queue(
         handle=perform_verification,
         lease_for=timedelta(minutes=10),
         max_attempts=3,
+        while_held=True,
     )
 )
 
 
-@periodic("ledger.seal", every=timedelta(seconds=1))
+@periodic("ledger.seal", every=timedelta(seconds=1), while_held=True)
 def seal() -> None:
     """Seal what has committed."""
     seal_pending()
 
 
-@periodic("ledger.checkpoint", every=timedelta(hours=1))
+@periodic("ledger.checkpoint", every=timedelta(hours=1), while_held=True)
 def checkpoint() -> None:
     """Sign the log's size and root."""
     if log_size():

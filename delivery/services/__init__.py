@@ -8,7 +8,7 @@ from delivery.services.endpoints import (
     save_endpoint,
 )
 from delivery.services.notifications import mark_all_read, mark_read
-from delivery.services.outbox import redeliver, send, withdraw_pending
+from delivery.services.outbox import redeliver, send, withdraw_older_than, withdraw_pending
 from delivery.services.sending import deliver
 
 __all__ = [
@@ -22,5 +22,6 @@ __all__ = [
     "rotate_endpoint_secret",
     "save_endpoint",
     "send",
+    "withdraw_older_than",
     "withdraw_pending",
 ]

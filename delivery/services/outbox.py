@@ -114,6 +114,19 @@ def withdraw_pending(*, about: str, keys_starting_with: str = "") -> int:
     return withdrawn
 
 
+def withdraw_older_than(*, instant: datetime) -> int:
+    """Withdraw what was put into the outbox before an instant and has not been handed over; returns how many.
+
+    For a restored site: the original has most likely sent it. Each can be released again on its page.
+    """
+    now = database_now()
+    return (
+        Delivery.objects.filter(state=DeliveryState.PENDING, created_at__lt=instant)
+        .exclude(channel=Channel.IN_APP)
+        .update(state=DeliveryState.WITHDRAWN, withdrawn_at=now, finished_at=now)
+    )
+
+
 def announce_settled(rows: Iterable[Delivery]) -> None:
     """Publish that each of these has settled."""
     for row in rows:

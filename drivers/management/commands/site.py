@@ -1,0 +1,222 @@
+"""`manage.py site`: back the whole site up, put it back, and release what was restored."""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from django_typer.management import command
+
+from accounts.data import Principal, system_principal
+from accounts.selectors import principal_for_user, user_by_username
+from core.cli import ExitCode, FormatOption, OutputFormat, RoomCommand, answering, fail, print_json
+from core.holding import current_hold
+from core.work import oldest_overdue
+from drivers.domain.site_encryption import (
+    BackupKey,
+    BackupUnreadableError,
+    NewerFormatError,
+    WrongKeyError,
+    key_from_text,
+    new_key_text,
+)
+from drivers.domain.site_manifest import Manifest
+from drivers.services.site_backup import back_up, inspect_backup
+from drivers.services.site_database import SiteError
+from drivers.services.site_hold import release_site
+from drivers.services.site_restore import restore_site
+
+PASSPHRASE = "ASSAY_BACKUP_PASSPHRASE"  # noqa: S105 a variable's name
+KeyFile = Annotated[
+    Path | None, typer.Option("--key-file", help=f"File with the key (site key FILE makes one); else {PASSPHRASE}.")
+]
+As = Annotated[str, typer.Option("--as", help="User name to act as; without it, the site itself.")]
+BackupFile = Annotated[Path, typer.Argument(help="The backup.")]
+
+
+class Command(RoomCommand):
+    help = "The site itself: backup, restore, and the hold that a restored site starts with."
+    # A site that is half restored must be reachable by the command that completes it.
+    requires_system_checks = ()
+
+    @command()
+    @answering
+    def key(self, path: Annotated[Path, typer.Argument(help="The file to write; it must not be there yet.")]) -> None:
+        """Make a key file. Keep a copy where the backups are not: without it they cannot be read."""
+        try:
+            handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        except OSError as error:
+            fail(f"{path} cannot be made: {error.strerror}.")
+        with os.fdopen(handle, "w", encoding="ascii") as out:
+            out.write(new_key_text() + "\n")
+        typer.echo(f"{path}: keep a copy where the backups are not.")
+
+    @command()
+    @answering
+    def backup(
+        self,
+        path: BackupFile,
+        key_file: KeyFile = None,
+        as_user: As = "",
+        output: FormatOption = OutputFormat.TEXT,
+    ) -> None:
+        """Write database, artifacts, files and keys into one encrypted file. Exit code 1: an artifact was gone."""
+        with _explained():
+            report = back_up(principal=_principal(as_user), target=path, key=_key(key_file), progress=_progress(output))
+        _print(report.manifest, output, file=str(report.path), size_bytes=report.size, sha256=report.sha256)
+        if report.manifest.artifacts_missing:
+            fail(f"{len(report.manifest.artifacts_missing)} artifacts were gone already.", ExitCode.NO)
+
+    @command()
+    @answering
+    def inspect(self, path: BackupFile, key_file: KeyFile = None, output: FormatOption = OutputFormat.TEXT) -> None:
+        """Read a backup from end to end. Exit code 1: it is damaged."""
+        with _explained():
+            report = inspect_backup(source=path, key=_key(key_file), progress=_progress(output))
+        _print(report.manifest, output, file=str(report.path), size_bytes=report.size, sha256=report.sha256)
+
+    @command()
+    @answering
+    def restore(
+        self,
+        path: BackupFile,
+        key_file: KeyFile = None,
+        force: Annotated[bool, typer.Option("--force", help="Replace what is there.")] = False,
+        as_user: As = "",
+        output: FormatOption = OutputFormat.TEXT,
+    ) -> None:
+        """Put a backup into this site's state folder and database; the site is held until it is released.
+
+        Exit code 1: what is there now is not what the backup promised.
+        """
+        with _explained():
+            report = restore_site(
+                principal=_principal(as_user),
+                source=path,
+                key=_key(key_file),
+                force=force,
+                progress=_progress(output),
+            )
+        _print(
+            report.manifest,
+            output,
+            held=report.held,
+            ledger_size=report.ledger_size,
+            differences=list(report.differences),
+            ledger_problems=list(report.ledger_problems),
+        )
+        if not report.whole:
+            fail("\n".join([*report.differences, *report.ledger_problems]), ExitCode.NO)
+        if output is OutputFormat.TEXT:
+            typer.echo("Held: nothing leaves this site until manage.py site release --as USERNAME --note TEXT.")
+
+    @command()
+    @answering
+    def status(self, output: FormatOption = OutputFormat.TEXT) -> None:
+        """Print whether the site is held and what waits. Exit code 1: it is held."""
+        hold = current_hold()
+        waiting = {name: round(age.total_seconds(), 1) for name, age in oldest_overdue().items()}
+        if output is OutputFormat.JSON:
+            print_json(
+                {
+                    "held": hold is not None,
+                    "held_at": hold.held_at if hold else None,
+                    "reason": hold.reason if hold else None,
+                    "backup": hold.backup if hold else None,
+                    "oldest_overdue_seconds": waiting,
+                }
+            )
+        else:
+            typer.echo(f"HELD since {hold.held_at:%Y-%m-%d %H:%M} UTC: {hold.reason}" if hold else "not held")
+            for name, seconds in waiting.items():
+                typer.echo(f"  {name}: oldest due for {seconds} s")
+        if hold is not None:
+            raise typer.Exit(ExitCode.NO)
+
+    @command()
+    @answering
+    def release(
+        self,
+        note: Annotated[str, typer.Option(help="What was looked at; kept in the ledger.")],
+        as_user: Annotated[str, typer.Option("--as", help="The person who releases it.")],
+        send_waiting: Annotated[
+            bool, typer.Option("--send-waiting", help="Also send messages that waited in the backup.")
+        ] = False,
+    ) -> None:
+        """Let a restored site act again. Exit code 1: it is not held."""
+        with _explained():
+            _, withdrawn = release_site(principal=_principal(as_user), note=note, send_waiting=send_waiting)
+        typer.echo(f"released; {withdrawn} messages of the backup were withdrawn")
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    """Turn what a backup or restore refuses into one line and the right exit code."""
+    try:
+        yield
+    except SiteError as error:
+        fail(str(error), ExitCode(error.code))
+    except (WrongKeyError, NewerFormatError) as error:
+        fail(f"{error} Nothing was changed.", ExitCode.WRONG_USE)
+    except BackupUnreadableError as error:
+        fail(f"{error} Nothing was changed.", ExitCode.NO)
+    except OSError as error:
+        fail(f"{error.filename or 'a file'}: {error.strerror}", ExitCode.UNKNOWN)
+
+
+def _key(path: Path | None) -> BackupKey:
+    if path is None:
+        passphrase = os.environ.get(PASSPHRASE, "")
+        if len(passphrase) < 12:
+            fail(f"Give --key-file FILE, or a passphrase of at least 12 characters in {PASSPHRASE}.")
+        return BackupKey(passphrase.encode(), is_passphrase=True)
+    try:
+        return key_from_text(path.read_text("ascii"))
+    except (OSError, ValueError) as error:
+        fail(f"{path} is not a key file: {error}")
+
+
+def _progress(output: OutputFormat) -> Callable[[str, int, int], None]:
+    """Say on standard error where the work is, at most once for each tenth."""
+    said: list[tuple[str, int]] = []
+
+    def say(step: str, done: int, total: int) -> None:
+        tenth = (step, done * 10 // total if total else 10)
+        if output is OutputFormat.TEXT and tenth not in said:
+            said.append(tenth)
+            typer.echo(f"  {step} {tenth[1] * 10} %", err=True)
+
+    return say
+
+
+def _print(manifest: Manifest, output: OutputFormat, **more: Any) -> None:
+    ledger = manifest.ledger
+    facts = {
+        "backup": manifest.backup,
+        "made_at": manifest.made_at.isoformat(timespec="seconds"),
+        "version": manifest.version,
+        "engine": manifest.engine,
+        "tables": len(manifest.tables),
+        "rows": manifest.rows,
+        "artifacts": sum(name.startswith("artifacts/") for name in manifest.members),
+        "ledger_size_in_backup": ledger.size if ledger else 0,
+        "checkpoint_size": ledger.checkpoint_size if ledger else 0,
+        "checkpoint_root": ledger.checkpoint_root if ledger else "",
+        **more,
+    }
+    if output is OutputFormat.JSON:
+        print_json({**facts, "counts": {name: table.rows for name, table in manifest.tables.items()}})
+        return
+    for name, value in facts.items():
+        typer.echo(f"{name.replace('_', ' ')}: {value if value not in ('', []) else '—'}")
+
+
+def _principal(username: str) -> Principal:
+    if not username:
+        return system_principal("cli")
+    user = user_by_username(username=username)
+    if user is None:
+        fail(f"There is no active person named {username!r}.")
+    return principal_for_user(user=user)

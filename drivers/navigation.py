@@ -1,0 +1,10 @@
+from accounts.data import Capability, Principal
+from core.navigation import Entry, add_entry
+
+
+def may_view(principal: Principal) -> bool:
+    """Say whether the site's own page is offered to the principal."""
+    return principal.may(Capability.SITE_ADMIN)
+
+
+add_entry(Entry("Settings", "Backup", "drivers:site", "archive", 97, may_view))
