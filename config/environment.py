@@ -1,12 +1,15 @@
 """What the site reads from the process environment, with types and defaults."""
 
+import os
 import secrets
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+# What may be given as a file: NAME_FILE holds its path.
+SECRETS = ("SECRET_KEY", "DATABASE_URL", "BROKER_URL", "ASSAY_EMAIL_URL")
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -37,7 +40,26 @@ class Environment(BaseSettings):
     database_url: str = ""
     broker_url: str = ""
     artifact_store_url: str = ""
+    assay_static_dir: Path | None = Field(
+        default=None, description="Folder with the collected static files, where an image carries them."
+    )
     port: int = 8000
+
+    @model_validator(mode="before")
+    @classmethod
+    def read_secret_files(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """Read `SECRET_KEY_FILE` and its like: what orchestrators mount rather than put into the environment."""
+        for name in SECRETS:
+            path = os.environ.get(f"{name}_FILE")
+            if not path:
+                continue
+            if values.get(name.lower()):
+                raise ValueError(f"{name} and {name}_FILE are both set; set one")
+            try:
+                values[name.lower()] = Path(path).read_text("utf-8").strip()
+            except OSError as error:
+                raise ValueError(f"{name}_FILE: {path} cannot be read: {error.strerror}") from None
+        return values
 
     @field_validator("assay_allowed_hosts", "assay_outbound_allow", mode="before")
     @classmethod
