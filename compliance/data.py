@@ -139,6 +139,16 @@ class ComingDue:
     check: str
     due_at: datetime
     served: Sequence[str]
+    kind: str = "due"
+    last: datetime | None = None
+
+    def forecast(self, now: datetime) -> str:
+        """Say what will break and when: `Restore test is due in 12 days; undone, it breaks A1.2.`"""
+        days = max((self.due_at - now).days, 0)
+        when = "today" if not days else f"in {days} day{'s' if days > 1 else ''}"
+        verb = "is due" if self.kind == "due" else "goes stale"
+        breaks = f"; undone, it breaks {', '.join(self.served)}" if self.served else ""
+        return f"{self.check} {verb} {when}{breaks}."
 
 
 __all__ = [

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import Any
 
 
 class Strength(StrEnum):
@@ -79,8 +80,40 @@ class Judgement:
         return f"{self.passed} of {self.due}" if self.due else ""
 
 
-def judge_check(
-    occurrences: Sequence[Due],
+@dataclass(frozen=True)
+class Tally:
+    """How many occurrences were due, passed and verify, or are excused; and when the last one happened."""
+
+    due: int = 0
+    passed: int = 0
+    excepted: int = 0
+    last: datetime | None = None
+
+
+def tally(occurrences: Iterable[Due]) -> Tally:
+    """Count occurrences. What is pending is not due; an exception excuses and never counts as passed."""
+    due = [one for one in occurrences if one.outcome is not Outcome.PENDING]
+    good = [one for one in due if one.outcome is Outcome.PASSED and one.verified]
+    return Tally(
+        due=len(due),
+        passed=len(good),
+        excepted=sum(1 for one in due if one.excepted and one not in good),
+        last=max((one.happened_at for one in due if one.happened_at is not None), default=None),
+    )
+
+
+def excused_at(spans: Iterable[tuple[datetime, datetime]], moment: datetime) -> bool:
+    """Say whether an approved exception covers a moment. After its end it never does."""
+    return any(start <= moment < end for start, end in spans)
+
+
+def judge_check(occurrences: Sequence[Due], **given: Any) -> Judgement:
+    """Judge the occurrences of one check; see `judge_tally`."""
+    return judge_tally(tally(occurrences), **given)
+
+
+def judge_tally(
+    counted: Tally,
     *,
     now: datetime,
     events: bool,
@@ -88,31 +121,27 @@ def judge_check(
     fresh_for: timedelta | None,
     collector_alive: bool | None,
 ) -> Judgement:
-    """Judge the occurrences of one check.
+    """Judge what a check counted.
 
-    1. What is pending is not due, unless it has passed early.
-    2. Nothing due: of a check by event, the collector decides between `no_population` and `collector_silent`; None
+    1. Nothing due: of a check by event, the collector decides between `no_population` and `collector_silent`; None
        means that nothing can show that it worked, and then nothing was tested.
-    3. Otherwise the share of passed, verified occurrences decides. An exception excuses, and never counts as passed.
-    4. What would be good is stale when the last occurrence of a scheduled check is too old.
+    2. Otherwise the share of passed, verified occurrences decides; those that are excused lower no control.
+    3. What would be good is stale when the last occurrence of a scheduled check is too old.
     """
-    due = [one for one in occurrences if one.outcome is not Outcome.PENDING]
+    due, passed, excepted = counted.due, counted.passed, counted.excepted
     if not due:
         return _nothing_due(events=events, collector_alive=collector_alive)
-    passed = sum(1 for one in due if one.outcome is Outcome.PASSED and one.verified)
-    excepted = sum(1 for one in due if one.excepted and not (one.outcome is Outcome.PASSED and one.verified))
 
     def judged(standing: Standing, reason: str) -> Judgement:
-        return Judgement(standing, passed, len(due), excepted, reason)
+        return Judgement(standing, passed, due, excepted, reason)
 
-    if passed == len(due):
+    if passed == due:
         good = judged(Standing.OPERATING, "every occurrence that was due happened, passed and verifies in the ledger")
-    elif passed and (passed + excepted) * 100 >= len(due) * operating_from_percent:
-        good = judged(Standing.OPERATING_WITH_EXCEPTIONS, f"{len(due) - passed} of {len(due)} deviate")
+    elif passed and (passed + excepted) * 100 >= due * operating_from_percent:
+        good = judged(Standing.OPERATING_WITH_EXCEPTIONS, f"{due - passed} of {due} deviate")
     else:
-        return judged(Standing.NOT_OPERATING, f"{len(due) - passed} of {len(due)} failed, were missed or do not verify")
-    last = max((one.happened_at for one in due if one.happened_at is not None), default=None)
-    if not events and fresh_for is not None and last is not None and now - last > fresh_for:
+        return judged(Standing.NOT_OPERATING, f"{due - passed} of {due} failed, were missed or do not verify")
+    if not events and fresh_for is not None and counted.last is not None and now - counted.last > fresh_for:
         return judged(Standing.STALE, f"the last occurrence is older than {fresh_for.days} days")
     return good
 

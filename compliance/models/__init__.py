@@ -8,6 +8,7 @@ from compliance.models.controls import (
     ControlRequirement,
     ControlVersion,
     Occurrence,
+    OccurrenceDay,
 )
 from compliance.models.evidence import Evidence
 from compliance.models.frameworks import Framework, FrameworkVersion, Requirement, RequirementText
@@ -24,6 +25,7 @@ __all__ = [
     "Framework",
     "FrameworkVersion",
     "Occurrence",
+    "OccurrenceDay",
     "PackExport",
     "Requirement",
     "RequirementText",

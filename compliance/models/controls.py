@@ -88,6 +88,9 @@ class Check(models.Model):
     started_at = models.DateTimeField(help_text="From here on occurrences are due.")
     last_run_at = models.DateTimeField(null=True, blank=True)
     last_error = models.TextField(blank=True)
+    attested_until = models.DateTimeField(
+        null=True, blank=True, help_text="Up to here each month without an occurrence was attested."
+    )
     alive_at = models.DateTimeField(null=True, blank=True, help_text="When the collector was last seen working.")
     retired_at = models.DateTimeField(null=True, blank=True)
 
@@ -120,6 +123,22 @@ class Occurrence(models.Model):
 
     def __str__(self) -> str:
         return f"{self.check_run} {self.key}: {self.outcome}"
+
+
+class OccurrenceDay(models.Model):
+    """How many occurrences of a check by event fell on a day (UTC), so that a window is one sum."""
+
+    check_run = models.ForeignKey(Check, on_delete=models.CASCADE, related_name="days")
+    day = models.DateField()
+    due = models.PositiveIntegerField(default=0)
+    passed = models.PositiveIntegerField(default=0)
+
+    class Meta:
+        ordering = ("check_run", "day")
+        constraints = (models.UniqueConstraint(fields=("check_run", "day"), name="one_day_of_a_check"),)
+
+    def __str__(self) -> str:
+        return f"{self.check_run} {self.day}: {self.passed} of {self.due}"
 
 
 class ControlException(models.Model):

@@ -1,6 +1,7 @@
 """Reads of compliance. Everything starts from `access_of`: what the viewer may see."""
 
 from compliance.selectors.evidence import EvidenceLine, evidence_of, evidence_proof
+from compliance.selectors.readiness import coming_due, served_requirements
 from compliance.selectors.reading import (
     access_of,
     controls_matching,
@@ -11,7 +12,6 @@ from compliance.selectors.reading import (
     requirements_of,
 )
 from compliance.selectors.standing import (
-    coming_due,
     control_standings,
     months_before,
     requirement_standings,
@@ -39,5 +39,6 @@ __all__ = [
     "requirement_standings",
     "requirement_standings_over",
     "requirements_of",
+    "served_requirements",
     "window_to",
 ]

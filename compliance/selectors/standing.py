@@ -2,12 +2,14 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime, time, timedelta
+from itertools import pairwise
+
+from django.db.models import Count, Q, Sum
 
 from compliance.data import (
     Cadence,
     CheckStanding,
-    ComingDue,
     ControlStanding,
     Judgement,
     Outcome,
@@ -16,15 +18,27 @@ from compliance.data import (
     Strength,
     Window,
 )
-from compliance.domain.effectiveness import Due, judge_check, judge_whole
-from compliance.domain.periods import period_at, periods_between
+from compliance.domain.effectiveness import Due, Tally, excused_at, judge_tally, judge_whole, tally
+from compliance.domain.periods import periods_between
 from compliance.domain.rules import Rule
-from compliance.models import Check, Control, ControlException, ControlRequirement, Framework, Occurrence, Requirement
+from compliance.models import (
+    Check,
+    Control,
+    ControlException,
+    ControlRequirement,
+    Framework,
+    Occurrence,
+    OccurrenceDay,
+    Requirement,
+)
 from ledger.selectors import entries
 
 NO_DIRECT_CHECK = "no check proves this control by itself; supporting evidence alone is not enough"
 NO_CONTROL = "no control serves this requirement directly; supporting evidence alone is not enough"
 DEFAULT_DAYS = 90
+Span = tuple[datetime, datetime]
+DUE = ~Q(outcome=Outcome.PENDING.value)
+GOOD = Q(outcome=Outcome.PASSED.value, verified=True)
 
 
 def window_to(now: datetime, *, days: int = DEFAULT_DAYS) -> Window:
@@ -33,7 +47,7 @@ def window_to(now: datetime, *, days: int = DEFAULT_DAYS) -> Window:
 
 
 def control_standings(controls: Iterable[Control], *, window: Window, now: datetime) -> dict[int, ControlStanding]:
-    """Return how each control stands, by its key, in four queries."""
+    """Return how each control stands, by its key, in a few queries."""
     return _Records(controls, windows=[window]).standings(window, now=now)
 
 
@@ -46,83 +60,157 @@ class _Records:
         self._checks: dict[int, list[tuple[Check, Rule]]] = defaultdict(list)
         for check in checks:
             self._checks[check.control_id].append((check, Rule.model_validate(check.rule)))
+        start, end = min(window.start for window in windows), max(window.end for window in windows)
+        self._excused = approved_exceptions(self._controls)
+        scheduled = [check for check in checks if check.cadence != Cadence.EVENT]
         self._rows: dict[int, list[Occurrence]] = defaultdict(list)
         # A period that began in the window and ends after it has its due date there too.
         found = Occurrence.objects.filter(
-            check_run__in=checks,
-            due_at__gte=min(window.start for window in windows),
-            due_at__lt=max(window.end for window in windows) + timedelta(days=367),
+            check_run__in=scheduled, due_at__gte=start, due_at__lt=end + timedelta(days=367)
         )
         for row in found.defer("reason", "entries"):
             self._rows[row.check_run_id].append(row)
-        self._excused = _approved_exceptions(self._controls)
+        self._events = _event_tallies([one for one in checks if one.cadence == Cadence.EVENT], windows=windows)
+        self._signs: dict[tuple[str, ...], list[datetime]] = {}
 
     def standings(self, window: Window, *, now: datetime) -> dict[int, ControlStanding]:
         """Return how each control stands in one of the windows, by its key."""
         found = {}
         for control in self._controls:
-            excused = self._excused.get(control.pk, ())
-            checks = [
-                _check_standing(check, rule, self._rows[check.pk], excused, window=window, now=now)
-                for check, rule in self._checks[control.pk]
-            ]
+            spans = self._excused.get(control.pk, ())
+            checks = [self._check(check, rule, spans, window, now) for check, rule in self._checks[control.pk]]
             whole = judge_whole([(one.strength, one.judgement) for one in checks], nothing=NO_DIRECT_CHECK)
             found[control.pk] = ControlStanding(control.pk, control.slug, control.title, control.owner, whole, checks)
         return found
 
-
-def _check_standing(
-    check: Check,
-    rule: Rule,
-    rows: Sequence[Occurrence],
-    excused: Sequence[ControlException],
-    *,
-    window: Window,
-    now: datetime,
-) -> CheckStanding:
-    events = rule.cadence is Cadence.EVENT
-    occurrences = [
-        Due(
-            row.key,
-            row.due_at,
-            Outcome(row.outcome),
-            row.happened_at,
-            row.verified,
-            any(one.starts_at <= row.due_at < one.expires_at for one in excused),
+    def _check(self, check: Check, rule: Rule, spans: Sequence[Span], window: Window, now: datetime) -> CheckStanding:
+        events = rule.cadence is Cadence.EVENT
+        counted = self._event_tally(check, spans, window) if events else self._scheduled_tally(check, spans, window)
+        if not counted.due and window.end <= check.started_at:
+            early = Judgement(Standing.NOT_TESTED, reason="the check did not exist yet")
+            return CheckStanding(check.pk, check.title, Strength(check.strength), rule.cadence, early)
+        judgement = judge_tally(
+            counted,
+            now=min(now, window.end),
+            events=events,
+            operating_from_percent=rule.operating_from_percent,
+            fresh_for=timedelta(days=rule.fresh_days) if rule.fresh_days else None,
+            collector_alive=None if counted.due or not events else self._alive(check, rule, window, now),
         )
-        for row in rows
-        if window.start <= row.due_at
-        and (row.due_at < window.end or (row.happened_at is not None and window.start <= row.happened_at < window.end))
-    ]
-    if not occurrences and window.end <= check.started_at:
-        early = Judgement(Standing.NOT_TESTED, reason="the check did not exist yet")
-        return CheckStanding(check.pk, check.title, Strength(check.strength), rule.cadence, early)
-    alive = _collector_alive(check, rule, window=window, now=now) if not occurrences else None
-    judgement = judge_check(
-        occurrences,
-        now=min(now, window.end),
-        events=events,
-        operating_from_percent=rule.operating_from_percent,
-        fresh_for=timedelta(days=rule.fresh_days) if rule.fresh_days else None,
-        collector_alive=alive,
-    )
-    return CheckStanding(check.pk, check.title, Strength(check.strength), rule.cadence, judgement)
+        return CheckStanding(check.pk, check.title, Strength(check.strength), rule.cadence, judgement)
+
+    def _scheduled_tally(self, check: Check, spans: Sequence[Span], window: Window) -> Tally:
+        return tally(
+            Due(
+                row.key,
+                row.due_at,
+                Outcome(row.outcome),
+                row.happened_at,
+                row.verified,
+                excused_at(spans, row.due_at),
+            )
+            for row in self._rows[check.pk]
+            if window.start <= row.due_at
+            and (
+                row.due_at < window.end
+                or (row.happened_at is not None and window.start <= row.happened_at < window.end)
+            )
+        )
+
+    def _event_tally(self, check: Check, spans: Sequence[Span], window: Window) -> Tally:
+        due, passed = self._events.get((check.pk, window.start, window.end), (0, 0))
+        excepted = 0
+        if due > passed and spans:
+            covered = Q()
+            for start, end in spans:
+                covered |= Q(due_at__gte=start, due_at__lt=end)
+            rows = Occurrence.objects.filter(DUE, covered, check_run=check).exclude(GOOD)
+            excepted = rows.filter(due_at__gte=window.start, due_at__lt=window.end).count()
+        return Tally(due, passed, excepted)
+
+    def _alive(self, check: Check, rule: Rule, window: Window, now: datetime) -> bool | None:
+        """Say whether the collector is known to have worked all through what the window shares with the check's life.
+
+        Between any two signs of life, and at both ends, at most `within_days` may lie.
+        """
+        if rule.alive is None:
+            return None
+        reach = timedelta(days=rule.alive.within_days)
+        signs = self._signs_of_life(rule.alive.entries, window.start - reach, min(window.end, now))
+        return alive_throughout(signs, start=max(window.start, check.started_at), end=min(window.end, now), reach=reach)
+
+    def _signs_of_life(self, types: Sequence[str], start: datetime, end: datetime) -> list[datetime]:
+        key = (*types, start.isoformat(), end.isoformat())
+        if key not in self._signs:
+            self._signs[key] = signs_of_life(types, start=start, end=end)
+        return self._signs[key]
 
 
-def _collector_alive(check: Check, rule: Rule, *, window: Window, now: datetime) -> bool | None:
-    """Say whether the collector is known to have worked; of a window that is over, the ledger says it."""
-    if rule.alive is None:
-        return None
-    reach = timedelta(days=rule.alive.within_days)
-    if now - window.end < timedelta(days=1):
-        return check.alive_at is not None and now - check.alive_at <= reach
-    return entries(types=rule.alive.entries, since=window.end - reach, until=window.end).exists()
+def signs_of_life(types: Sequence[str], *, start: datetime, end: datetime) -> list[datetime]:
+    """Return one instant for each day on which an entry of these kinds happened, and the newest of all."""
+    found = entries(types=types, since=start, until=end)
+    days = found.order_by().datetimes("occurred_at", "day")
+    newest = found.order_by("-occurred_at").values_list("occurred_at", flat=True).first()
+    return [*days, *([newest] if newest else [])]
 
 
-def _approved_exceptions(controls: Sequence[Control]) -> Mapping[int, list[ControlException]]:
-    found: dict[int, list[ControlException]] = defaultdict(list)
+def alive_throughout(signs: Sequence[datetime], *, start: datetime, end: datetime, reach: timedelta) -> bool:
+    """Say whether no longer silence than `reach` lies between signs of life from `start` to `end`."""
+    inside = [one for one in signs if one <= end]
+    if not inside or end <= start:
+        return bool(inside)
+    points = [start, *(one for one in inside if one > start), end]
+    before = [one for one in inside if one <= start]
+    # A sign shortly before the window vouches for its beginning.
+    points = [max(before), *points[1:]] if before else points
+    return all(later - earlier <= reach for earlier, later in pairwise(points))
+
+
+def _event_tallies(
+    checks: Sequence[Check], *, windows: Sequence[Window]
+) -> dict[tuple[int, datetime, datetime], tuple[int, int]]:
+    """Return due and passed of checks by event, by check and window: whole days by sums, their edges by rows."""
+    found: dict[tuple[int, datetime, datetime], tuple[int, int]] = {}
+    for window in windows:
+        # `day` holds the UTC date; whole days lie between the first midnight in the window and the last.
+        first = window.start.date() + timedelta(days=window.start.time() != time.min)
+        last = window.end.date()
+        days = OccurrenceDay.objects.filter(check_run__in=checks, day__gte=first, day__lt=last)
+        counts: dict[int, list[int]] = defaultdict(lambda: [0, 0])
+        for key, due, passed in days.order_by().values_list("check_run").annotate(Sum("due"), Sum("passed")):
+            counts[key] = [due, passed]
+        for start, end in _edges(window, first, last):
+            rows = Occurrence.objects.filter(DUE, check_run__in=checks, due_at__gte=start, due_at__lt=end).order_by()
+            for key, due, passed in rows.values_list("check_run").annotate(
+                n=Count("pk"), good=Count("pk", filter=GOOD)
+            ):
+                counts[key][0] += due
+                counts[key][1] += passed
+        for key, (due, passed) in counts.items():
+            found[key, window.start, window.end] = (due, passed)
+    return found
+
+
+def _edges(window: Window, first: object, last: object) -> list[Span]:
+    """Return the parts of a window that are no whole days."""
+    midnight = {"hour": 0, "minute": 0, "second": 0, "microsecond": 0}
+    start_of_last = window.end.replace(**midnight)  # type: ignore[arg-type]  # whole numbers
+    if first > last:  # type: ignore[operator]  # dates
+        return [(window.start, window.end)]
+    end_of_first = window.start.replace(**midnight) + timedelta(days=1)  # type: ignore[arg-type]  # whole numbers
+    edges = []
+    if window.start.time() != time.min:
+        edges.append((window.start, min(end_of_first, window.end)))
+    if window.end.time() != time.min and start_of_last >= window.start:
+        edges.append((start_of_last, window.end))
+    return edges
+
+
+def approved_exceptions(controls: Sequence[Control]) -> Mapping[int, list[Span]]:
+    """Return from when to when approved exceptions excuse what fails, by control."""
+    found: dict[int, list[Span]] = defaultdict(list)
     for one in ControlException.objects.filter(control__in=controls, approved_at__isnull=False):
-        found[one.control_id].append(one)
+        found[one.control_id].append((one.starts_at, one.expires_at))
     return found
 
 
@@ -174,28 +262,3 @@ def months_before(now: datetime, *, count: int) -> list[Window]:
     """Return the last calendar months, oldest first; the present one ends now."""
     months = list(periods_between(Cadence.MONTHLY, now - timedelta(days=31 * count), now))[-count:]
     return [Window(one.start, min(one.end, now)) for one in months]
-
-
-def coming_due(controls: Iterable[Control], *, now: datetime, days: int = 30) -> list[ComingDue]:
-    """Return what falls due within the days and has not happened yet, the next first."""
-    by_key = {control.pk: control for control in controls}
-    checks = Check.objects.filter(control__in=by_key, retired_at__isnull=True).exclude(
-        cadence__in=(Cadence.EVENT, Cadence.DAILY)
-    )
-    done = set(
-        Occurrence.objects.filter(check_run__in=checks, outcome=Outcome.PASSED).values_list("check_run_id", "key")
-    )
-    served: dict[int, list[str]] = defaultdict(list)
-    for link in ControlRequirement.objects.filter(control__in=by_key).select_related("requirement"):
-        if link.strength != Strength.SUPPORTING:
-            served[link.control_id].append(link.requirement.ref)
-    found = []
-    for check in checks:
-        period = period_at(Cadence(check.cadence), now)
-        if (check.pk, period.key) in done or period.end > now + timedelta(days=days):
-            continue
-        control = by_key[check.control_id]
-        found.append(
-            ComingDue(control.slug, control.title, control.owner, check.title, period.end, served[check.control_id])
-        )
-    return sorted(found, key=lambda one: one.due_at)

@@ -67,3 +67,23 @@ class ControlTested(LedgerPayload):
     exceptions: int
     reason: str
     entries: list[int] = []
+
+
+class AbsenceAttested(LedgerPayload):
+    """Nothing of a kind happened in a month, said by the site, which saw its collector work all through it.
+
+    `signs_of_life` counts entries that show that recording worked, `longest_silence_seconds` the longest time between
+    them, and `canary` is the number of one of them in the log.
+    """
+
+    entry_type: ClassVar[str] = "control.absence_attested"
+    evidence_type: ClassVar[EvidenceType | None] = EvidenceType.CTL
+    control: str
+    check: str
+    check_version: int
+    window_start: datetime
+    window_end: datetime
+    population: list[str]
+    signs_of_life: int
+    longest_silence_seconds: int
+    canary: int

@@ -1,17 +1,20 @@
 """Checks read the ledger and leave occurrences behind."""
 
 from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 from django.utils import timezone
 
 from accounts.data import Principal, system_principal
 from compliance.data import Standing, Window
-from compliance.models import Check, Control, Occurrence
+from compliance.domain.periods import Cadence, period_at
+from compliance.models import Check, Control, Occurrence, OccurrenceDay
 from compliance.selectors import control_standings, evidence_of, evidence_proof, window_to
 from compliance.services import approve_exception, request_exception, run_checks
 from core.parsing import InputRefusedError
 from ledger.data.incidents import IncidentAcknowledged
+from ledger.data.oncall import OnCallCovered
 from ledger.data.recovery import RecoveryTestFinished
 from ledger.selectors import entries
 from ledger.services import record, seal_pending
@@ -33,6 +36,15 @@ def acknowledged(*, after: timedelta, at: datetime | None = None, number: int = 
         occurred_at=moment + after,
     )
     seal_pending()
+
+
+def covered(at: datetime) -> None:
+    record(
+        OnCallCovered(schedule="s", window_start=at, window_end=at, covered_seconds=1, window_seconds=1, gaps=0),
+        actor="system:oncall",
+        subject="schedule:s",
+        occurred_at=at,
+    )
 
 
 def standing(slug: str) -> tuple[Standing, str]:
@@ -94,7 +106,7 @@ def test_an_entry_that_is_not_sealed_waits() -> None:
 def test_no_incident_and_a_silent_site_are_told_apart() -> None:
     run_checks()
     assert standing("incidents-acknowledged")[0] is Standing.COLLECTOR_SILENT
-    Check.objects.filter(control__slug="incidents-acknowledged").update(alive_at=timezone.now())
+    covered(timezone.now())
     assert standing("incidents-acknowledged")[0] is Standing.NO_POPULATION
 
 
@@ -147,3 +159,101 @@ def test_a_month_before_the_check_existed_was_not_tested() -> None:
     assert control_standings([control], window=earlier, now=now)[control.pk].judgement.standing is (
         Standing.COLLECTOR_SILENT
     ), "that it works now says nothing about then"
+
+
+def restored(at: datetime, *, sealed: bool = True) -> None:
+    record(
+        RecoveryTestFinished(
+            test="DR-9",
+            kind="restore",
+            service="assay",
+            scope="database",
+            data_check="rows",
+            data_check_passed=True,
+            outcome="passed",
+            witness="bob",
+            started_at=at,
+            finished_at=at,
+        ),
+        actor="user:1",
+        subject="service:assay",
+        occurred_at=at,
+    )
+    if sealed:
+        seal_pending()
+
+
+def test_an_entry_that_arrives_late_counts_for_the_period_it_speaks_of() -> None:
+    now = timezone.now()
+    check = Check.objects.get(control__slug="backups-restored")
+    Check.objects.filter(pk=check.pk).update(started_at=now - timedelta(days=300))
+    run_checks(control="backups-restored")
+    long_ago = now - timedelta(days=200)
+    key = period_at(Cadence.QUARTERLY, long_ago).key
+    assert Occurrence.objects.get(check_run=check, key=key).outcome == "missed"
+    restored(long_ago)
+    run_checks(control="backups-restored")
+    assert Occurrence.objects.get(check_run=check, key=key).outcome == "passed"
+
+
+def test_what_happened_before_a_check_began_counts_and_what_did_not_is_not_held_against_it() -> None:
+    restored(timezone.now() - timedelta(days=200))
+    run_checks(control="backups-restored")
+    found = Occurrence.objects.filter(check_run__control__slug="backups-restored").values_list("outcome", flat=True)
+    assert sorted(found) == ["passed", "pending"]
+
+
+def test_sums_by_day_equal_the_occurrences() -> None:
+    now = timezone.now()
+    for number in range(70):
+        acknowledged(
+            after=timedelta(minutes=5 if number % 7 else 40),
+            at=now - timedelta(days=number % 20, hours=1),
+            number=number,
+        )
+    run_checks()
+    check = Check.objects.get(control__slug="incidents-acknowledged")
+    rows = Occurrence.objects.filter(check_run=check)
+    assert (rows.count(), rows.filter(outcome="passed").count()) == (70, 60)
+    days = OccurrenceDay.objects.filter(check_run=check)
+    assert (sum(one.due for one in days), sum(one.passed for one in days)) == (70, 60)
+    for hours in (1, 20, 30, 100, 333, 480, 1000):
+        window = Window(now - timedelta(hours=hours), now)
+        inside = rows.filter(due_at__gte=window.start, due_at__lt=window.end)
+        judged = control_standings([check.control], window=window, now=now)[check.control_id].judgement
+        assert (judged.passed, judged.due) == (inside.filter(outcome="passed").count(), inside.count())
+    tested = entries(types=["control.tested"], subjects=["control:incidents-acknowledged"])
+    assert [one.payload and one.payload["population"] for one in tested] == [70]
+
+
+def test_a_month_without_incidents_is_attested_only_where_the_collector_lived() -> None:
+    now = timezone.now()
+    begin = (now.replace(day=1) - timedelta(days=40)).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+    Check.objects.filter(control__slug="incidents-acknowledged").update(started_at=begin)
+    for day in range(0, (now - begin).days + 1, 5):
+        covered(begin + timedelta(days=day))
+    seal_pending()
+    run_checks(control="incidents-acknowledged")
+    run_checks(control="incidents-acknowledged")
+    attested = list(entries(types=["control.absence_attested"]))
+    assert len(attested) >= 1
+    payload: Any = attested[0].payload
+    assert payload["signs_of_life"] >= 5
+    assert payload["canary"] >= 0
+    assert payload["longest_silence_seconds"] <= 8 * 86_400
+    window = Window(begin, begin + timedelta(days=27))
+    control = Control.objects.get(slug="incidents-acknowledged")
+    judged = control_standings([control], window=window, now=now)[control.pk].judgement
+    assert judged.standing is Standing.NO_POPULATION
+
+
+def test_one_sign_of_life_does_not_vouch_for_a_whole_year() -> None:
+    now = timezone.now()
+    Check.objects.filter(control__slug="incidents-acknowledged").update(started_at=now - timedelta(days=300))
+    restored(now - timedelta(days=2))
+    acknowledged(after=timedelta(minutes=1), at=now - timedelta(days=1))
+    run_checks(control="incidents-acknowledged")
+    control = Control.objects.get(slug="incidents-acknowledged")
+    window = Window(now - timedelta(days=200), now - timedelta(days=50))
+    judged = control_standings([control], window=window, now=now)[control.pk].judgement
+    assert judged.standing is Standing.COLLECTOR_SILENT

@@ -1,6 +1,8 @@
 """The seven words, as rules."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -13,9 +15,11 @@ from compliance.domain.effectiveness import (
     Outcome,
     Standing,
     Strength,
+    excused_at,
     judge_check,
     judge_whole,
 )
+from compliance.selectors.standing import alive_throughout
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
 
@@ -98,3 +102,73 @@ def test_order_of_arrival_does_not_matter(rows: list[Outcome], shuffler: object)
     mixed = list(occurrences)
     shuffler.shuffle(mixed)  # type: ignore[attr-defined]
     assert judge(*occurrences) == judge(*mixed)
+
+
+OUTCOMES = st.sampled_from([Outcome.PASSED, Outcome.FAILED, Outcome.MISSED])
+ROWS = st.lists(
+    st.builds(
+        lambda outcome, days, verified, excepted: due(outcome, days=days, verified=verified, excepted=excepted),
+        OUTCOMES,
+        st.integers(0, 300),
+        st.booleans(),
+        st.booleans(),
+    ),
+    max_size=30,
+)
+# From worst to best, of what was due: more good evidence must never lead to the left.
+RISING = (Standing.NOT_OPERATING, Standing.STALE, Standing.OPERATING_WITH_EXCEPTIONS, Standing.OPERATING)
+
+
+@given(ROWS, st.booleans(), st.integers(0, 30))
+def test_more_good_evidence_never_lowers_a_control(rows: list[Due], events: bool, days: int) -> None:
+    before = judge(*rows, events=events)
+    after = judge(*rows, due(Outcome.PASSED, days=days), events=events)
+    if before.due:
+        assert RISING.index(after.standing) >= RISING.index(before.standing)
+    assert after.passed == before.passed + 1
+
+
+@given(ROWS, st.randoms(use_true_random=False), st.booleans())
+def test_the_order_of_arrival_does_not_matter(rows: list[Due], order: Any, events: bool) -> None:
+    shuffled = list(rows)
+    order.shuffle(shuffled)
+    assert judge(*rows, events=events) == judge(*shuffled, events=events)
+
+
+@given(st.integers(1, 60), st.integers(1, 60), ROWS)
+def test_an_expired_exception_never_helps(starts: int, lasts: int, rows: list[Due]) -> None:
+    expired = [(NOW - timedelta(days=400 + starts + lasts), NOW - timedelta(days=400 + starts))]
+    assert not any(excused_at(expired, one.due_at) for one in rows)
+    end = expired[0][1]
+    assert excused_at(expired, end - timedelta(seconds=1))
+    assert not excused_at(expired, end)
+
+
+@given(ROWS)
+def test_an_exception_never_counts_as_passed(rows: list[Due]) -> None:
+    with_it = [replace(one, excepted=True) for one in rows]
+    without = [replace(one, excepted=False) for one in rows]
+    assert judge(*with_it).passed == judge(*without).passed
+    assert judge(*with_it).standing is not Standing.OPERATING or judge(*without).standing is Standing.OPERATING
+
+
+@given(st.lists(st.sampled_from(list(Standing)), max_size=8))
+def test_supporting_evidence_alone_is_never_green(standings: list[Standing]) -> None:
+    parts = [(Strength.SUPPORTING, Judgement(one, 1, 1)) for one in standings]
+    assert judge_whole(parts, nothing="none").standing is Standing.NOT_TESTED
+
+
+@given(st.lists(st.integers(0, 90), min_size=1, max_size=12), st.integers(1, 40))
+def test_a_collector_is_alive_only_without_a_longer_silence(days: list[int], within: int) -> None:
+    signs = sorted(NOW - timedelta(days=one) for one in days)
+    start, reach = NOW - timedelta(days=60), timedelta(days=within)
+    alive = alive_throughout(signs, start=start, end=NOW, reach=reach)
+    silent_day = next(
+        (
+            start + timedelta(days=n)
+            for n in range(within, 61)
+            if not any(start + timedelta(days=n - within) <= one <= start + timedelta(days=n) for one in signs)
+        ),
+        None,
+    )
+    assert not (alive and silent_day is not None)
