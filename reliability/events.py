@@ -7,7 +7,10 @@ from core.events import DomainEvent
 
 
 class BurnAlertFired(DomainEvent):
-    """The burn rate of an SLO exceeds a tier's threshold in both windows; published once for each firing."""
+    """The burn rate of an SLO exceeds a tier's threshold in both windows; published once for each firing.
+
+    `reason` is "no data" where the policy also alerts on missing measurements and that is why.
+    """
 
     kind: ClassVar[str] = "slo.burn_alert_fired"
     slo_slug: str
@@ -21,6 +24,7 @@ class BurnAlertFired(DomainEvent):
     threshold: float
     fired_at: datetime
     alert_key: str
+    reason: str = ""
 
 
 class BurnAlertResolved(DomainEvent):

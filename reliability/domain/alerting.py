@@ -29,7 +29,8 @@ class BurnTier:
 
     `alpha`: the bad events must be rarer than this if the budget were spent at the threshold's rate. `budget_share`:
     the long window must have spent this share of the window's budget, counted in events. `wait_minutes`: for how long
-    it must have been so. `inclusive`: the threshold itself counts. `when_no_data`: not being measured fires too.
+    it must have been so. `inclusive`: the threshold itself counts. `when_no_data`: not being measured fires
+    too; `when_breaching`: the burn rate does; `tell_resolved`: the end is announced.
     """
 
     name: str
@@ -42,6 +43,7 @@ class BurnTier:
     budget_share: float | None = None
     wait_minutes: int = 0
     inclusive: bool = False
+    when_breaching: bool = True
     when_no_data: bool = False
     tell_resolved: bool = True
 

@@ -152,6 +152,9 @@ class BurnAlert(models.Model):
     frozen_at = models.DateTimeField(
         null=True, blank=True, help_text="Too little is measured since: the state is held, not judged."
     )
+    pending_since = models.DateTimeField(
+        null=True, blank=True, help_text="Since when the threshold is exceeded, where the tier waits before it fires."
+    )
     evaluated_at = models.DateTimeField()
 
     class Meta:

@@ -1,5 +1,6 @@
 """Reads of SLOs."""
 
+from reliability.selectors.backtesting import TierResult, backtest, result_as_json
 from reliability.selectors.budgets import (
     budget_status,
     budget_statuses,
@@ -40,7 +41,9 @@ from reliability.selectors.tallies import (
 
 __all__ = [
     "Subject",
+    "TierResult",
     "alert_counts",
+    "backtest",
     "bucket_sums",
     "budget_status",
     "budget_statuses",
@@ -61,6 +64,7 @@ __all__ = [
     "minute_of",
     "minute_series",
     "reckon",
+    "result_as_json",
     "services_budget_state",
     "slo_by_slug",
     "slos_for_service",

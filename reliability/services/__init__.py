@@ -8,6 +8,7 @@ from reliability.services.otlp_bodies import MAX_BODY_BYTES, decode
 from reliability.services.otlp_points import Received
 from reliability.services.packing import look_after_tallies
 from reliability.services.reporting import report_all_windows, report_ended_periods, report_window
+from reliability.services.tiers import written_tiers
 
 __all__ = [
     "MAX_BODY_BYTES",
@@ -24,4 +25,5 @@ __all__ = [
     "report_all_windows",
     "report_ended_periods",
     "report_window",
+    "written_tiers",
 ]

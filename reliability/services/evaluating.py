@@ -1,6 +1,8 @@
 """Evaluate burn-rate alerts."""
 
-from datetime import datetime
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 from django.db import transaction
 
@@ -13,50 +15,116 @@ from reliability.domain.alerting import AlertDecision, BurnTier, decide
 from reliability.domain.budgets import Counts, burn_rate
 from reliability.events import BurnAlertFired, BurnAlertResolved
 from reliability.models import BurnAlert, SLOVersion
-from reliability.selectors import alert_counts, last_measured_minutes, minute_of, was_measured_recently
+from reliability.selectors import (
+    Subject,
+    last_measured_minutes,
+    minute_of,
+    reckon,
+    subjects_of,
+    was_measured_recently,
+    window_minutes,
+)
 from reliability.services.reporting import decimal_text, low_of, report_window
 
 EVALUATOR = system_principal("slo-evaluator")
+NO_DATA = "no data"
 
 
 def evaluate(*, now: datetime | None = None) -> int:
-    """Evaluate every alert tier of every SLO in force; returns how many fired or resolved."""
+    """Evaluate every alert tier of every SLO in force; returns how many fired or resolved.
+
+    A tier is judged on the SLO's first objective, in the units of its budgeting method, without what is excluded.
+    """
     now = now or database_now()
-    versions = list(
-        SLOVersion.objects.filter(retired_at__isnull=True).select_related("slo", "slo__service", "counts_with")
-    )
+    found = SLOVersion.objects.filter(retired_at__isnull=True, slo__part_of__isnull=True)
+    versions = list(found.select_related("slo", "slo__service", "counts_with"))
     tiers = [(version, BurnTier(**values)) for version in versions for values in version.tiers]
-    last = last_measured_minutes(versions)
-    counts = alert_counts(tiers, now=now)
+    subjects = {pk: subjects[0] for pk, subjects in subjects_of({version for version, _ in tiers}).items()}
+    judged = _judged(tiers, subjects, now=now)
     alerts = _alerts_of(tiers, now=now)
     changed = 0
-    for version, tier in tiers:
-        long, short = counts[version.pk, tier.name]
+    for (version, tier), one in zip(tiers, judged, strict=True):
         alert = alerts.pop((version.slo_id, tier.name))
-        decision = decide(
-            tier,
-            long=long,
-            short=short,
-            target=version.target,
-            measured=was_measured_recently(last.get(version.pk), now=now),
-            short_coverage_ratio=_coverage_ratio(version, tier, short, now=now),
-        )
-        alert.burn_rate_long = low_of(burn_rate(long, version.target))
-        alert.burn_rate_short = low_of(burn_rate(short, version.target))
-        alert.frozen_at = (alert.frozen_at or now) if decision is AlertDecision.FREEZE else None
+        target = subjects[version.pk].objective.target
+        alert.burn_rate_long = low_of(burn_rate(one.long, target))
+        alert.burn_rate_short = low_of(burn_rate(one.short, target))
+        alert.frozen_at = (alert.frozen_at or now) if one.decision is AlertDecision.FREEZE else None
+        alert.pending_since = (alert.pending_since or now) if one.decision is AlertDecision.FIRE else None
         alert.evaluated_at, alert.severity = now, tier.severity
-        firing = alert.state == BurnAlert.State.FIRING
-        if (decision is AlertDecision.FIRE and not firing) or (decision is AlertDecision.RESOLVE and firing):
-            changed += _change(version, tier, alert, now=now)
+        if _turns(tier, alert, one, now=now):
+            changed += _change(version, tier, alert, reason="" if one.measured else NO_DATA, now=now)
         alerts[version.slo_id, tier.name] = alert
     BurnAlert.objects.bulk_create(
         [alerts[version.slo_id, tier.name] for version, tier in tiers],
         batch_size=500,
         update_conflicts=True,
         unique_fields=["slo", "tier"],
-        update_fields=["burn_rate_long", "burn_rate_short", "frozen_at", "evaluated_at", "severity"],
+        update_fields=["burn_rate_long", "burn_rate_short", "frozen_at", "pending_since", "evaluated_at", "severity"],
     )
     return changed + _drop_alerts_without_tier(versions, now=now)
+
+
+@dataclass(frozen=True)
+class _Judged:
+    """A tier's decision and the units that it was made from."""
+
+    long: Counts
+    short: Counts
+    measured: bool
+    decision: AlertDecision
+
+
+def _judged(
+    tiers: list[tuple[SLOVersion, BurnTier]], subjects: Mapping[int, Subject], *, now: datetime
+) -> list[_Judged]:
+    """Judge all tiers from a fixed number of reads.
+
+    A window holds its full minutes and the one that is going on: never less than it promises, so that an alert with a
+    short window of a minute is not judged by the first second of the next.
+    """
+    end = minute_of(now) + 1
+    wanted = []
+    for version, tier in tiers:
+        subject = subjects[version.pk]
+        wanted += [(subject, (end - minutes - 1, end)) for minutes in (tier.long_minutes, tier.short_minutes)]
+        if tier.budget_share is not None:
+            wanted.append((subject, window_minutes(version.window, now)))
+    reckoned = iter(reckon(wanted))
+    last = last_measured_minutes(part for subject in subjects.values() for part in subject.counted_by)
+    found = []
+    for version, tier in tiers:
+        subject = subjects[version.pk]
+        long, short = next(reckoned), next(reckoned)
+        whole = next(reckoned) if tier.budget_share is not None else None
+        measured = all(was_measured_recently(last.get(part.pk), now=now) for part in subject.counted_by)
+        decision = decide(
+            tier,
+            long=long.units,
+            short=short.units,
+            target=subject.objective.target,
+            measured=measured,
+            short_coverage_ratio=_coverage_ratio(subject, tier, short.raw_events, now=now),
+            events_in_window=_expected_events(version, whole.units, now=now) if whole is not None else None,
+        )
+        found.append(_Judged(long.units, short.units, measured, decision))
+    return found
+
+
+def _expected_events(version: SLOVersion, so_far: Counts, *, now: datetime) -> float:
+    """Return the events of a whole window at the traffic so far, where counting began within it."""
+    start, _ = version.window.bounds(now)
+    lived = (now - max(start, version.counted_from)) / version.window.length
+    return so_far.total / min(max(lived, 1e-6), 1.0)
+
+
+def _turns(tier: BurnTier, alert: BurnAlert, judged: _Judged, *, now: datetime) -> bool:
+    """Say whether the alert changes its state."""
+    if alert.state == BurnAlert.State.FIRING:
+        return judged.decision is AlertDecision.RESOLVE
+    if not judged.measured:
+        return tier.when_no_data
+    waited = alert.pending_since is not None and now - alert.pending_since >= timedelta(minutes=tier.wait_minutes)
+    return judged.decision is AlertDecision.FIRE and tier.when_breaching and waited
 
 
 def _alerts_of(tiers: list[tuple[SLOVersion, BurnTier]], *, now: datetime) -> dict[tuple[int, str], BurnAlert]:
@@ -72,15 +140,15 @@ def _alerts_of(tiers: list[tuple[SLOVersion, BurnTier]], *, now: datetime) -> di
     return {(alert.slo_id, alert.tier): alert for alert in BurnAlert.objects.all()}
 
 
-def _coverage_ratio(version: SLOVersion, tier: BurnTier, short: Counts, *, now: datetime) -> float:
+def _coverage_ratio(subject: Subject, tier: BurnTier, short: Counts, *, now: datetime) -> float:
     """Return the measured share of the short window's full minutes since counting began."""
-    end = minute_of(now)
-    full = min(tier.short_minutes, end - minute_of(version.counted_from))
-    return min(short.minutes_measured / full, 1.0) if full > 0 else 1.0
+    full = min(tier.short_minutes, minute_of(now) - minute_of(subject.version.counted_from))
+    measured = short.minutes_measured / max(len(subject.tallies), 1)
+    return min(measured / full, 1.0) if full > 0 else 1.0
 
 
 @transaction.atomic
-def _change(version: SLOVersion, tier: BurnTier, alert: BurnAlert, *, now: datetime) -> bool:
+def _change(version: SLOVersion, tier: BurnTier, alert: BurnAlert, *, now: datetime, reason: str = "") -> bool:
     """Turn an alert over, in the ledger and for subscribers too; False when another worker was first."""
     was, fired_at = alert.state, alert.changed_at
     firing = was != BurnAlert.State.FIRING
@@ -91,7 +159,7 @@ def _change(version: SLOVersion, tier: BurnTier, alert: BurnAlert, *, now: datet
     if not turned:
         return False
     alert.state, alert.changed_at, alert.alert_key = BurnAlert.State.FIRING if firing else BurnAlert.State.OK, now, key
-    _announce(version, tier, alert, fired_at=fired_at, now=now)
+    _announce(version, tier, alert, fired_at=fired_at, reason=reason, now=now)
     return True
 
 
@@ -112,7 +180,9 @@ def _drop_alerts_without_tier(versions: list[SLOVersion], *, now: datetime) -> i
     return resolved
 
 
-def _announce(version: SLOVersion, tier: BurnTier, alert: BurnAlert, *, fired_at: datetime, now: datetime) -> None:
+def _announce(
+    version: SLOVersion, tier: BurnTier, alert: BurnAlert, *, fired_at: datetime, reason: str, now: datetime
+) -> None:
     slo = version.slo
     firing = alert.state == BurnAlert.State.FIRING
     record(
@@ -147,8 +217,12 @@ def _announce(version: SLOVersion, tier: BurnTier, alert: BurnAlert, *, fired_at
                 threshold=tier.threshold,
                 fired_at=now,
                 alert_key=alert.alert_key,
+                reason=reason,
             )
         )
+        return
+    report_window(version=version, reason=f"burn alert {tier.name} resolved", now=now)
+    if not tier.tell_resolved:
         return
     publish(
         BurnAlertResolved(
@@ -161,4 +235,3 @@ def _announce(version: SLOVersion, tier: BurnTier, alert: BurnAlert, *, fired_at
             alert_key=alert.alert_key,
         )
     )
-    report_window(version=version, reason=f"burn alert {tier.name} resolved", now=now)

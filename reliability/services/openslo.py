@@ -2,6 +2,7 @@
 
 # ruff: noqa: N815 the format's own spelling
 
+import re
 from decimal import Decimal
 from typing import Any, Literal
 
@@ -43,13 +44,18 @@ class OtlpQuery(_Strict):
         return self
 
 
-class PrometheusQuery(_Strict):
-    """A series selector of counters, as `http_requests_total{code!~"5.."}`."""
+SELECTOR = re.compile(r'[a-zA-Z_:][a-zA-Z0-9_:]*(\{([^{}"]|"(\\.|[^"\\])*")*\})?|\{([^{}"]|"(\\.|[^"\\])*")+\}')
 
-    query: str = Field(
-        pattern=r'^[a-zA-Z_:][a-zA-Z0-9_:]*(\{([^{}"]|"(\\.|[^"\\])*")*\})?$|^\{([^{}"]|"(\\.|[^"\\])*")+\}$',
-        max_length=1000,
-    )
+
+class PrometheusQuery(_Strict):
+    """A series selector of counters, as `http_requests_total{code!~"5.."}`, or any PromQL, which is approximate."""
+
+    query: str = Field(min_length=1, max_length=4000)
+
+    @property
+    def is_selector(self) -> bool:
+        """Say whether raw samples can be read by it, so that counting is exact."""
+        return SELECTOR.fullmatch(self.query) is not None
 
 
 class MetricSource(_Strict):

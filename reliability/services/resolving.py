@@ -171,7 +171,12 @@ def _count(spec: SLISpec, objective: WrittenObjective, place: Place, options: di
         raise refuse(f"{place.source} objectives", found="no op and value", allowed="a threshold metric needs both")
     source = spec.thresholdMetric.metricSource
     query, data_source = _query(source, place.down("thresholdMetric", "metricSource"))
-    indicator = {"value": query, "op": objective.op, "threshold": objective.value, **options}
+    indicator = {
+        "value": query,
+        "op": objective.op,
+        "threshold": objective.value,
+        **_options(options, query),
+    }
     return Counted(indicator, source.kind, data_source)
 
 
@@ -192,7 +197,9 @@ def _ratio(ratio: RatioMetric, place: Place, options: dict[str, Any]) -> Counted
             found="another population",
             allowed=f"{name} must narrow total: the same metric or span",
         )
-    return Counted({name: part_query, "total": total_query, **options}, part.kind, data_source)
+    return Counted(
+        {name: part_query, "total": total_query, **_options(options, part_query, total_query)}, part.kind, data_source
+    )
 
 
 def _narrows(part: dict[str, Any], total: dict[str, Any]) -> bool:
@@ -220,6 +227,13 @@ def _query(source: MetricSource, place: Place) -> tuple[Any, DataSource | None]:
             allowed="the name of a DataSource that was applied is allowed",
         )
     return selector.query, data_source
+
+
+def _options(options: dict[str, Any], *queries: Any) -> dict[str, Any]:
+    """Return the options, with a mark where PromQL is more than a selector: what it answers is approximate."""
+    written = [query for query in queries if isinstance(query, str)]
+    exact = all(PrometheusQuery(query=query).is_selector for query in written)
+    return options if exact else options | {"expression": True}
 
 
 def _counting_options(annotations: dict[str, str], where: str) -> dict[str, Any]:

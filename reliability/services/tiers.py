@@ -157,6 +157,7 @@ def policy_tier(
         budget_share=_fraction(_annotation(annotations, BUDGET_SHARE, r"0?\.[0-9]{1,9}", "a share as 0.02", place)),
         wait_minutes=_minutes(burn.alertAfter),
         inclusive=burn.op in {"gte", "lte"},
+        when_breaching=spec.alertWhenBreaching,
         when_no_data=spec.alertWhenNoData,
         tell_resolved=spec.alertWhenResolved,
     )

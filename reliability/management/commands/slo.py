@@ -15,18 +15,21 @@ from core.cli import ExitCode, FormatOption, OutputFormat, RoomCommand, answerin
 from core.clock import database_now
 from core.parsing import load_yaml_documents
 from reliability.data import BudgetState
-from reliability.models import SLO
+from reliability.domain.alerting import BurnTier
+from reliability.models import SLO, SLOVersion
+from reliability.selectors import backtest as find_firings
 from reliability.selectors import (
     budget_statuses,
     detailed_statuses,
     documents_as_yaml,
     export_documents,
+    result_as_json,
     slos_for_service,
     slos_visible,
     status_as_json,
     version_in_force,
 )
-from reliability.services import apply_documents
+from reliability.services import apply_documents, written_tiers
 
 AsOption = Annotated[str, typer.Option("--as", help="Act as this user.")]
 EMPTY = "No SLO yet. Apply a file: manage.py slo apply slos.yaml"
@@ -170,6 +173,34 @@ class Command(RoomCommand):
 
     @command()
     @answering
+    def backtest(
+        self,
+        name: str,
+        *,
+        since: Annotated[str, typer.Option(help="From this instant on; else the SLO's window.")] = "",
+        until: Annotated[str, typer.Option(help="Up to this instant; else now.")] = "",
+        tiers: Annotated[str, typer.Option(help="Tiers as in assay.dev/burn-tiers; else those in force.")] = "",
+        acting: AsOption = "",
+        output: FormatOption = OutputFormat.TEXT,
+    ) -> None:
+        """Say what alert tiers would have done on the stored history: when, how long, precision against incidents."""
+        version = _definition(name, acting)
+        end = instant(until, "--until") if until else database_now()
+        start = instant(since, "--since") if since else end - version.window.length
+        asked = (
+            written_tiers(tiers, version.target, version.window.length, "--tiers")
+            if tiers
+            else [BurnTier(**values) for values in version.tiers]
+        )
+        results = [result_as_json(one) for one in find_firings(version=version, tiers=asked, since=start, until=end)]
+        if output is OutputFormat.JSON:
+            print_json({"name": name, "since": start.isoformat(), "until": end.isoformat(), "tiers": results})
+            return
+        columns = ("tier", "severity", "fired", "minutes_firing", "incidents", "precision", "recall")
+        print_rows(results, columns=columns, output=output, empty=f"{name} has no alert tier.")
+
+    @command()
+    @answering
     def gate(
         self,
         service: Annotated[str, typer.Option(help="Slug of the service that is to change.")],
@@ -202,6 +233,13 @@ def instant(text: str, option: str) -> datetime:
     except ValueError:
         fail(f"{option}: found {text!r}; an instant as 2026-03-01T12:00:00Z is allowed.")
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def _definition(name: str, acting: str) -> SLOVersion:
+    version = version_in_force(slo=_find(name, _principal(acting)))
+    if version is None:
+        fail(f"{name} has no definition in force.", ExitCode.NO)
+    return version
 
 
 def _find(name: str, principal: Principal) -> SLO:

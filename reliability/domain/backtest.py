@@ -1,0 +1,122 @@
+"""What an alert tier would have done on stored history, minute by minute, by the same rule that judges it live."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from itertools import accumulate
+
+from reliability.domain.alerting import AlertDecision, BurnTier, decide
+from reliability.domain.budgets import Counts, burn_rate
+
+RECENT_MINUTES = 3
+
+
+@dataclass(frozen=True)
+class Firing:
+    """One time that the alert would have fired, in minutes since 1970; `end` is None where it was still firing."""
+
+    start: int
+    end: int | None
+    peak_burn_rate: float
+    bad: int
+
+
+@dataclass(frozen=True)
+class History:
+    """Units by minute, and which minutes were measured, from `start` on as running sums: one more than minutes."""
+
+    start: int
+    good: Sequence[int]
+    bad: Sequence[int]
+    unknown: Sequence[int]
+    measured: Sequence[int]
+
+    @classmethod
+    def of(cls, units: Mapping[int, Counts], measured: frozenset[int] | set[int], start: int, end: int) -> "History":
+        """Return the history of the minutes `start` to before `end`."""
+        empty = Counts()
+        line = [units.get(minute, empty) for minute in range(start, end)]
+        return cls(
+            start,
+            list(accumulate((one.good for one in line), initial=0)),
+            list(accumulate((one.bad for one in line), initial=0)),
+            list(accumulate((one.unknown for one in line), initial=0)),
+            list(accumulate((int(minute in measured) for minute in range(start, end)), initial=0)),
+        )
+
+    @property
+    def end(self) -> int:
+        """The minute after the last one."""
+        return self.start + len(self.good) - 1
+
+    def between(self, low: int, high: int) -> Counts:
+        """Return the units of the minutes `low` to before `high`; what lies outside is empty."""
+        size = len(self.good) - 1
+        first, last = (min(max(minute - self.start, 0), size) for minute in (low, high))
+        return Counts(
+            self.good[last] - self.good[first],
+            self.bad[last] - self.bad[first],
+            self.unknown[last] - self.unknown[first],
+            self.measured[last] - self.measured[first],
+        )
+
+
+def replay(tier: BurnTier, history: History, *, target: Decimal, since: int, window_minutes: int) -> list[Firing]:
+    """Return when the tier would have fired from the minute `since` on, judged at the end of each minute."""
+    firings: list[Firing] = []
+    fired_at: int | None = None
+    pending: int | None = None
+    peak, spent = 0.0, 0
+    for minute in range(since, history.end):
+        after = minute + 1
+        short = history.between(after - tier.short_minutes - 1, after)
+        measured = history.between(after - RECENT_MINUTES, after).minutes_measured > 0
+        if fired_at is None and measured and not short.bad:
+            pending = None
+            continue
+        long = history.between(after - tier.long_minutes - 1, after)
+        decision = decide(
+            tier,
+            long=long,
+            short=short,
+            target=target,
+            measured=measured,
+            short_coverage_ratio=_coverage(history, tier, after),
+            events_in_window=history.between(after - window_minutes, after).total if tier.budget_share else None,
+        )
+        pending = (pending if pending is not None else minute) if decision is AlertDecision.FIRE else None
+        if fired_at is None and pending is not None and minute - pending >= tier.wait_minutes:
+            fired_at, peak, spent = minute, 0.0, 0
+        elif fired_at is not None and decision is AlertDecision.RESOLVE:
+            firings.append(Firing(fired_at, minute, peak, spent))
+            fired_at = None
+        if fired_at is not None:
+            rate = burn_rate(long, target)
+            peak = max(peak, rate.low if rate else 0.0)
+            spent = history.between(fired_at - tier.long_minutes, after).bad
+    if fired_at is not None:
+        firings.append(Firing(fired_at, None, peak, spent))
+    return firings
+
+
+def _coverage(history: History, tier: BurnTier, after: int) -> float:
+    full = min(tier.short_minutes, after - 1 - history.start)
+    if full <= 0:
+        return 1.0
+    return min(history.between(after - 1 - full, after - 1).minutes_measured / full, 1.0)
+
+
+def precision_and_recall(
+    firings: Sequence[tuple[int, int]], incidents: Sequence[tuple[int, int]], *, slack: int
+) -> tuple[float | None, float | None]:
+    """Return the share of firings that overlap an incident, and of incidents that a firing overlaps; None of none.
+
+    `slack` minutes: a firing may precede the incident that people opened for it by so much.
+    """
+
+    def meet(firing: tuple[int, int], incident: tuple[int, int]) -> bool:
+        return firing[0] <= incident[1] and incident[0] <= firing[1] + slack
+
+    hits = sum(1 for one in firings if any(meet(one, incident) for incident in incidents))
+    found = sum(1 for incident in incidents if any(meet(one, incident) for one in firings))
+    return (hits / len(firings) if firings else None), (found / len(incidents) if incidents else None)
