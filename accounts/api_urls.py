@@ -1,3 +1,17 @@
-from django.urls import URLPattern, URLResolver
+from django.urls import URLPattern, URLResolver, path
+from rest_framework.routers import SimpleRouter
 
-urlpatterns: list[URLPattern | URLResolver] = []
+from accounts.api import TeamViewSet, TokenViewSet, UserRoleViewSet, UserViewSet
+
+router = SimpleRouter()
+router.register("users", UserViewSet, basename="user")
+router.register("teams", TeamViewSet, basename="team")
+router.register("tokens", TokenViewSet, basename="token")
+urlpatterns: list[URLPattern | URLResolver] = [
+    *router.urls,
+    path(
+        "users/<str:username>/roles/",
+        UserRoleViewSet.as_view({"post": "create", "delete": "revoke"}),
+        name="user-roles",
+    ),
+]

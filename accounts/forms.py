@@ -74,6 +74,28 @@ class TokenForm(forms.Form):
         }
 
 
+class PasswordForm(forms.Form):
+    """A new password for one's own account."""
+
+    old = forms.CharField(
+        label="Your password now", widget=forms.PasswordInput(attrs={"autocomplete": "current-password"})
+    )
+    new = forms.CharField(
+        label="The new one",
+        widget=forms.PasswordInput(attrs={"autocomplete": "new-password"}),
+        help_text="At least twelve characters.",
+    )
+    again = forms.CharField(
+        label="The new one again", widget=forms.PasswordInput(attrs={"autocomplete": "new-password"})
+    )
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = dict(super().clean() or {})
+        if "new" in cleaned and cleaned["new"] != cleaned.get("again"):
+            self.add_error("again", "The two do not agree.")
+        return cleaned
+
+
 class PersonForm(forms.Form):
     """A new person."""
 

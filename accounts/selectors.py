@@ -70,6 +70,11 @@ def name_of(reference: str) -> str:
     return str(user) if user else reference
 
 
+def user_by_id(*, user_id: int) -> User | None:
+    """Return an active person."""
+    return User.objects.filter(pk=user_id, is_active=True).first()
+
+
 def people() -> QuerySet[User]:
     """Return everybody, with roles and teams."""
     return User.objects.prefetch_related("grants__team", "teams")
@@ -95,3 +100,14 @@ def users_with(capability: Capability, *, team_id: int | None = None) -> QuerySe
 def tokens_of(*, user_id: int) -> QuerySet[ApiToken]:
     """Return a person's tokens, newest first."""
     return ApiToken.objects.filter(owner_id=user_id)
+
+
+def tokens_seen_by(*, viewer: Principal) -> QuerySet[ApiToken]:
+    """Return the viewer's own tokens, or everybody's for an administrator."""
+    tokens = ApiToken.objects.select_related("owner")
+    return tokens if viewer.may(Capability.SITE_ADMIN) else tokens.filter(owner_id=viewer.user_id)
+
+
+def teams_seen_by(*, viewer: Principal) -> QuerySet[Team]:
+    """Return the teams with their members, for whoever sees operations somewhere."""
+    return teams() if viewer.may_somewhere(Capability.OPERATIONS_VIEW) else Team.objects.none()

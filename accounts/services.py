@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from datetime import timedelta
 
 from django.contrib.auth.password_validation import validate_password
-from django.core.exceptions import PermissionDenied
+from django.core.exceptions import PermissionDenied, ValidationError
 from django.db import transaction
 from django.http import HttpRequest
 from rest_framework.request import Request
@@ -155,6 +155,26 @@ def set_time_zone(*, user: User, time_zone: str) -> None:
     user.time_zone = time_zone
     user.full_clean(exclude=["password"])
     user.save(update_fields=["time_zone"])
+
+
+@transaction.atomic
+def change_password(*, user: User, old: str, new: str) -> None:
+    """Change one's own password. Raises ValidationError, naming what is wrong with the old or the new one.
+
+    Sessions of other browsers end with it, since they rest on the old password.
+    """
+    if not user.check_password(old):
+        raise ValidationError("This is not your password.", code="old")
+    validate_password(new, user)
+    if user.check_password(new):
+        raise ValidationError("This is the password that you have.", code="same")
+    user.set_password(new)
+    user.save(update_fields=["password"])
+    record(
+        AuditedAction(action="account.password_changed", target=user.username),
+        actor=f"user:{user.pk}",
+        subject=f"user:{user.username}",
+    )
 
 
 @transaction.atomic

@@ -4,19 +4,22 @@ from collections.abc import Sequence
 from typing import Any
 
 from django.contrib import messages
+from django.contrib.auth import update_session_auth_hash
 from django.contrib.auth.forms import AuthenticationForm
 from django.contrib.auth.mixins import LoginRequiredMixin
 from django.contrib.auth.views import LoginView, LogoutView
+from django.core.exceptions import ValidationError
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views import View
 
 from accounts.data import Capability, Principal, Role
-from accounts.forms import PersonForm, RoleForm, SignInForm, TimeZoneForm, TokenForm
+from accounts.forms import PasswordForm, PersonForm, RoleForm, SignInForm, TimeZoneForm, TokenForm
 from accounts.models import ApiToken, User
 from accounts.selectors import people, teams, tokens_of
 from accounts.services import (
     LastAdminError,
+    change_password,
     create_api_token,
     create_user,
     deactivate_user,
@@ -26,6 +29,8 @@ from accounts.services import (
     revoke_api_token,
     revoke_role,
     set_time_zone,
+    sign_in_failed,
+    sign_in_is_locked,
     signed_in,
 )
 from core.lists import Action, Column, Filter, RecordListView
@@ -93,6 +98,36 @@ class AccountView(LoginRequiredMixin, View):
             **context,
         }
         return render(request, "accounts/account.html", page)
+
+
+class PasswordView(LoginRequiredMixin, View):
+    """Changes the reader's own password; guessing the old one locks as guessing at the sign-in does."""
+
+    def get(self, request: HttpRequest) -> HttpResponse:
+        return self._page(request, PasswordForm())
+
+    def post(self, request: HttpRequest) -> HttpResponse:
+        user, form = _signed_in_user(request), PasswordForm(request.POST)
+        address = request.META.get("REMOTE_ADDR", "")
+        if form.is_valid():
+            if sign_in_is_locked(username=user.username, address=address):
+                form.add_error("old", SignInForm.error_messages["locked"])
+                return self._page(request, form)
+            try:
+                change_password(user=user, old=form.cleaned_data["old"], new=form.cleaned_data["new"])
+            except ValidationError as error:
+                wrong_old = getattr(error, "code", "") == "old"
+                if wrong_old:
+                    sign_in_failed(username=user.username, address=address)
+                form.add_error("old" if wrong_old else "new", error)
+                return self._page(request, form)
+            update_session_auth_hash(request, user)
+            messages.success(request, "Your password is changed. Other browsers are signed out.")
+            return redirect("accounts:account")
+        return self._page(request, form)
+
+    def _page(self, request: HttpRequest, form: PasswordForm) -> HttpResponse:
+        return render(request, "accounts/password.html", {"title": "Change your password", "form": form})
 
 
 class TokenRevokeView(LoginRequiredMixin, View):

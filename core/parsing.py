@@ -1,5 +1,6 @@
 """Parse documents at the door: bounded, typed, refused whole with a message that says what to change."""
 
+import re
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -78,7 +79,8 @@ class LineIndex:
 def load_yaml_documents(text: str | bytes, *, source: str) -> list[tuple[Any, LineIndex]]:
     """Parse YAML into plain values, one for each document, with line numbers.
 
-    Only plain tags; no aliases; no duplicate keys; at most MAX_BYTES, MAX_NODES and MAX_DEPTH. Dates stay strings.
+    Only plain tags; no aliases; no duplicate keys; at most MAX_BYTES, MAX_NODES and MAX_DEPTH. Dates stay strings, and
+    so do yes, no, on and off: only true and false are booleans.
     """
     raw = text.encode() if isinstance(text, str) else text
     if len(raw) > MAX_BYTES:
@@ -123,10 +125,15 @@ class _NoAliasLoader(yaml.SafeLoader):
         return super().compose_node(parent, index)
 
 
+# Booleans as YAML 1.2 has them: `yes`, `no`, `on` and `off` are words, so that `answers: [yes, no]` says what it shows.
+_REPLACED_TAGS = frozenset({"tag:yaml.org,2002:timestamp", "tag:yaml.org,2002:bool"})
 _NoAliasLoader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
+    first: [(tag, pattern) for tag, pattern in resolvers if tag not in _REPLACED_TAGS]
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
+_NoAliasLoader.add_implicit_resolver(
+    "tag:yaml.org,2002:bool", re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF")
+)
 
 
 def _construct_document(node: yaml.Node, source: str) -> tuple[Any, LineIndex]:

@@ -52,7 +52,7 @@ _WORDS = {
     Tone.OK: (
         "ok good healthy sent reverted met passed pass succeeded success done resolved recovered delivered effective "
         "verified approved active sealed connected satisfied compliant covered fresh enabled granted confirmed valid "
-        "completed accepted processed"
+        "completed accepted processed rolled-back"
     ),
     Tone.RISK: (
         "at-risk risk warning degraded slow acknowledged mitigated due due-soon late retrying expiring "
@@ -69,7 +69,9 @@ _WORDS = {
         "insufficient-data no-traffic not-evaluated not-collected"
     ),
     Tone.FROZEN: "frozen paused silenced suspended excepted excluded snoozed held on-hold blackout",
-    Tone.ACTIVE: "running starting received in-progress started executing sending collecting evaluating",
+    Tone.ACTIVE: (
+        "running starting received in-progress started executing sending collecting evaluating verifying waiting-timer"
+    ),
 }
 _TONE_OF = {word: tone for tone, words in _WORDS.items() for word in words.split()}
 

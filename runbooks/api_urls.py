@@ -1,3 +1,8 @@
-from django.urls import URLPattern, URLResolver
+from rest_framework.routers import SimpleRouter
 
-urlpatterns: list[URLPattern | URLResolver] = []
+from runbooks.api import RunbookViewSet, RunViewSet
+
+router = SimpleRouter()
+router.register("runbooks", RunbookViewSet, basename="runbook")
+router.register("runbook-runs", RunViewSet, basename="runbook-run")
+urlpatterns = router.urls

@@ -1,5 +1,8 @@
 """Values of runbooks that other rooms hold."""
 
+from dataclasses import dataclass, field
+from typing import Any
+
 from django.db import models
 
 
@@ -8,9 +11,12 @@ class RunState(models.TextChoices):
 
     RUNNING = "running", "Running"
     WAITING = "waiting", "Waiting for a person"
+    TIMER = "waiting_timer", "Waiting for time"
+    PAUSED = "paused", "Paused"
     SUCCEEDED = "succeeded", "Succeeded"
     FAILED = "failed", "Failed"
     CANCELLED = "cancelled", "Cancelled"
+    ROLLED_BACK = "rolled_back", "Rolled back"
 
 
 class StepState(models.TextChoices):
@@ -18,11 +24,67 @@ class StepState(models.TextChoices):
 
     PENDING = "pending", "Pending"
     STARTED = "started", "Started"
+    VERIFYING = "verifying", "Being verified"
     WAITING = "waiting", "Waiting"
     SUCCEEDED = "succeeded", "Succeeded"
     FAILED = "failed", "Failed"
+    TIMED_OUT = "timed_out", "Timed out"
     UNKNOWN = "unknown", "Unknown"
     SKIPPED = "skipped", "Skipped"
 
 
-ENDED = (RunState.SUCCEEDED, RunState.FAILED, RunState.CANCELLED)
+ENDED = (RunState.SUCCEEDED, RunState.FAILED, RunState.CANCELLED, RunState.ROLLED_BACK)
+UNKNOWN_EXITS = ("done", "verify", "retry", "rollback")
+
+
+@dataclass(frozen=True)
+class PlannedBlock:
+    """What a block would do, with its arguments filled in, before anything is done."""
+
+    id: str
+    kind: str
+    item: str = ""
+    action: str = ""
+    risk: str = ""
+    arguments: dict[str, Any] = field(default_factory=dict)
+    summary: str = ""
+    commands: tuple[str, ...] = ()
+    targets: tuple[str, ...] = ()
+    guarded_by: tuple[str, ...] = ()
+    problem: str = ""
+
+
+@dataclass(frozen=True)
+class StepRecord:
+    """How a block of a runbook has fared over its runs."""
+
+    id: str
+    kind: str
+    runs: int
+    succeeded: int
+    median_seconds: float | None
+    longest_seconds: float | None
+
+
+@dataclass(frozen=True)
+class RunbookStanding:
+    """How a runbook stands: reviewed, exercised, how often it went well."""
+
+    slug: str
+    title: str
+    team: str
+    tier: int | None
+    stale: bool
+    last_exercised_at: Any
+    exercise_overdue: bool
+    runs: int
+    succeeded: int
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """What no runbook covers, and what was never exercised."""
+
+    runbooks: tuple[RunbookStanding, ...]
+    uncovered_services: tuple[tuple[str, str], ...]
+    alerts_without: tuple[str, ...] = ()

@@ -44,3 +44,15 @@ class RunFinished(DomainEvent):
     runbook: str
     state: str
     incident_reference: str
+
+
+class RunNoted(DomainEvent):
+    """People did something with a run: paused it, took it over, handed it over, called the owner, broke the glass."""
+
+    kind: ClassVar[str] = "runbook.run_noted"
+    run_reference: str
+    runbook: str
+    text: str
+    by: str
+    incident_reference: str
+    break_glass: bool = False

@@ -216,7 +216,7 @@ class RunDetailView(LoginRequiredMixin, View):
             "ended": run.state in ENDED,
             "may_run": may_run,
             "cancel_form": CancelForm(),
-            "unknown_answers": ("done", "retry", "failed"),
+            "unknown_answers": ("done", "verify", "retry", "rollback"),
             "pieces": [
                 _shown(piece, blocks, run=run, steps=steps, principal=principal)
                 for piece in pieces_of(run.revision.source)

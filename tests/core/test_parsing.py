@@ -66,6 +66,11 @@ def test_a_date_stays_text_and_identifiers_stay_text() -> None:
     assert data == {"day": "2027-02-01", "ref": "A.5.30"}
 
 
+def test_only_true_and_false_are_booleans() -> None:
+    ((data, _),) = load_yaml_documents("answers: [yes, no]\non: off\nready: true\nlate: False\n", source="x")
+    assert data == {"answers": ["yes", "no"], "on": "off", "ready": True, "late": False}
+
+
 def test_json_errors_name_line_and_column() -> None:
     with pytest.raises(InputRefusedError, match="body:2:"):
         load_json(b'{"a": 1,\n oops}', source="body")

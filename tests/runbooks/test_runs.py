@@ -182,7 +182,9 @@ def test_a_step_that_cannot_be_repeated_is_unknown_until_a_person_says(lamp: Lam
     drain("runbooks.advance")
     assert lamp.lit == []
     assert steps(run)["light"] == StepState.UNKNOWN
-    confirm_step(principal=person("alice", Role.RESPONDER), run=run, step_id="light", answer="done")
+    confirm_step(
+        principal=person("alice", Role.RESPONDER), run=run, step_id="light", answer="done", evidence="it is bright"
+    )
     drain("runbooks.advance")
     run.refresh_from_db()
     assert run.state == RunState.SUCCEEDED
@@ -195,7 +197,7 @@ def test_a_step_that_may_be_repeated_is_repeated_under_the_same_key(lamp: Lamp) 
     approve_step(principal=person("bob", Role.APPROVER), run=run, step_id="agree")
     died_in_the_middle(run)
     drain("runbooks.advance")
-    assert lamp.lit == [f"{run.reference}:light"]
+    assert lamp.lit == ["lost"]
     run.refresh_from_db()
     assert run.state == RunState.SUCCEEDED
 

@@ -1,5 +1,8 @@
 """`manage.py runbook`: lint, apply, run, answer."""
 
+import sys
+import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -10,20 +13,32 @@ from accounts.data import Principal, system_principal
 from accounts.selectors import principal_for_user, user_by_username
 from core.cli import ExitCode, FormatOption, OutputFormat, RoomCommand, answering, fail, print_json, print_rows
 from core.identifiers import new_id
-from core.parsing import InputRefusedError
+from core.parsing import refuse
+from core.work import drain
+from runbooks.data import ENDED, RunState
 from runbooks.models import RunbookRun
-from runbooks.selectors import run_by_reference, runbooks_visible, runs_visible
+from runbooks.selectors import lines_of, run_by_reference, runbooks_visible, runs_visible
 from runbooks.services import (
+    ADVANCE_QUEUE,
+    answer_step,
     apply_documents,
     approve_step,
     cancel_run,
     confirm_step,
-    parse_runbook,
+    keep_secret,
+    lint_documents,
+    pause_run,
+    plan_run,
+    resume_run,
+    shipped_playbooks,
     start_run,
 )
 
+Slug = Annotated[str, typer.Argument(help="The runbook.")]
+Given = Annotated[list[str] | None, typer.Option("--input", help="name=value; may be repeated.")]
 As = Annotated[str, typer.Option("--as", help="User name to act as; without it, the site itself.")]
 Paths = Annotated[list[Path], typer.Argument(exists=True, dir_okay=False, help="Markdown files.")]
+PathsOrNone = Annotated[list[Path] | None, typer.Argument(exists=True, dir_okay=False, help="Markdown files.")]
 Reference = Annotated[str, typer.Argument(help="The run.")]
 
 
@@ -45,12 +60,7 @@ class Command(RoomCommand):
     @answering
     def lint(self, paths: Paths, output: FormatOption = OutputFormat.TEXT) -> None:
         """Check files: file, line, what, how to mend. Exit code 1: something is to mend."""
-        problems = []
-        for path in paths:
-            try:
-                parse_runbook(path.read_text("utf-8"), source=path.name)
-            except InputRefusedError as error:
-                problems += error.problems
+        problems = lint_documents([(str(path), _read(path)) for path in paths])
         if output is OutputFormat.JSON:
             print_json([vars(problem) for problem in problems])
         else:
@@ -61,40 +71,126 @@ class Command(RoomCommand):
 
     @command()
     @answering
-    def apply(self, paths: Paths, as_user: As = "") -> None:
+    def apply(
+        self,
+        paths: PathsOrNone = None,
+        shipped: Annotated[bool, typer.Option(help="Also the playbooks that come with the site.")] = False,
+        as_user: As = "",
+    ) -> None:
         """Put files into force, all or nothing."""
-        documents = [(path.name, path.read_text("utf-8")) for path in paths]
+        documents = [(path.name, _read(path)) for path in paths or ()] + (shipped_playbooks() if shipped else [])
+        if not documents:
+            fail("Name a file, or say --shipped.")
         changed = apply_documents(principal=_principal(as_user), documents=documents)
         typer.echo(f"changed: {', '.join(changed) or '—'}")
 
     @command()
     @answering
-    def run(
+    def plan(self, slug: Slug, given: Given = None, as_user: As = "", output: FormatOption = OutputFormat.TEXT) -> None:
+        """Print what each block would do; nothing is done. Exit code 1: something could not be done."""
+        planned = plan_run(principal=_principal(as_user), runbook_slug=slug, inputs=_inputs(given))
+        if output is OutputFormat.JSON:
+            print_json([asdict(one) for one in planned])
+        else:
+            for one in planned:
+                typer.echo(f"{one.kind} {one.id}{f' {one.item}' if one.item else ''}: {one.summary or one.action}")
+                for line in one.commands:
+                    typer.echo(f"    {line}")
+                if one.problem:
+                    typer.echo(f"    PROBLEM: {one.problem}")
+        if any(one.problem for one in planned):
+            raise typer.Exit(ExitCode.NO)
+
+    @command()
+    @answering
+    def run(  # noqa: PLR0917 options of a command
         self,
-        slug: Annotated[str, typer.Argument(help="The runbook.")],
-        given: Annotated[list[str] | None, typer.Option("--input", help="name=value; may be repeated.")] = None,
+        slug: Slug,
+        given: Given = None,
         incident: Annotated[str, typer.Option(help="The incident it is for.")] = "",
+        key: Annotated[str, typer.Option(help="The same key again prints the run there is.")] = "",
+        wait: Annotated[bool, typer.Option(help="Wait for its end, or until a person is needed.")] = False,
+        timeout: Annotated[int, typer.Option(help="Seconds to wait at most.")] = 600,
         as_user: As = "",
+        output: FormatOption = OutputFormat.TEXT,
     ) -> None:
-        """Start a run and print its reference."""
-        pairs = [text.partition("=") for text in given or ()]
+        """Start a run. With --wait, exit code 0: succeeded; 1: it ended otherwise; 3: it waits or is still running."""
         run = start_run(
             principal=_principal(as_user),
             runbook_slug=slug,
-            inputs={name: value for name, _, value in pairs},
+            inputs=_inputs(given),
             trigger="command line",
-            idempotency_key=new_id("cli"),
+            idempotency_key=f"cli:{key}" if key else new_id("cli"),
             incident_reference=incident,
         )
-        typer.echo(run.reference)
+        if wait:
+            _wait_for(run, seconds=timeout)
+        if output is OutputFormat.JSON:
+            print_json({"run": run.reference, "runbook": slug, "state": run.state, "reason": run.reason})
+        else:
+            typer.echo(run.reference if not wait else f"{run.reference}: {run.state} {run.reason}".strip())
+        if wait and run.state != RunState.SUCCEEDED:
+            raise typer.Exit(ExitCode.NO if run.state in ENDED else ExitCode.UNKNOWN)
+
+    @command()
+    @answering
+    def answer(  # noqa: PLR0917 options of a command
+        self,
+        reference: Reference,
+        step: Annotated[str, typer.Argument(help="`agree`, or `restart[2]` for the second of `foreach`.")],
+        answer: Annotated[str, typer.Argument(help="approve, reject, break-glass, or an answer of the block.")],
+        evidence: Annotated[str, typer.Option(help="A link or a text that it rests on.")] = "",
+        reason: Annotated[str, typer.Option(help="Why the glass is broken.")] = "",
+        as_user: As = "",
+    ) -> None:
+        """Answer whatever a step asks."""
+        answer_step(
+            principal=_principal(as_user),
+            run=_run(reference),
+            step_id=step,
+            answer=answer,
+            evidence=evidence,
+            reason=reason,
+        )
+
+    @command()
+    @answering
+    def output(self, reference: Reference) -> None:
+        """Print the lines that a run's actions said, in order."""
+        for line in lines_of(run=_run(reference), limit=100_000):
+            typer.echo(f"{line.attempt.step.step_id}#{line.attempt.number}:{line.number} {line.text}")
+
+    @command()
+    @answering
+    def pause(self, reference: Reference, reason: str = "", as_user: As = "") -> None:
+        """Take no further step until somebody resumes."""
+        pause_run(principal=_principal(as_user), run=_run(reference), reason=reason)
+
+    @command()
+    @answering
+    def resume(self, reference: Reference, as_user: As = "") -> None:
+        """Let a paused run go on."""
+        resume_run(principal=_principal(as_user), run=_run(reference))
+
+    @command()
+    @answering
+    def secret(self, name: str, team: str = "", as_user: As = "") -> None:
+        """Keep a secret, read from standard input, that runbooks name as secret://NAME."""
+        keep_secret(principal=_principal(as_user), name=name, value=sys.stdin.read().rstrip("\n"), team_slug=team)
 
     @command()
     @answering
     def status(self, reference: Reference, output: FormatOption = OutputFormat.TEXT) -> None:
-        """Print a run's steps. Exit code 1: it failed or was cancelled."""
+        """Print a run's steps. Exit code 1: it ended otherwise than well."""
         run = _run(reference)
         rows = [
-            {"step": s.step_id, "kind": s.kind, "state": s.state, "attempts": s.attempts.count(), "by": s.performed_by}
+            {
+                "step": f"{s.step_id} {s.item}".strip(),
+                "kind": s.kind,
+                "state": s.state,
+                "attempts": s.attempts.count(),
+                "by": s.performed_by,
+            }
             for s in run.steps.all()
         ]
         if output is OutputFormat.JSON:
@@ -102,7 +198,7 @@ class Command(RoomCommand):
         else:
             typer.echo(f"{reference}: {run.state} {run.reason}")
             print_rows(rows, columns=("step", "kind", "state", "attempts", "by"), output=output, empty="No steps.")
-        if run.state in {"failed", "cancelled"}:
+        if run.state in ENDED and run.state != RunState.SUCCEEDED:
             raise typer.Exit(ExitCode.NO)
 
     @command()
@@ -129,9 +225,39 @@ class Command(RoomCommand):
 
     @command()
     @answering
-    def cancel(self, reference: Reference, reason: str = "cancelled by hand", as_user: As = "") -> None:
-        """End a run; what it has done stays done."""
-        cancel_run(principal=_principal(as_user), run=_run(reference), reason=reason)
+    def cancel(
+        self,
+        reference: Reference,
+        reason: str = "cancelled by hand",
+        roll_back: Annotated[bool, typer.Option(help="Undo what it has done.")] = False,
+        as_user: As = "",
+    ) -> None:
+        """End a run; what it has done stays done, unless it is rolled back."""
+        cancel_run(principal=_principal(as_user), run=_run(reference), reason=reason, roll_back=roll_back)
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text("utf-8")
+    except UnicodeDecodeError as error:
+        raise refuse(str(path), found=f"bytes that are not UTF-8 ({error.reason})", allowed="text is allowed") from None
+
+
+def _inputs(given: list[str] | None) -> dict[str, str]:
+    pairs = [text.partition("=") for text in given or ()]
+    if wrong := next((name for name, equals, _ in pairs if not equals), None):
+        fail(f"--input {wrong}: write it as name=value.")
+    return {name: value for name, _, value in pairs}
+
+
+def _wait_for(run: RunbookRun, *, seconds: int) -> None:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        drain(ADVANCE_QUEUE)
+        run.refresh_from_db()
+        if run.state in {*ENDED, RunState.WAITING, RunState.PAUSED}:
+            return
+        time.sleep(0.2)
 
 
 def _principal(username: str) -> Principal:
