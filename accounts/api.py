@@ -5,13 +5,11 @@ from typing import Any
 
 from django.core.exceptions import ValidationError
 from django.http import Http404
-from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from drf_spectacular.utils import extend_schema
 from rest_framework import mixins, serializers, status, viewsets
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from accounts.authentication import PrincipalSessionAuthentication, TokenAuthentication
 from accounts.data import Capability, Role
 from accounts.models import ApiToken, RoleGrant, Team, User
 from accounts.selectors import (
@@ -36,26 +34,6 @@ from accounts.services import (
     set_team_members,
 )
 from core.parsing import refuse
-
-
-class TokenScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
-    """How the schema describes tokens."""
-
-    target_class = TokenAuthentication
-    name = "token"
-
-    def get_security_definition(self, auto_schema: Any) -> dict[str, str]:  # noqa: ARG002 the base class's signature
-        return {"type": "http", "scheme": "bearer", "bearerFormat": "assay_…"}
-
-
-class SessionScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
-    """How the schema describes the session of a signed-in person."""
-
-    target_class = PrincipalSessionAuthentication
-    name = "session"
-
-    def get_security_definition(self, auto_schema: Any) -> dict[str, str]:  # noqa: ARG002 the base class's signature
-        return {"type": "apiKey", "in": "cookie", "name": "sessionid"}
 
 
 class GrantSerializer(serializers.ModelSerializer[RoleGrant]):
