@@ -75,6 +75,12 @@ def user_by_id(*, user_id: int) -> User | None:
     return User.objects.filter(pk=user_id, is_active=True).first()
 
 
+def names_of(*, principal: Principal) -> set[str]:
+    """Return what a person may be called: `user:NAME` and `team:SLUG` of each team; nothing for the site itself."""
+    user = User.objects.prefetch_related("teams").filter(pk=principal.user_id or 0).first()
+    return {f"user:{user.username}", *(f"team:{team.slug}" for team in user.teams.all())} if user else set()
+
+
 def people() -> QuerySet[User]:
     """Return everybody, with roles and teams."""
     return User.objects.prefetch_related("grants__team", "teams")

@@ -139,7 +139,7 @@ class StepAttemptSerializer(serializers.ModelSerializer[StepAttempt]):
         )
 
 
-class RunStepSerializer(serializers.ModelSerializer[RunStep]):
+class RunbookRunStepSerializer(serializers.ModelSerializer[RunStep]):
     """A block of a run."""
 
     id = serializers.CharField(source="step_id")
@@ -162,7 +162,7 @@ class RunStepSerializer(serializers.ModelSerializer[RunStep]):
         )
 
 
-class RunSerializer(serializers.ModelSerializer[RunbookRun]):
+class RunbookRunSerializer(serializers.ModelSerializer[RunbookRun]):
     """A run."""
 
     runbook = serializers.CharField(source="revision.runbook.slug", read_only=True)
@@ -185,13 +185,13 @@ class RunSerializer(serializers.ModelSerializer[RunbookRun]):
         )
 
 
-class RunDetailSerializer(RunSerializer):
+class RunbookRunDetailSerializer(RunbookRunSerializer):
     """A run with its steps."""
 
-    steps = RunStepSerializer(many=True, read_only=True)
+    steps = RunbookRunStepSerializer(many=True, read_only=True)
 
-    class Meta(RunSerializer.Meta):
-        fields = (*RunSerializer.Meta.fields, "steps")
+    class Meta(RunbookRunSerializer.Meta):
+        fields = (*RunbookRunSerializer.Meta.fields, "steps")
 
 
 class OutputLineSerializer(serializers.ModelSerializer[OutputLine]):
@@ -265,7 +265,7 @@ class RunbookViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.
         planned = plan_run(principal=principal_of(request), runbook_slug=self.get_object().slug, inputs=body["inputs"])
         return Response(PlannedBlockSerializer(planned, many=True).data)
 
-    @extend_schema(request=StartRunSerializer, responses={201: RunDetailSerializer})
+    @extend_schema(request=StartRunSerializer, responses={201: RunbookRunDetailSerializer})
     @action(detail=True, methods=["post"])
     def runs(self, request: Request, slug: str) -> Response:  # noqa: ARG002 the route's names
         """Start a run."""
@@ -279,14 +279,14 @@ class RunbookViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.
             idempotency_key=f"rest:{principal.user_id}:{body['key']}" if body["key"] else new_id("rest"),
             incident_reference=body["incident"],
         )
-        return Response(RunDetailSerializer(run).data, status=status.HTTP_201_CREATED)
+        return Response(RunbookRunDetailSerializer(run).data, status=status.HTTP_201_CREATED)
 
 
 class RunViewSet(mixins.ListModelMixin, viewsets.GenericViewSet[RunbookRun]):
     """Runs: follow them, answer, pause, take over, cancel."""
 
     queryset = RunbookRun.objects.none()
-    serializer_class = RunSerializer
+    serializer_class = RunbookRunSerializer
     lookup_field = "reference"
     lookup_value_regex = "rbr_[a-z0-9]{26}"
 
@@ -307,7 +307,7 @@ class RunViewSet(mixins.ListModelMixin, viewsets.GenericViewSet[RunbookRun]):
         """List runs, newest first."""
         return super().list(request, *args, **kwargs)
 
-    @extend_schema(responses=RunDetailSerializer)
+    @extend_schema(responses=RunbookRunDetailSerializer)
     def retrieve(self, request: Request, reference: str) -> Response:  # noqa: ARG002 the route's names
         """Return a run with its steps and tries."""
         return self._answer()
@@ -324,7 +324,7 @@ class RunViewSet(mixins.ListModelMixin, viewsets.GenericViewSet[RunbookRun]):
             raise refuse("after", found=after, allowed="the id of a line is allowed")
         return Response(OutputLineSerializer(lines_of(run=self._run(), after=int(after)), many=True).data)
 
-    @extend_schema(request=StepAnswerSerializer, responses=RunDetailSerializer)
+    @extend_schema(request=StepAnswerSerializer, responses=RunbookRunDetailSerializer)
     @action(detail=True, methods=["post"])
     def answer(self, request: Request, reference: str) -> Response:  # noqa: ARG002 the route's names
         """Answer what a step asks."""
@@ -339,28 +339,28 @@ class RunViewSet(mixins.ListModelMixin, viewsets.GenericViewSet[RunbookRun]):
         )
         return self._answer()
 
-    @extend_schema(request=PauseRunSerializer, responses=RunDetailSerializer)
+    @extend_schema(request=PauseRunSerializer, responses=RunbookRunDetailSerializer)
     @action(detail=True, methods=["post"])
     def pause(self, request: Request, reference: str) -> Response:  # noqa: ARG002 the route's names
         """Take no further step until somebody resumes."""
         pause_run(principal=self._principal, run=self._run(), reason=_body(PauseRunSerializer, request)["reason"])
         return self._answer()
 
-    @extend_schema(request=None, responses=RunDetailSerializer)
+    @extend_schema(request=None, responses=RunbookRunDetailSerializer)
     @action(detail=True, methods=["post"])
     def resume(self, request: Request, reference: str) -> Response:  # noqa: ARG002 the route's names
         """Let a paused run go on."""
         resume_run(principal=self._principal, run=self._run())
         return self._answer()
 
-    @extend_schema(request=None, responses=RunDetailSerializer)
+    @extend_schema(request=None, responses=RunbookRunDetailSerializer)
     @action(detail=True, methods=["post"], url_path="take-over")
     def take_over(self, request: Request, reference: str) -> Response:  # noqa: ARG002 the route's names
         """Become the operator."""
         take_over_run(principal=self._principal, run=self._run())
         return self._answer()
 
-    @extend_schema(request=CancelRunSerializer, responses=RunDetailSerializer)
+    @extend_schema(request=CancelRunSerializer, responses=RunbookRunDetailSerializer)
     @action(detail=True, methods=["post"])
     def cancel(self, request: Request, reference: str) -> Response:  # noqa: ARG002 the route's names
         """End a run; what it has done stays done unless it is to be rolled back."""
@@ -381,7 +381,7 @@ class RunViewSet(mixins.ListModelMixin, viewsets.GenericViewSet[RunbookRun]):
         run = run_by_reference(reference=self._run().reference)
         if run is None:
             raise Http404
-        return Response(RunDetailSerializer(run).data)
+        return Response(RunbookRunDetailSerializer(run).data)
 
 
 def _documents(request: Request) -> list[tuple[str, str]]:

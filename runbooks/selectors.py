@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from django.db.models import Q, QuerySet
 
 from accounts.data import Capability, Principal
-from accounts.models import User
+from accounts.selectors import names_of
 from runbooks.data import StepState
 from runbooks.models import OutputLine, Runbook, RunbookRevision, RunbookRun, RunStep
 
@@ -71,14 +71,9 @@ def step_of(*, run: RunbookRun, step_id: str) -> RunStep | None:
 
 def is_one_of(principal: Principal, wanted: Iterable[str], *, team_id: int | None) -> bool:
     """Say whether somebody is meant by `role:…`, `team:…` or `user:…`."""
-    if principal.user_id is None:
-        return False
-    user = User.objects.prefetch_related("teams").get(pk=principal.user_id)
-    held = principal.site_roles | (
-        principal.team_roles.get(team_id, frozenset()) if team_id is not None else frozenset()
-    )
-    names = {f"user:{user.username}", *(f"team:{team.slug}" for team in user.teams.all())}
-    return any(one in names or one in {f"role:{role.value}" for role in held} for one in wanted)
+    of_team = principal.team_roles.get(team_id) if team_id is not None else None
+    roles = {f"role:{role.value}" for role in principal.site_roles | (of_team or frozenset())}
+    return not (roles | names_of(principal=principal)).isdisjoint(wanted)
 
 
 def runbooks_called_by(*, labels: dict[str, str]) -> list[Runbook]:

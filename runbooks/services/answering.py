@@ -6,8 +6,7 @@ from django.core.exceptions import PermissionDenied
 from django.db import transaction
 
 from accounts.data import Capability, Principal
-from accounts.models import User
-from accounts.selectors import principal_for_user
+from accounts.selectors import principal_for_user, user_by_username
 from accounts.services import ensure_may, ensure_other_person
 from core.clock import database_now
 from core.parsing import refuse
@@ -172,11 +171,14 @@ def take_over_run(*, principal: Principal, run: RunbookRun) -> None:
 
 
 @transaction.atomic
-def hand_over_run(*, principal: Principal, run: RunbookRun, to: User) -> None:
-    """Make somebody else the operator; they must be allowed to run it."""
+def hand_over_run(*, principal: Principal, run: RunbookRun, to: str) -> None:
+    """Make somebody else, by user name, the operator; they must be allowed to run it."""
     ensure_may_run(principal, run.revision.runbook, run.revision)
-    ensure_may_run(principal_for_user(user=to), run.revision.runbook, run.revision)
-    _hand(run, f"user:{to.pk}", f"handed over to {to}", principal)
+    user = user_by_username(username=to)
+    if user is None:
+        raise refuse("to", found=to, allowed="the user name of an active person is allowed")
+    ensure_may_run(principal_for_user(user=user), run.revision.runbook, run.revision)
+    _hand(run, f"user:{user.pk}", f"handed over to {user}", principal)
 
 
 @transaction.atomic

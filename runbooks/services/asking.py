@@ -1,13 +1,14 @@
 """Ask people, tell people, and call the owner when nobody answers."""
 
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
+from django.contrib.auth.models import AbstractUser
 from django.db import transaction
 
 from accounts.data import Capability
-from accounts.models import User
-from accounts.selectors import team_by_slug, user_by_username, users_with
+from accounts.selectors import team_by_slug, user_by_id, user_by_username, users_with
 from core.clock import database_now
 from core.events import publish
 from delivery.data import Channel
@@ -89,7 +90,7 @@ def notify(run: RunbookRun, step: RunStep, block: dict[str, Any]) -> None:
             finish_step(run, step, StepState.FAILED, f"nobody answers to {', '.join(block['to'])}")
 
 
-def owners(run: RunbookRun) -> list[User]:
+def owners(run: RunbookRun) -> Sequence[AbstractUser]:
     """Return the active members of the owning team, or everybody who may run it."""
     runbook = run.revision.runbook
     members = list(runbook.team.members.filter(is_active=True)) if runbook.team is not None else []
@@ -107,11 +108,13 @@ def tell_owners(run: RunbookRun, key: str, subject: str) -> None:
         _send(run, person, key, subject, urgent=True, mail=True)
 
 
-def _addressed(run: RunbookRun, kind: str, name: str) -> list[User]:
+def _addressed(run: RunbookRun, kind: str, name: str) -> Sequence[AbstractUser]:
     if kind == "owner":
         return owners(run)
     if kind == "operator":
-        return list(User.objects.filter(pk=run.operator.removeprefix("user:"))) if run.operator[:5] == "user:" else []
+        kind, _, key = run.operator.partition(":")
+        found = user_by_id(user_id=int(key)) if kind == "user" else None
+        return [found] if found else []
     if kind == "user":
         found = user_by_username(username=name)
         return [found] if found else []
@@ -144,7 +147,14 @@ def _tell(run: RunbookRun, step: RunStep, block: dict[str, Any]) -> None:
 
 
 def _send(
-    run: RunbookRun, person: User, key: str, subject: str, *, text: str = "", urgent: bool = False, mail: bool = False
+    run: RunbookRun,
+    person: AbstractUser,
+    key: str,
+    subject: str,
+    *,
+    text: str = "",
+    urgent: bool = False,
+    mail: bool = False,
 ) -> None:
     common: dict[str, Any] = {
         "subject": subject[:200],

@@ -263,9 +263,9 @@ def test_a_run_is_handed_over_only_to_somebody_who_may_run_it(bench: Bench) -> N
     run = bench.start()
     bench.person("viewer", Role.VIEWER)
     with pytest.raises(PermissionDenied):
-        hand_over_run(principal=bench.person("olive"), run=run, to=User.objects.get(username="viewer"))
+        hand_over_run(principal=bench.person("olive"), run=run, to="viewer")
     bench.person("alice", Role.RESPONDER)
-    hand_over_run(principal=bench.person("olive"), run=run, to=User.objects.get(username="alice"))
+    hand_over_run(principal=bench.person("olive"), run=run, to="alice")
     run.refresh_from_db()
     assert run.operator == bench.person("alice").reference
 
