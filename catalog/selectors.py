@@ -33,6 +33,11 @@ def services_by_slugs(slugs: Iterable[str]) -> QuerySet[Service]:
     return Service.objects.select_related("team", "environment").filter(slug__in=list(slugs))
 
 
+def environment_ids() -> dict[str, int]:
+    """Return the primary key of each environment by its slug."""
+    return dict(Environment.objects.values_list("slug", "pk"))
+
+
 def dependencies() -> list[tuple[str, str]]:
     """Return every dependency as (consumer, provider) slugs."""
     return list(Dependency.objects.values_list("consumer__slug", "provider__slug"))

@@ -21,6 +21,7 @@ class Verdict(models.TextChoices):
     FAILED = "failed", "FAILED"
     INCONCLUSIVE = "inconclusive", "INCONCLUSIVE"
     ABORTED = "aborted", "ABORTED"
+    REFUSED = "refused", "REFUSED"
     DIRTY = "dirty", "DIRTY"
 
 
@@ -30,7 +31,21 @@ class FaultState(models.TextChoices):
     INTENDED = "intended", "Intended"
     ACTIVE = "active", "Active"
     REVERTED = "reverted", "Reverted"
+    LASTING = "lasting", "One way"
     DIRTY = "dirty", "Dirty"
+    CLEARED = "cleared", "Cleared by hand"
+
+
+# States in which nothing of a fault is left that could be undone, so that its targets are free.
+SETTLED = (FaultState.REVERTED, FaultState.LASTING, FaultState.CLEARED)
+
+
+class TurnOutcome(models.TextChoices):
+    """What came of a turn of a schedule."""
+
+    STARTED = "started", "Started"
+    REFUSED = "refused", "Refused"
+    MISSED = "missed", "Missed"
 
 
 @dataclass(frozen=True)

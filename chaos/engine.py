@@ -15,9 +15,9 @@ from chaoslib.experiment import run_experiment
 from chaoslib.types import Strategy
 from django.db import close_old_connections
 
-from chaos.data import RunState
+from chaos.data import FaultState, RunState
 from chaos.models import ChaosRun
-from chaos.services import finish_run, is_steady, spec_of
+from chaos.services import finish_run, is_steady, note, spec_of, unsteady_because
 from chaos.services.faults import any_active, inject, revert, revert_all
 from core.clock import database_now
 
@@ -83,6 +83,9 @@ def run_to_the_end(reference: str) -> None:
     finally:
         revert_all(run)
     fresh = _run(reference)
+    if _one_way_begun(run) and (failure or fresh.state == RunState.STOPPING):
+        # What cannot be undone is lived through: no further fault, but the recovery is seen to its end.
+        run.steady_after = _wait_for_steady_state(run, even_if_stopped=True)
     if fresh.state == RunState.STOPPING:
         failure = f"stopped by {fresh.stop_requested_by}: {fresh.stop_reason}"
     elif not failure and run.steady_before:
@@ -109,11 +112,13 @@ def hold(reference: str) -> str:
     deadline = time.monotonic() + spec_of(_run(reference).revision).hold.total_seconds()
     while time.monotonic() < deadline:
         run = _run(reference)
-        if run.steady_during is not False and (steady := is_steady(run)) is not run.steady_during:
-            ChaosRun.objects.filter(pk=run.pk).update(steady_during=steady)
+        problem = unsteady_because(run)
+        note(run, "probe", problem or "the steady state holds")
+        if run.steady_during is not False and run.steady_during is not (not problem):
+            ChaosRun.objects.filter(pk=run.pk).update(steady_during=not problem)
         if run.state != RunState.RUNNING:
             return "stopped"
-        if not any_active(run):
+        if not any_active(run) and not _one_way_begun(run):
             return "the faults are gone: somebody has repaired what they had hurt"
         time.sleep(RECHECK_SECONDS)
     return "held to the end"
@@ -146,12 +151,18 @@ def _plain(value: Any) -> Any:
     return value if value is None or isinstance(value, str | int | float | bool) else str(value)
 
 
-def _wait_for_steady_state(run: ChaosRun) -> bool:
+def _one_way_begun(run: ChaosRun) -> bool:
+    return run.faults.filter(state=FaultState.LASTING).exists()
+
+
+def _wait_for_steady_state(run: ChaosRun, *, even_if_stopped: bool = False) -> bool:
     deadline = time.monotonic() + spec_of(run.revision).steady_state.recover_within.total_seconds()
     while time.monotonic() < deadline:
-        if is_steady(run):
+        problem = unsteady_because(run)
+        note(run, "probe", problem or "the steady state holds")
+        if not problem:
             return True
-        if _run(run.reference).state != RunState.RUNNING:
+        if not even_if_stopped and _run(run.reference).state != RunState.RUNNING:
             return False
         time.sleep(RECHECK_SECONDS)
     return is_steady(run)

@@ -2,7 +2,7 @@
 
 from django.db import models
 
-from chaos.data import FaultState, RunState, Verdict
+from chaos.data import FaultState, RunState, TurnOutcome, Verdict
 from core.leases import LeasedModel
 
 
@@ -76,6 +76,7 @@ class ChaosRun(LeasedModel):
     steady_during = models.BooleanField(null=True, blank=True)
     steady_after = models.BooleanField(null=True, blank=True)
     guards = models.JSONField(default=list)
+    budgets_at_start = models.JSONField(default=dict, help_text="Percent of each SLO's budget that was left.")
     journal = models.JSONField(default=dict)
 
     class Meta:
@@ -113,6 +114,84 @@ class Fault(models.Model):
 
     def __str__(self) -> str:
         return f"{self.action} of {self.run}"
+
+
+class RunEvent(models.Model):
+    """Something that happened in a run, or that its watcher decided."""
+
+    run = models.ForeignKey(ChaosRun, on_delete=models.CASCADE, related_name="events")
+    at = models.DateTimeField()
+    kind = models.CharField(max_length=20, help_text="run, fault, probe or watcher.")
+    text = models.CharField(max_length=500)
+
+    class Meta:
+        ordering = ("run", "at", "pk")
+
+    def __str__(self) -> str:
+        return self.text
+
+
+class StartGate(models.Model):
+    """One row that every start writes first, so that two starts ask their guards one after the other."""
+
+    starts = models.PositiveBigIntegerField(default=0)
+
+    class Meta:
+        ordering = ("pk",)
+
+    def __str__(self) -> str:
+        return f"{self.starts} starts"
+
+
+class Blackout(models.Model):
+    """When nothing runs, everywhere or in one environment."""
+
+    slug = models.SlugField(max_length=63, unique=True)
+    title = models.CharField(max_length=120, blank=True)
+    environment = models.ForeignKey(
+        "catalog.Environment", on_delete=models.CASCADE, null=True, blank=True, related_name="blackouts"
+    )
+    windows = models.JSONField(help_text="As the file writes them.")
+
+    class Meta:
+        ordering = ("slug",)
+
+    def __str__(self) -> str:
+        return self.title or self.slug
+
+
+class ExperimentSchedule(LeasedModel):
+    """When an experiment runs by itself next; `due_at` has the turn's jitter in it."""
+
+    experiment = models.OneToOneField(Experiment, on_delete=models.CASCADE, related_name="schedule")
+    definition = models.JSONField()
+    nominal_at = models.DateTimeField(help_text="The turn's time by the cron expression.")
+    paused_by = models.CharField(max_length=80, blank=True)
+
+    class Meta:
+        ordering = ("experiment",)
+
+    def __str__(self) -> str:
+        return f"schedule of {self.experiment}"
+
+
+class ScheduleTurn(models.Model):
+    """What came of a turn: a run, a refusal with its reason, or turns that were missed and are not made up for."""
+
+    experiment = models.ForeignKey(Experiment, on_delete=models.CASCADE, related_name="turns")
+    nominal_at = models.DateTimeField()
+    at = models.DateTimeField()
+    outcome = models.CharField(max_length=10, choices=TurnOutcome.choices)
+    missed = models.PositiveIntegerField(default=0)
+    reason = models.TextField(blank=True)
+    run = models.ForeignKey(ChaosRun, on_delete=models.SET_NULL, null=True, blank=True, related_name="turns")
+
+    class Meta:
+        ordering = ("-at", "-pk")
+        constraints = (models.UniqueConstraint(fields=("experiment", "nominal_at"), name="one_turn_per_nominal_time"),)
+
+    def __str__(self) -> str:
+        return f"{self.experiment} {self.nominal_at:%Y-%m-%d %H:%M} {self.outcome}"
 
 
 class KillSwitch(models.Model):

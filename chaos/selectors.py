@@ -1,10 +1,12 @@
 """Reads of experiments and runs."""
 
-from django.db.models import QuerySet
+from typing import Any
+
+from django.db.models import QuerySet, Sum
 
 from accounts.data import Capability, Principal
 from chaos.data import RunState
-from chaos.models import ChaosRun, Experiment, ExperimentRevision, KillSwitch
+from chaos.models import ChaosRun, Experiment, ExperimentRevision, ExperimentSchedule, KillSwitch
 
 
 def experiments_visible(*, viewer: Principal) -> QuerySet[Experiment]:
@@ -49,3 +51,29 @@ def live_runs() -> QuerySet[ChaosRun]:
 def engaged_kill_switch() -> KillSwitch | None:
     """Return the kill switch if it is engaged."""
     return KillSwitch.objects.filter(released_at__isnull=True).first()
+
+
+def schedules_visible(*, viewer: Principal) -> QuerySet[ExperimentSchedule]:
+    """Return the schedules of experiments that the viewer may see, the next one first."""
+    seen = experiments_visible(viewer=viewer).values("pk")
+    return ExperimentSchedule.objects.filter(experiment__in=seen).select_related("experiment").order_by("due_at")
+
+
+def missed_turns(*, experiment: Experiment) -> int:
+    """Return how many turns of an experiment's schedule nobody was there for."""
+    return experiment.turns.aggregate(total=Sum("missed"))["total"] or 0
+
+
+def run_as_json(run: ChaosRun) -> dict[str, Any]:
+    """Return a run in figures."""
+    names = ("reference", "state", "verdict", "reason", "requested_by", "requested_at", "started_at", "ended_at")
+    faults = [
+        {"action": one.action, "targets": one.targets, "state": one.state, "took_effect": one.took_effect}
+        for one in run.faults.all()
+    ]
+    return {
+        "experiment": run.revision.experiment.slug,
+        **{name: getattr(run, name) for name in names},
+        "faults": faults,
+        "guards": run.guards,
+    }

@@ -2,8 +2,16 @@
 
 from datetime import timedelta
 
-from chaos.models import ChaosRun
-from chaos.services import START_QUEUE, reap_dead_runs, retry_dirty_faults, start_runner, watch_runs
+from chaos.models import ChaosRun, ExperimentSchedule
+from chaos.services import (
+    SCHEDULE_QUEUE,
+    START_QUEUE,
+    reap_dead_runs,
+    retry_dirty_faults,
+    run_turn,
+    start_runner,
+    watch_runs,
+)
 from core.leases import settle
 from core.periodic import periodic
 from core.work import WorkQueue, register_queue
@@ -16,9 +24,18 @@ def _start(run: ChaosRun) -> None:
 
 
 register_queue(WorkQueue(name=START_QUEUE, model=ChaosRun, handle=_start, max_attempts=3))
+register_queue(
+    WorkQueue(
+        name=SCHEDULE_QUEUE,
+        model=ExperimentSchedule,
+        handle=run_turn,
+        transactional=True,
+        select_related=("experiment",),
+    )
+)
 
 
-@periodic("chaos.watch", every=timedelta(seconds=2))
+@periodic("chaos.watch", every=timedelta(seconds=1))
 def watch() -> None:
     """Stop runs that a guard no longer allows."""
     watch_runs()

@@ -4,9 +4,10 @@ from datetime import timedelta
 
 from django.db import transaction
 
-from chaos.data import FaultState
-from chaos.models import ChaosRun, Fault
+from chaos.data import SETTLED, FaultState
+from chaos.models import ChaosRun, Fault, RunEvent
 from core.clock import database_now
+from drivers.services import action as named_action
 from drivers.services import (
     action_is_active,
     cancel_watchdog,
@@ -25,6 +26,7 @@ class FaultNotInjectedError(RuntimeError):
 def inject(run: ChaosRun, *, position: int, action: str, arguments: dict[str, object], ttl: timedelta) -> Fault:
     """Write ahead, start the watchdog, then inject what was written. Raises FaultNotInjectedError."""
     key = f"{run.source_key}:{position}"
+    found = named_action(action)
     plan = plan_action(action, arguments)
     try:
         ahead = foresee_action(action, arguments, idempotency_key=key, ttl=ttl)
@@ -42,9 +44,10 @@ def inject(run: ChaosRun, *, position: int, action: str, arguments: dict[str, ob
             intended_at=now,
             expires_at=now + ttl,
         )
-    watchdog = start_watchdog(ttl=ttl, action=action, arguments=arguments, output=ahead)
-    fault.output = {**ahead, "watchdog": watchdog}
-    fault.save(update_fields=["output"])
+    if found.reversible:
+        watchdog = start_watchdog(ttl=ttl, action=action, arguments=arguments, output=ahead)
+        fault.output = {**ahead, "watchdog": watchdog}
+        fault.save(update_fields=["output"])
     result = inject_action(action, arguments, ahead, idempotency_key=key)
     if not result.ok:
         revert(fault)
@@ -52,21 +55,30 @@ def inject(run: ChaosRun, *, position: int, action: str, arguments: dict[str, ob
         raise FaultNotInjectedError(result.error)
     fault.output = {**fault.output, **result.output}
     fault.injected_at = database_now()
-    fault.took_effect = action_is_active(action, arguments, fault.output)
+    # What cannot be undone has no effect to look for later: that it was carried out is all that is known.
+    one_way = not found.reversible
+    fault.took_effect = True if one_way else action_is_active(action, arguments, fault.output)
     # Only while nobody has taken it back meanwhile: a runner that slept through its own end must not leave it there.
+    state = FaultState.LASTING if one_way else FaultState.ACTIVE
     kept = Fault.objects.filter(pk=fault.pk, state=FaultState.INTENDED).update(
-        state=FaultState.ACTIVE, output=fault.output, injected_at=fault.injected_at, took_effect=fault.took_effect
+        state=state, output=fault.output, injected_at=fault.injected_at, took_effect=fault.took_effect
     )
     if not kept:
         revert(fault)
         raise FaultNotInjectedError("the run was ended by somebody else; the fault is taken back")
-    fault.state = FaultState.ACTIVE
+    fault.state = state
+    note(run, "fault", f"{action} on {', '.join(fault.targets)}: {fault.state}")
     return fault
 
 
 def revert(fault: Fault) -> bool:
     """Undo a fault and verify that it is gone; one that stays is dirty and keeps its targets locked. Idempotent."""
-    if fault.state == FaultState.REVERTED:
+    if fault.state in SETTLED:
+        return True
+    if not named_action(fault.action).reversible:
+        # Written ahead and perhaps done: there is nothing to undo, and nothing that could be left over.
+        fault.state, fault.detail = FaultState.LASTING, "one way; whether it was carried out is not known"
+        fault.save(update_fields=["state", "detail"])
         return True
     result = undo_action(fault.action, fault.arguments, fault.output)
     gone = result.ok and action_is_active(fault.action, fault.arguments, fault.output) is False
@@ -76,6 +88,7 @@ def revert(fault: Fault) -> bool:
         "; ".join(f"{name}: {what}" for name, what in result.output.get("outcome", {}).items()) or result.error
     )
     fault.save(update_fields=["state", "reverted_at", "detail"])
+    note(fault.run, "fault", f"{fault.action} on {', '.join(fault.targets)}: {fault.state}")
     if gone:
         cancel_watchdog(fault.output.get("watchdog", {}))
     return gone
@@ -93,3 +106,10 @@ def any_active(run: ChaosRun) -> bool:
         action_is_active(fault.action, fault.arguments, fault.output) is not False
         for fault in run.faults.filter(state=FaultState.ACTIVE)
     )
+
+
+def note(run: ChaosRun, kind: str, text: str) -> None:
+    """Write down something that happened in a run; a repeat of the last words is left out."""
+    last = run.events.filter(kind=kind).last()
+    if last is None or last.text != text[:500]:
+        RunEvent.objects.create(run=run, at=database_now(), kind=kind, text=text[:500])

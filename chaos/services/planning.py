@@ -10,23 +10,27 @@ import orjson
 from django.db import transaction
 
 from accounts.data import Capability, Principal
-from accounts.selectors import name_of
 from accounts.services import ensure_may, ensure_other_person
-from catalog.selectors import services_by_slugs
-from chaos.data import FaultState, GuardDecision, RunState
-from chaos.domain.documents import ExperimentDocument, ExperimentSpec
-from chaos.models import ChaosRun, Experiment, ExperimentRevision, Fault, PlanApproval
-from chaos.selectors import engaged_kill_switch, latest_revision
+from catalog.selectors import environment_ids, services_by_slugs
+from chaos.data import GuardDecision
+from chaos.domain.documents import (
+    BlackoutDocument,
+    ExperimentDocument,
+    ExperimentSpec,
+    FaultSpec,
+    ProbeSpec,
+)
+from chaos.models import Blackout, Experiment, ExperimentRevision, PlanApproval
+from chaos.selectors import latest_revision
+from chaos.services.schedules import set_schedule
 from core.clock import database_now
 from core.parsing import LineIndex, parse_document, refuse
-from drivers.data import Plan
-from drivers.services import action, parse_arguments, plan_action, probe_action
+from drivers.data import Plan, Risk
+from drivers.services import action, parse_arguments, plan_action, risk_of_action
 from drivers.services import plan_as_json as driver_plan_as_json
-from incidents.selectors import open_incidents
 from ledger.data.chaos import ChaosPlanApproved
 from ledger.services import record
-from reliability.data import BudgetState
-from reliability.selectors import budget_status, slo_by_slug
+from reliability.selectors import slo_by_slug
 
 APPROVAL_LIFE = timedelta(hours=1)
 
@@ -74,6 +78,11 @@ def apply_documents(
     """Create or update experiments, all or nothing; returns those that changed. Raises InputRefusedError."""
     changed = []
     for data, lines in documents:
+        if isinstance(data, dict) and data.get("kind") == "Blackout":
+            blackout = parse_document(BlackoutDocument, data, source=source, lines=lines)
+            if _apply_blackout(principal, blackout, data, f"{source} {blackout.metadata.name}"):
+                changed.append(blackout.metadata.name)
+            continue
         document = parse_document(ExperimentDocument, data, source=source, lines=lines)
         if _apply(principal, document, data, f"{source} {document.metadata.name}"):
             changed.append(document.metadata.name)
@@ -93,10 +102,9 @@ def _apply(principal: Principal, document: ExperimentDocument, data: Any, where:
             f"{where} spec.environment", found=spec.environment, allowed="the environment that all its services are in"
         )
     for position, fault in enumerate(spec.faults):
-        path = f"{where} spec.faults[{position}]"
-        parse_arguments(fault.action, fault.arguments, source=f"{path}.arguments")
-        if not action(fault.action, source=f"{path}.action").reversible:
-            raise refuse(f"{path}.action", found=fault.action, allowed="a fault must be an action that can be undone")
+        _check_fault(fault, f"{where} spec.faults[{position}]")
+    for position, probe in enumerate(spec.steady_state.probes):
+        _check_probe(probe, f"{where} spec.steady_state.probes[{position}]")
     for slug in [*spec.steady_state.slos, *(condition.slo for condition in spec.abort)]:
         if slo_by_slug(slug=slug) is None:
             raise refuse(f"{where} spec", found=slug, allowed="the name of an SLO is allowed")
@@ -106,6 +114,7 @@ def _apply(principal: Principal, document: ExperimentDocument, data: Any, where:
         defaults={"title": document.metadata.title, "environment": next(iter(environments))},
     )
     experiment.services.set(services.values())
+    set_schedule(experiment, spec.schedule)
     newest = experiment.revisions.order_by("-number").first()
     if newest is not None and newest.sha256 == digest:
         return False
@@ -118,6 +127,43 @@ def _apply(principal: Principal, document: ExperimentDocument, data: Any, where:
         created_at=database_now(),
     )
     return True
+
+
+def _check_fault(fault: FaultSpec, path: str) -> None:
+    found = action(fault.action, source=f"{path}.action")
+    parse_arguments(fault.action, fault.arguments, source=f"{path}.arguments")
+    if risk_of_action(fault.action, fault.arguments) is Risk.READ:
+        raise refuse(f"{path}.action", found=fault.action, allowed="a fault must change something")
+    if found.reversible and fault.one_way:
+        raise refuse(f"{path}.one_way", found="true", allowed=f"{fault.action} can be undone; leave it out")
+    if not found.reversible and not fault.one_way:
+        raise refuse(
+            f"{path}.action", found=fault.action, allowed="a fault that can be undone, or one_way: true said knowingly"
+        )
+
+
+def _check_probe(probe: ProbeSpec, path: str) -> None:
+    action(probe.action, source=f"{path}.action")
+    parse_arguments(probe.action, probe.arguments, source=f"{path}.arguments")
+    if risk_of_action(probe.action, probe.arguments) is not Risk.READ:
+        raise refuse(f"{path}.action", found=probe.action, allowed="a probe may only look")
+
+
+def _apply_blackout(principal: Principal, document: BlackoutDocument, data: Any, where: str) -> bool:
+    ensure_may(principal, Capability.CHAOS_EDIT)
+    environment_id = None
+    if slug := document.spec.environment:
+        environment_id = environment_ids().get(slug)
+        if environment_id is None:
+            raise refuse(f"{where} spec.environment", found=slug, allowed="the name of an environment, or none for all")
+    values = {
+        "title": document.metadata.title,
+        "environment_id": environment_id,
+        "windows": data["spec"]["windows"],
+    }
+    same = Blackout.objects.filter(slug=document.metadata.name, **values).exists()
+    Blackout.objects.update_or_create(slug=document.metadata.name, defaults=values)
+    return not same
 
 
 def plan_run(*, experiment: Experiment) -> RunPlan:
@@ -157,105 +203,3 @@ def approve_plan(*, principal: Principal, experiment: Experiment) -> PlanApprova
         subject=f"experiment:{experiment.slug}",
     )
     return approval
-
-
-def ask_guards(plan: RunPlan, *, requested_by: str, run: ChaosRun | None = None) -> list[GuardDecision]:
-    """Ask every guard. `run` is the run that is going on: its own incident and locks do not count against it."""
-    return [
-        _environment(plan),
-        _kill_switch(),
-        _capability(plan),
-        _blast_radius(plan),
-        _approval(plan, requested_by),
-        _locks(plan, run),
-        _incidents(plan, run),
-        _budget(plan),
-    ]
-
-
-def _environment(plan: RunPlan) -> GuardDecision:
-    environment = plan.revision.experiment.environment
-    said = f"{environment} allows chaos" if environment.chaos_allowed else f"{environment} does not allow chaos"
-    return GuardDecision("environment", environment.chaos_allowed, said)
-
-
-def _kill_switch() -> GuardDecision:
-    switch = engaged_kill_switch()
-    return GuardDecision("kill switch", switch is None, f"engaged: {switch.reason}" if switch else "not engaged")
-
-
-def _capability(plan: RunPlan) -> GuardDecision:
-    for fault in plan.spec.faults:
-        support = probe_action(fault.action, fault.arguments)
-        if not support.supported:
-            return GuardDecision("capability", allowed=False, reason=f"{fault.action}: {support.reason}")
-    return GuardDecision("capability", allowed=True, reason="every fault is possible here")
-
-
-def _blast_radius(plan: RunPlan) -> GuardDecision:
-    radius = plan.spec.blast_radius
-    for fault, resolved in zip(plan.spec.faults, plan.faults, strict=True):
-        hurt = len(resolved.targets)
-        everything = resolved.matched or hurt
-        if not hurt:
-            return GuardDecision("blast radius", allowed=False, reason=f"{fault.action} matches no target")
-        share = 100 * hurt / everything
-        if hurt > radius.max_targets or share > radius.max_share_percent:
-            return GuardDecision(
-                "blast radius",
-                allowed=False,
-                reason=f"{hurt} of {everything} targets ({share:.0f} %); allowed are {radius.max_targets} and "
-                f"{radius.max_share_percent} %",
-            )
-    return GuardDecision("blast radius", allowed=True, reason=f"{', '.join(plan.target_names)}: within the limits")
-
-
-def _approval(plan: RunPlan, requested_by: str) -> GuardDecision:
-    approval = (
-        PlanApproval.objects.filter(revision=plan.revision, plan_sha256=plan.sha256, expires_at__gt=database_now())
-        .exclude(approved_by=requested_by)
-        .first()
-    )
-    if approval is None:
-        return GuardDecision("approval", allowed=False, reason="nobody else has approved this plan within the hour")
-    return GuardDecision("approval", allowed=True, reason=f"approved by {name_of(approval.approved_by)}")
-
-
-def _locks(plan: RunPlan, run: ChaosRun | None) -> GuardDecision:
-    held = Fault.objects.exclude(state=FaultState.REVERTED).select_related("run")
-    if run is not None:
-        held = held.exclude(run=run)
-    wanted = set(plan.target_names)
-    for fault in held:
-        if shared := wanted & set(fault.targets):
-            return GuardDecision(
-                "target lock", allowed=False, reason=f"{', '.join(sorted(shared))}: held by {fault.run} ({fault.state})"
-            )
-    others = ChaosRun.objects.exclude(state=RunState.FINISHED)
-    if run is not None:
-        others = others.exclude(pk=run.pk)
-    if (other := others.filter(revision__experiment=plan.revision.experiment).first()) is not None:
-        return GuardDecision("target lock", allowed=False, reason=f"{other} of this experiment is going on")
-    return GuardDecision("target lock", allowed=True, reason="no other run holds these targets")
-
-
-def _incidents(plan: RunPlan, run: ChaosRun | None) -> GuardDecision:
-    service_ids = list(plan.revision.experiment.services.values_list("pk", flat=True))
-    own = run.source_key if run is not None else None
-    foreign = [
-        incident for incident in open_incidents(service_ids=service_ids) if incident.caused_by != own or own is None
-    ]
-    if foreign:
-        return GuardDecision("incidents", allowed=False, reason=f"open: {', '.join(str(i.reference) for i in foreign)}")
-    return GuardDecision("incidents", allowed=True, reason="no incident is open that this run did not cause")
-
-
-def _budget(plan: RunPlan) -> GuardDecision:
-    for slug in plan.spec.steady_state.slos:
-        slo = slo_by_slug(slug=slug)
-        status = budget_status(slo=slo) if slo else None
-        if status is None or status.state is BudgetState.UNKNOWN:
-            return GuardDecision("error budget", allowed=False, reason=f"{slug}: not measured; no data means no")
-        if status.state is BudgetState.BREACHED and plan.spec.error_budget.when_spent == "refuse":
-            return GuardDecision("error budget", allowed=False, reason=f"{slug}: the budget is spent")
-    return GuardDecision("error budget", allowed=True, reason="measured, and spendable by this experiment's rule")

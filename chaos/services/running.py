@@ -1,37 +1,37 @@
-"""Ask for a run, start its runner, watch it from outside, stop it, and clean up after a runner that died."""
+"""Ask for a run, start its runner, look at its steady state, and end it with its verdict."""
 
 import sys
 from datetime import timedelta
 
+import orjson
 from django.conf import settings
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
+from django.db.models import F
 
-from accounts.data import Capability, Principal, system_principal
+from accounts.data import Capability, Principal
 from accounts.services import ensure_may
 from catalog.data import ActivityKind
 from catalog.services import end_activity, start_activity
 from chaos.data import FaultState, GuardDecision, RunState, Verdict
+from chaos.domain.redaction import redacted
 from chaos.domain.verdicts import Seen, verdict_of
 from chaos.events import ChaosRunEnded
-from chaos.models import ChaosRun, Experiment, KillSwitch
-from chaos.selectors import engaged_kill_switch, live_runs
-from chaos.services.faults import revert_all
-from chaos.services.planning import ask_guards, plan_run, spec_of
+from chaos.models import ChaosRun, Experiment, StartGate
+from chaos.services.faults import note
+from chaos.services.guards import ask_guards, budgets_left
+from chaos.services.planning import plan_run, spec_of
 from core.clock import database_now
 from core.detached import start_detached
 from core.events import publish
 from core.identifiers import new_id
 from core.work import wake
-from ledger.data.access import AuditedAction
+from drivers.services import run_action
 from ledger.data.chaos import ChaosRunFinished, GuardAnswer
-from ledger.services import record
-from reliability.selectors import burn_rate_now, firing_burn_alerts, slo_by_slug
+from ledger.services import record, store_artifact
+from reliability.selectors import firing_burn_alerts
 
 START_QUEUE = "chaos.start"
-WATCHER = system_principal("chaos-watcher")
-REAPER = system_principal("chaos-reaper")
-DEAD_AFTER = timedelta(seconds=15)
 START_WITHIN = timedelta(seconds=90)
 ENDING_MARGIN = timedelta(minutes=2)
 
@@ -50,6 +50,9 @@ def request_run(*, principal: Principal, experiment: Experiment) -> ChaosRun:
     """Ask every guard and, if all agree, start a run. Raises GuardRefusedError."""
     for service in experiment.services.all():
         ensure_may(principal, Capability.CHAOS_RUN, team_id=service.team_id)
+    # Two starts at once ask their guards one after the other: whoever writes this row first is seen by the other.
+    if not StartGate.objects.filter(pk=1).update(starts=F("starts") + 1):
+        StartGate.objects.get_or_create(pk=1)
     plan = plan_run(experiment=experiment)
     decisions = ask_guards(plan, requested_by=principal.reference)
     if not all(decision.allowed for decision in decisions):
@@ -64,6 +67,7 @@ def request_run(*, principal: Principal, experiment: Experiment) -> ChaosRun:
         requested_at=now,
         due_at=now,
         guards=[vars(decision) for decision in decisions],
+        budgets_at_start=budgets_left(spec),
         deadline_at=now + START_WITHIN + spec.hold + spec.steady_state.recover_within + ENDING_MARGIN,
     )
     start_activity(
@@ -74,6 +78,7 @@ def request_run(*, principal: Principal, experiment: Experiment) -> ChaosRun:
         service_ids=list(experiment.services.values_list("pk", flat=True)),
         started_at=now,
     )
+    note(run, "run", f"requested by {principal.reference}; every guard agrees")
     wake(START_QUEUE)
     return run
 
@@ -91,93 +96,22 @@ def start_runner(run: ChaosRun) -> None:
     )
 
 
-def stop_run(*, principal: Principal, run: ChaosRun, reason: str) -> bool:
-    """Ask a run to stop; its runner undoes the faults at once. Returns whether it was going on."""
-    for service in run.revision.experiment.services.all():
-        ensure_may(principal, Capability.CHAOS_STOP, team_id=service.team_id)
-    return bool(
-        ChaosRun.objects.filter(pk=run.pk, state__in=[RunState.STARTING, RunState.RUNNING]).update(
-            state=RunState.STOPPING, stop_requested_by=principal.reference, stop_reason=reason[:1000]
-        )
-    )
-
-
-@transaction.atomic
-def engage_kill_switch(*, principal: Principal, reason: str) -> KillSwitch:
-    """Stop every run and let none start until it is released. Faults are still undone."""
-    if not principal.may_somewhere(Capability.CHAOS_STOP):
-        ensure_may(principal, Capability.CHAOS_STOP)
-    switch = engaged_kill_switch()
-    if switch is None:
-        switch = KillSwitch.objects.create(
-            engaged_by=principal.reference, engaged_at=database_now(), reason=reason[:300]
-        )
-        action = AuditedAction(action="chaos.kill_switch_engaged", target="chaos", reason=reason[:300])
-        record(action, actor=principal.reference, subject="chaos:kill-switch")
-    for run in live_runs():
-        stop_run(principal=system_principal("kill-switch"), run=run, reason=f"kill switch: {reason}")
-    return switch
-
-
-@transaction.atomic
-def release_kill_switch(*, principal: Principal) -> None:
-    """Let runs start again."""
-    ensure_may(principal, Capability.CHAOS_RUN)
-    released = KillSwitch.objects.filter(released_at__isnull=True).update(
-        released_by=principal.reference, released_at=database_now()
-    )
-    if released:
-        action = AuditedAction(action="chaos.kill_switch_released", target="chaos")
-        record(action, actor=principal.reference, subject="chaos:kill-switch")
-
-
-def watch_runs() -> None:
-    """Stop runs that a guard or an abort condition no longer allows. No data means stop."""
-    for run in live_runs().filter(state=RunState.RUNNING):
-        reason = _reason_to_stop(run)
-        if reason:
-            stop_run(principal=WATCHER, run=run, reason=reason)
-
-
-def _reason_to_stop(run: ChaosRun) -> str:
-    plan = plan_run(experiment=run.revision.experiment)
-    asked = {"environment", "kill switch", "incidents"}
-    for decision in ask_guards(plan, requested_by=run.requested_by, run=run):
-        if decision.guard in asked and not decision.allowed:
-            return f"{decision.guard}: {decision.reason}"
-    for condition in spec_of(run.revision).abort:
-        slo = slo_by_slug(slug=condition.slo)
-        burn = burn_rate_now(slo=slo, minutes=condition.minutes) if slo else None
-        if burn is not None and burn > condition.burn_rate_above:
-            return f"{condition.slo} burns its budget at {burn:.1f}; abort above {condition.burn_rate_above}"
-    return ""
-
-
-def reap_dead_runs() -> int:
-    """Undo the faults of runs whose runner is dead or never came, and end them. Returns how many."""
-    now = database_now()
-    reaped = 0
-    for run in live_runs():
-        silent = run.heartbeat_at is not None and run.heartbeat_at < now - DEAD_AFTER
-        never_came = run.heartbeat_at is None and run.requested_at < now - START_WITHIN
-        if silent or never_came or run.deadline_at < now:
-            reason = "the runner died" if silent else "no runner came" if never_came else "the deadline has passed"
-            revert_all(run)
-            finish_run(run, aborted=run.stop_reason or reason)
-            reaped += 1
-    return reaped
-
-
-def retry_dirty_faults() -> None:
-    """Try again to undo what could not be undone."""
-    for run in ChaosRun.objects.filter(state=RunState.FINISHED, faults__state=FaultState.DIRTY).distinct():
-        revert_all(run)
-
-
 def is_steady(run: ChaosRun) -> bool:
-    """Say whether no burn alert of the run's steady state is firing."""
-    slugs = spec_of(run.revision).steady_state.slos
-    return not firing_burn_alerts().filter(slo__slug__in=slugs).exists()
+    """Say whether the run's steady state holds: no burn alert of its SLOs fires and every probe answers well."""
+    return not unsteady_because(run)
+
+
+def unsteady_because(run: ChaosRun) -> str:
+    """Return what does not hold of the run's steady state, or an empty text."""
+    steady = spec_of(run.revision).steady_state
+    firing = firing_burn_alerts().filter(slo__slug__in=steady.slos).first()
+    if firing is not None:
+        return f"a burn alert of {firing.slo.slug} fires"
+    for probe in steady.probes:
+        result = run_action(probe.action, probe.arguments, idempotency_key=f"{run.source_key}:probe")
+        if not result.ok:
+            return f"{probe.action}: {result.error or 'no'}"
+    return ""
 
 
 @transaction.atomic
@@ -186,6 +120,15 @@ def finish_run(run: ChaosRun, *, aborted: str = "") -> None:
     now = database_now()
     faults = list(run.faults.all())
     verdict, reason = _verdict(run, aborted)
+    journal = store_artifact(
+        orjson.dumps(
+            {"run": run.reference, "plan_sha256": run.plan_sha256, "journal": redacted(run.journal)},
+            default=str,
+            option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS,
+        ),
+        media_type="application/json",
+        name=f"journal-{run.reference}.json",
+    )
     ended = (
         ChaosRun.objects.filter(pk=run.pk)
         .exclude(state=RunState.FINISHED)
@@ -227,7 +170,9 @@ def finish_run(run: ChaosRun, *, aborted: str = "") -> None:
         actor=run.requested_by,
         subject=f"experiment:{experiment.slug}",
         occurred_at=now,
+        artifacts=[journal],
     )
+    note(run, "run", f"ended {verdict}: {reason}")
     end_activity(source_key=run.source_key, ended_at=now)
     publish(ChaosRunEnded(reference=run.reference, experiment=experiment.slug, verdict=verdict, reason=reason))
 

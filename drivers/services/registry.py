@@ -127,3 +127,13 @@ def plan_as_json(plan: Plan) -> dict[str, Any]:
         "commands": list(plan.commands),
         "undo": plan.undo,
     }
+
+
+def remains() -> list[str]:
+    """Return what is left of faults on this host, as the actions find it by looking, whoever made it."""
+    found = []
+    for one in actions().values():
+        look = getattr(one, "remains", None)
+        if look is not None:
+            found += [f"{one.name}: {text}" for text in look()]
+    return found

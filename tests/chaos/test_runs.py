@@ -4,21 +4,15 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
 from datetime import timedelta
-from typing import Any
 
 import psutil
 import pytest
 from django.core.exceptions import PermissionDenied
 from django.utils import timezone
 
-from accounts.data import Principal, Role, system_principal
-from accounts.selectors import principal_for_user
-from accounts.services import create_user, grant_role
+from accounts.data import Role
 from catalog.models import Environment
-from catalog.services import apply_documents as apply_catalog
 from chaos.data import FaultState, RunState, Verdict
 from chaos.models import ChaosRun, Experiment, Fault
 from chaos.services import (
@@ -33,85 +27,13 @@ from chaos.services import (
     request_run,
     stop_run,
 )
-from chaos.services.faults import inject, revert_all
-from core.identifiers import new_id
+from chaos.services.faults import revert_all
 from core.parsing import InputRefusedError, load_yaml_documents
 from ledger.selectors import entries
-from reliability.domain.budgets import Counts
-from reliability.models import SLO
-from reliability.selectors import minute_of
-from reliability.services import apply_documents as apply_slos
-from reliability.services.tallying import add_to_tallies
-from tests.reliability.conftest import CATALOG, TTFT, forget_tallies
+from tests.chaos.conftest import EXPERIMENT, SITE, approved, freeze, is_frozen, person, running, wait_for
+from tests.reliability.conftest import forget_tallies
 
 pytestmark = [pytest.mark.django_db, pytest.mark.integration]
-SITE = system_principal("test")
-EXPERIMENT = """
-apiVersion: assay/v1
-kind: Experiment
-metadata: {{name: freeze, title: Freeze}}
-spec:
-  environment: demo
-  services: [gateway]
-  hypothesis: It survives.
-  faults:
-    - action: process.stop
-      arguments: {{process: {{environ: {{ASSAY_TARGET: {mark}}}}}}}
-      ttl: 30s
-  hold: 10s
-  blast_radius: {{max_targets: 1}}
-  steady_state: {{slos: [gateway-ttft], recover_within: 10s}}
-  error_budget: {{when_spent: approver-decides}}
-"""
-
-
-def wait_for(condition: Callable[[], object], *, seconds: float = 20) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "the deadline has passed"
-        time.sleep(0.05)
-
-
-@pytest.fixture
-def mark() -> str:
-    return new_id("mark").replace("_", "-")
-
-
-@pytest.fixture
-def sleeper(mark: str) -> Iterator[psutil.Process]:
-    process = subprocess.Popen(
-        [sys.executable, "-c", "print('up', flush=True); import time; time.sleep(600)"],
-        env={**os.environ, "ASSAY_TARGET": mark},
-        stdout=subprocess.PIPE,
-    )
-    assert process.stdout
-    process.stdout.readline()
-    yield psutil.Process(process.pid)
-    process.kill()
-    process.communicate(timeout=10)
-
-
-@pytest.fixture
-def experiment(db: None, sleeper: psutil.Process, mark: str) -> Experiment:
-    apply_catalog(principal=SITE, documents=load_yaml_documents(CATALOG, source="c"))
-    Environment.objects.update(chaos_allowed=True)
-    apply_slos(principal=SITE, documents=load_yaml_documents(TTFT, source="s"))
-    version = SLO.objects.get().versions.get()
-    add_to_tallies({(version.tally_id, minute_of(timezone.now())): Counts(good=1000)})
-    apply_documents(principal=SITE, documents=load_yaml_documents(EXPERIMENT.format(mark=mark), source="e"))
-    return Experiment.objects.get()
-
-
-def person(username: str, *roles: Role) -> Principal:
-    user = create_user(principal=SITE, username=username, password=None)
-    for role in roles:
-        grant_role(principal=SITE, user=user, role=role)
-    return principal_for_user(user=user)
-
-
-def approved(experiment: Experiment) -> Principal:
-    approve_plan(principal=person("bob", Role.APPROVER), experiment=experiment)
-    return person("olga", Role.CHAOS_OPERATOR)
 
 
 def refusals(experiment: Experiment) -> dict[str, str]:
@@ -172,24 +94,6 @@ def test_a_fault_that_cannot_be_undone_is_refused(experiment: Experiment, mark: 
     text = EXPERIMENT.format(mark=mark).replace("process.stop", "process.kill")
     with pytest.raises(InputRefusedError, match="can be undone"):
         apply_documents(principal=SITE, documents=load_yaml_documents(text, source="e"))
-
-
-def running(experiment: Experiment, **changes: Any) -> ChaosRun:
-    run = request_run(principal=approved(experiment), experiment=experiment)
-    ChaosRun.objects.filter(pk=run.pk).update(
-        state=RunState.RUNNING, started_at=timezone.now(), heartbeat_at=timezone.now(), **changes
-    )
-    run.refresh_from_db()
-    return run
-
-
-def freeze(run: ChaosRun, *, ttl: timedelta = timedelta(seconds=60)) -> Fault:
-    fault = run.revision.definition["spec"]["faults"][0]
-    return inject(run, position=0, action=fault["action"], arguments=fault["arguments"], ttl=ttl)
-
-
-def is_frozen(process: psutil.Process) -> bool:
-    return bool(process.status() == psutil.STATUS_STOPPED)
 
 
 def test_the_faults_of_a_runner_that_died_are_undone_and_the_run_is_aborted(

@@ -1,5 +1,6 @@
 """`manage.py chaos`: plan, approve, run and stop experiments."""
 
+import time
 from pathlib import Path
 from typing import Annotated
 
@@ -8,20 +9,33 @@ from django_typer.management import command
 
 from accounts.data import Principal, system_principal
 from accounts.selectors import principal_for_user, user_by_username
+from chaos.data import RunState, Verdict
 from chaos.engine import compile_experiment
 from chaos.models import ChaosRun, Experiment
-from chaos.selectors import experiment_by_slug, experiments_visible, run_by_reference, runs_visible
+from chaos.selectors import (
+    experiment_by_slug,
+    experiments_visible,
+    missed_turns,
+    run_as_json,
+    run_by_reference,
+    runs_visible,
+    schedules_visible,
+)
 from chaos.services import (
     GuardRefusedError,
     apply_documents,
     approve_plan,
     ask_guards,
+    clear_dirty_run,
     engage_kill_switch,
+    pause_schedule,
     plan_as_json,
     plan_run,
     release_kill_switch,
     request_run,
+    stop_all_runs,
     stop_run,
+    verify_clean,
 )
 from core.cli import ExitCode, FormatOption, OutputFormat, RoomCommand, answering, fail, print_json, print_rows
 from core.parsing import load_yaml_documents
@@ -29,6 +43,17 @@ from core.parsing import load_yaml_documents
 As = Annotated[str, typer.Option("--as", help="User name to act as; without it, the site itself.")]
 Slug = Annotated[str, typer.Argument(help="The experiment.")]
 Reference = Annotated[str, typer.Argument(help="The run.")]
+
+
+VERDICT_CODES = {
+    Verdict.PASSED: 0,
+    Verdict.FAILED: 1,
+    Verdict.INCONCLUSIVE: 3,
+    Verdict.REFUSED: 4,
+    Verdict.DIRTY: 5,
+    Verdict.ABORTED: 6,
+}
+LOOK_EVERY_SECONDS = 0.5
 
 
 class Command(RoomCommand):
@@ -86,20 +111,100 @@ class Command(RoomCommand):
 
     @command()
     @answering
-    def run(self, slug: Slug, as_user: As = "") -> None:
-        """Start a run. Exit code 1: a guard says no."""
+    def run(
+        self,
+        slug: Slug,
+        as_user: As = "",
+        wait: Annotated[bool, typer.Option("--wait", help="Wait for the verdict.")] = False,
+        output: FormatOption = OutputFormat.TEXT,
+    ) -> None:
+        """Start a run. Exit code 4: a guard refuses. With --wait 0 passed, 1 failed, 3 inconclusive, 5 dirty,
+        6 aborted.
+        """
         try:
             run = request_run(principal=_principal(as_user), experiment=_experiment(slug))
         except GuardRefusedError as error:
-            fail(str(error), ExitCode.NO)
-        typer.echo(run.reference)
+            if output is OutputFormat.JSON:
+                print_json({"verdict": "refused", "guards": [vars(decision) for decision in error.decisions]})
+            typer.echo(str(error), err=True)
+            raise typer.Exit(VERDICT_CODES[Verdict.REFUSED]) from None
+        if wait:
+            run = _finished(run.reference)
+        if output is OutputFormat.JSON:
+            print_json(run_as_json(run))
+        else:
+            typer.echo(f"{run.reference}{f'  {run.verdict}: {run.reason}' if wait else ''}")
+        if wait:
+            raise typer.Exit(VERDICT_CODES[Verdict(run.verdict)])
 
     @command()
     @answering
-    def stop(self, reference: Reference, reason: str = "stopped by hand", as_user: As = "") -> None:
-        """Stop a run and undo its faults. Exit code 1: it was not going on."""
-        if not stop_run(principal=_principal(as_user), run=_run(reference), reason=reason):
+    def stop(
+        self,
+        reference: Annotated[str, typer.Argument(help="The run; leave it out with --all.")] = "",
+        everything: Annotated[bool, typer.Option("--all", help="Every run that is going on.")] = False,
+        reason: Annotated[str, typer.Option(help="Why; kept with the run.")] = "",
+        as_user: As = "",
+    ) -> None:
+        """Stop a run, or with --all every run, and undo the faults. Exit code 1: it was not going on."""
+        if bool(reference) == everything:
+            fail("Name a run, or say --all.")
+        if everything:
+            if not reason:
+                fail("Stopping every run needs a --reason.")
+            stopped = stop_all_runs(principal=_principal(as_user), reason=reason)
+            typer.echo(f"stopped: {', '.join(stopped) or 'none was going on'}")
+            return
+        if not stop_run(principal=_principal(as_user), run=_run(reference), reason=reason or "stopped by hand"):
             fail("The run is not going on.", ExitCode.NO)
+
+    @command(name="verify-clean")
+    @answering
+    def verify_clean(self, output: FormatOption = OutputFormat.TEXT) -> None:
+        """Look at the targets for what is left of any fault. Exit code 1: something is; 3: it cannot be told."""
+        remnants = verify_clean()
+        rows = [{"what": one.what, "where": one.where, "certain": one.certain} for one in remnants]
+        print_rows(rows, columns=("what", "where", "certain"), output=output, empty="Nothing is left of any fault.")
+        if remnants:
+            raise typer.Exit(ExitCode.NO if any(one.certain for one in remnants) else ExitCode.UNKNOWN)
+
+    @command()
+    @answering
+    def clear(
+        self,
+        reference: Reference,
+        reason: Annotated[str, typer.Option(help="What was done to the targets; kept in the ledger.")],
+        as_user: As = "",
+    ) -> None:
+        """Declare a run's dirty targets well again. Exit code 1: none was dirty."""
+        if not clear_dirty_run(principal=_principal(as_user), run=_run(reference), reason=reason):
+            fail("No fault of this run is dirty.", ExitCode.NO)
+
+    @command()
+    @answering
+    def schedule(
+        self,
+        output: FormatOption = OutputFormat.TEXT,
+        pause: Annotated[str, typer.Option(help="Pause the schedule of this experiment.")] = "",
+        resume: Annotated[str, typer.Option(help="Let the schedule of this experiment go on.")] = "",
+        as_user: As = "",
+    ) -> None:
+        """Print schedules with their next and last turn; pause or resume one."""
+        if pause or resume:
+            pause_schedule(principal=_principal(as_user), experiment=_experiment(pause or resume), paused=bool(pause))
+        rows = [
+            {
+                "experiment": one.experiment.slug,
+                "cron": one.definition["cron"],
+                "zone": one.definition["zone"],
+                "next": "paused" if one.paused_by else one.due_at.isoformat(timespec="seconds"),
+                "last": last.outcome if (last := one.experiment.turns.first()) else None,
+                "missed": missed_turns(experiment=one.experiment),
+            }
+            for one in schedules_visible(viewer=_principal(as_user))
+        ]
+        columns = ("experiment", "cron", "zone", "next", "last", "missed")
+        print_rows(rows, columns=columns, output=output, empty="No experiment has a schedule.")
 
     @command(name="kill-switch")
     @answering
@@ -163,3 +268,11 @@ def _run(reference: str) -> ChaosRun:
     if run is None:
         fail(f"There is no run {reference!r}. See manage.py chaos runs.")
     return run
+
+
+def _finished(reference: str) -> ChaosRun:
+    while True:
+        run = _run(reference)
+        if run.state == RunState.FINISHED:
+            return run
+        time.sleep(LOOK_EVERY_SECONDS)

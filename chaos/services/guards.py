@@ -1,0 +1,262 @@
+"""The guards: each answers one question in words, before a run and, where that makes sense, all through it.
+
+They fail closed: what cannot be told is a no.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import datetime
+
+from accounts.data import system_principal
+from catalog.data import ActivityKind
+from catalog.selectors import dependencies, open_activities
+from chaos.data import SETTLED, GuardDecision, RunState
+from chaos.domain.documents import ExperimentSpec
+from chaos.domain.limits import BudgetRule, Radius, budget_problem, cap_problem, near, radius_problem
+from chaos.domain.windows import Window, window_at
+from chaos.models import Blackout, ChaosRun, Experiment, Fault, PlanApproval
+from chaos.selectors import engaged_kill_switch
+from chaos.services.planning import RunPlan, spec_of
+from core.clock import database_now
+from drivers.services import probe_action
+from incidents.selectors import on_call_now, open_incidents
+from reliability.data import BudgetState, BudgetStatus
+from reliability.selectors import budget_status, slo_by_slug
+from runbooks.selectors import runbook_by_slug
+
+SCHEDULER = system_principal("chaos-schedule")
+HELD_AGAINST = (ActivityKind.DEPLOYMENT, ActivityKind.MAINTENANCE, ActivityKind.DR_TEST)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the guards are asked about. `run` is the one that is going on; it does not count against itself."""
+
+    experiment: Experiment
+    spec: ExperimentSpec
+    now: datetime
+    run: ChaosRun | None = None
+    scheduled: bool = False
+
+    @property
+    def services(self) -> dict[str, int]:
+        """The experiment's services, primary keys by slug."""
+        return dict(self.experiment.services.values_list("slug", "pk"))
+
+    @property
+    def tier(self) -> int:
+        """The most important tier among the services."""
+        return min(self.experiment.services.values_list("tier", flat=True), default=1)
+
+
+def ask_guards(plan: RunPlan, *, requested_by: str, run: ChaosRun | None = None) -> list[GuardDecision]:
+    """Ask every guard whether a run may start."""
+    asked = Asked(plan.revision.experiment, plan.spec, database_now(), run, requested_by == SCHEDULER.reference)
+    return [
+        *_always(asked),
+        _capability(asked),
+        _blast_radius(asked, plan),
+        _approval(asked, plan, requested_by),
+        _locks(asked, plan),
+        _windows(asked),
+        _presence(asked),
+        _budget(asked),
+    ]
+
+
+def ask_guards_of(run: ChaosRun) -> list[GuardDecision]:
+    """Ask what must stay true while a run goes on. Its targets are not resolved again."""
+    asked = Asked(run.revision.experiment, spec_of(run.revision), database_now(), run)
+    return [*_always(asked), _cap(asked)]
+
+
+def _always(asked: Asked) -> list[GuardDecision]:
+    questions: Iterable[Callable[[Asked], GuardDecision]] = (
+        _environment,
+        _kill_switch,
+        _blackout,
+        _incidents,
+        _deployments,
+    )
+    return [question(asked) for question in questions]
+
+
+def _no(guard: str, reason: str) -> GuardDecision:
+    return GuardDecision(guard, allowed=False, reason=reason)
+
+
+def _yes(guard: str, reason: str) -> GuardDecision:
+    return GuardDecision(guard, allowed=True, reason=reason)
+
+
+def _environment(asked: Asked) -> GuardDecision:
+    environment = asked.experiment.environment
+    said = f"{environment} allows chaos" if environment.chaos_allowed else f"{environment} does not allow chaos"
+    return GuardDecision("environment", environment.chaos_allowed, said)
+
+
+def _kill_switch(asked: Asked) -> GuardDecision:  # noqa: ARG001 every guard is asked alike
+    switch = engaged_kill_switch()
+    return GuardDecision("kill switch", switch is None, f"engaged: {switch.reason}" if switch else "not engaged")
+
+
+def _blackout(asked: Asked) -> GuardDecision:
+    for blackout in Blackout.objects.select_related("environment"):
+        if blackout.environment_id not in {None, asked.experiment.environment_id}:
+            continue
+        windows = [Window.model_validate(window) for window in blackout.windows]
+        if (window := window_at(windows, asked.now)) is not None:
+            return _no("blackout", f"{blackout}: {window}")
+    return _yes("blackout", "no blackout holds now")
+
+
+def _incidents(asked: Asked) -> GuardDecision:
+    own = asked.run.source_key if asked.run is not None else None
+    found = open_incidents(service_ids=list(asked.services.values()))
+    foreign = [incident for incident in found if own is None or incident.caused_by != own]
+    if foreign:
+        return _no("incidents", f"open: {', '.join(str(one.reference) for one in foreign)}")
+    return _yes("incidents", "no incident is open that this run did not cause")
+
+
+def _deployments(asked: Asked) -> GuardDecision:
+    going_on = open_activities(service_ids=asked.services.values(), kinds=HELD_AGAINST).first()
+    if going_on is not None:
+        return _no("changes", f"going on: {going_on} ({going_on.get_kind_display()})")
+    return _yes("changes", "no deployment, maintenance or recovery test is going on")
+
+
+def _capability(asked: Asked) -> GuardDecision:
+    for fault in asked.spec.faults:
+        support = probe_action(fault.action, fault.arguments)
+        if not support.supported:
+            return _no("capability", f"{fault.action}: {support.reason}")
+    return _yes("capability", "every fault is possible here")
+
+
+def _blast_radius(asked: Asked, plan: RunPlan) -> GuardDecision:
+    radius = Radius(**asked.spec.blast_radius.model_dump())
+    for fault, resolved in zip(asked.spec.faults, plan.faults, strict=True):
+        hurt = len(resolved.targets)
+        problem = radius_problem(radius, hurt=hurt, matched=resolved.matched or hurt, tier=asked.tier)
+        if problem:
+            return _no("blast radius", f"{fault.action}: {problem}")
+    return _yes("blast radius", f"{', '.join(plan.target_names)}: within the limits")
+
+
+def _approval(asked: Asked, plan: RunPlan, requested_by: str) -> GuardDecision:
+    one_way = any(fault.one_way for fault in asked.spec.faults)
+    if asked.spec.approval == "production" and not asked.experiment.environment.production and not one_way:
+        return _yes("approval", "not asked for: not in production, and every fault can be undone")
+    approval = (
+        PlanApproval.objects.filter(revision=plan.revision, plan_sha256=plan.sha256, expires_at__gt=asked.now)
+        .exclude(approved_by=requested_by)
+        .first()
+    )
+    if approval is None:
+        return _no("approval", "nobody else has approved this plan within the hour")
+    return _yes("approval", f"approved by {approval.approved_by}")
+
+
+def _locks(asked: Asked, plan: RunPlan) -> GuardDecision:
+    held = Fault.objects.exclude(state__in=SETTLED).select_related("run")
+    others = ChaosRun.objects.exclude(state=RunState.FINISHED).select_related("revision__experiment")
+    if asked.run is not None:
+        held, others = held.exclude(run=asked.run), others.exclude(pk=asked.run.pk)
+    wanted = set(plan.target_names)
+    for fault in held:
+        if shared := wanted & set(fault.targets):
+            return _no("target lock", f"{', '.join(sorted(shared))}: held by {fault.run} ({fault.state})")
+    around = near(asked.services, dependencies())
+    for other in others:
+        if shared := around & set(other.revision.experiment.services.values_list("slug", flat=True)):
+            return _no("target lock", f"{other} is going on at {', '.join(sorted(shared))}, which these services touch")
+    return _yes("target lock", "no other run holds these targets, nor what they need or what needs them")
+
+
+def _windows(asked: Asked) -> GuardDecision:
+    allowed = asked.spec.allowed
+    if not allowed:
+        return _yes("allowed windows", "none asked for")
+    window = window_at(allowed, asked.now)
+    if window is None:
+        return _no("allowed windows", f"now is outside {'; '.join(str(one) for one in allowed)}")
+    return _yes("allowed windows", f"now is within {window}")
+
+
+def _presence(asked: Asked) -> GuardDecision:
+    wanted, said = asked.spec.require, []
+    if asked.experiment.environment.production and not (wanted.on_call and wanted.runbook):
+        return _no("presence", "in production an experiment names who is on call and a runbook (require)")
+    if wanted.on_call:
+        people = on_call_now(schedule_slug=wanted.on_call, at=asked.now)
+        if not people:
+            return _no("presence", f"nobody is on call in {wanted.on_call}")
+        said.append(f"{', '.join(person.name for person in people)} on call")
+    if wanted.runbook:
+        if runbook_by_slug(slug=wanted.runbook) is None:
+            return _no("presence", f"there is no runbook {wanted.runbook}")
+        said.append(f"runbook {wanted.runbook}")
+    return _yes("presence", ", ".join(said) or "nobody and nothing asked for")
+
+
+def budgets_left(spec: ExperimentSpec) -> dict[str, float | None]:
+    """Return the percent of each SLO's error budget that is left at least; None where it is not measured."""
+    return {slug: _left(_status(slug)) for slug in spec.steady_state.slos}
+
+
+def _status(slug: str) -> BudgetStatus | None:
+    slo = slo_by_slug(slug=slug)
+    return budget_status(slo=slo) if slo else None
+
+
+def _left(status: BudgetStatus | None) -> float | None:
+    if status is None or status.state is BudgetState.UNKNOWN:
+        return None
+    return 100 * float(status.remaining.low) if status.remaining is not None else 100.0
+
+
+def _rule(asked: Asked) -> BudgetRule:
+    budget, schedule = asked.spec.error_budget, asked.spec.schedule
+    floors = [budget.at_least_percent, schedule.when_budget_left_percent if asked.scheduled and schedule else None]
+    return BudgetRule(
+        at_least=max((floor for floor in floors if floor is not None), default=None),
+        reserve=budget.reserve_percent,
+        cap=budget.cap_percent,
+    )
+
+
+def _budget(asked: Asked) -> GuardDecision:
+    rule, said = _rule(asked), []
+    for slug in asked.spec.steady_state.slos:
+        status = _status(slug)
+        left = _left(status)
+        if status is None or left is None:
+            return _no("error budget", f"{slug}: not measured; no data means no")
+        if status.state is BudgetState.BREACHED and asked.spec.error_budget.when_spent == "refuse":
+            return _no("error budget", f"{slug}: the budget is spent")
+        if problem := budget_problem(rule, left=left, reserved_by_others=_reserved(slug, asked.run)):
+            return _no("error budget", f"{slug}: {problem}")
+        said.append(f"{slug} {left:.1f} % left")
+    expected = f"; {rule.reserve:g} % reserved for this run" if rule.reserve else ""
+    return _yes("error budget", (", ".join(said) or "no SLO to spend") + expected)
+
+
+def _cap(asked: Asked) -> GuardDecision:
+    rule = _rule(asked)
+    for slug in asked.spec.steady_state.slos if rule.cap is not None else ():
+        left = _left(_status(slug))
+        if left is None:
+            return _no("error budget", f"{slug}: no longer measured; no data means stop")
+        at_start = asked.run.budgets_at_start.get(slug) if asked.run is not None else None
+        if problem := cap_problem(rule, left_at_start=at_start, left=left):
+            return _no("error budget", f"{slug}: {problem}")
+    return _yes("error budget", "within the cap" if rule.cap is not None else "no cap asked for")
+
+
+def _reserved(slug: str, run: ChaosRun | None) -> float:
+    others = ChaosRun.objects.exclude(state=RunState.FINISHED).select_related("revision")
+    if run is not None:
+        others = others.exclude(pk=run.pk)
+    specs = [spec_of(other.revision) for other in others]
+    return sum(spec.error_budget.reserve_percent for spec in specs if slug in spec.steady_state.slos)
