@@ -93,3 +93,4 @@ class OnCallPerson:
     schedule: str
     until: datetime | None
     why: str
+    time_zone: str = "UTC"

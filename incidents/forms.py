@@ -167,3 +167,21 @@ class SilenceForm(forms.Form):
     def __init__(self, *args: object, **kwargs: object) -> None:
         super().__init__(*args, **kwargs)  # type: ignore[arg-type]
         self.fields["team"].queryset = teams()  # type: ignore[attr-defined]
+
+
+class SpanForm(forms.Form):
+    """From when until when, and why."""
+
+    starts_at = forms.DateTimeField(
+        widget=forms.DateTimeInput(attrs={"type": "datetime-local"}, format="%Y-%m-%dT%H:%M"), label="From"
+    )
+    ends_at = forms.DateTimeField(
+        widget=forms.DateTimeInput(attrs={"type": "datetime-local"}, format="%Y-%m-%dT%H:%M"), label="Until"
+    )
+    reason = forms.CharField(max_length=200, required=False)
+
+
+class CalendarForm(forms.Form):
+    """A calendar file."""
+
+    calendar = forms.FileField(label="Calendar (.ics)")

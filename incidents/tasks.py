@@ -16,6 +16,7 @@ from incidents.services import (
     resolve_quiet_incidents,
     send_digests,
     take_step,
+    warn_of_gaps,
     watch_floods,
     watch_heartbeats,
 )
@@ -76,3 +77,9 @@ def release_held() -> None:
 def send_folded() -> None:
     """Tell people in a storm what was folded."""
     send_digests()
+
+
+@periodic("incidents.warn_of_gaps", every=timedelta(hours=6))
+def warn_of_coming_gaps() -> None:
+    """Tell of gaps and absences within two weeks."""
+    warn_of_gaps()

@@ -10,6 +10,7 @@ from incidents.views.incidents import (
     SignedAcknowledgeView,
 )
 from incidents.views.integrations import IntegrationCreateView, IntegrationDetailView, IntegrationListView
+from incidents.views.my_oncall import CalendarFeedView, MyOnCallView, ScheduleActionView
 from incidents.views.oncall import OnCallView
 from incidents.views.reviews import ReviewView
 from incidents.views.silences import AlertGroupListView, SilenceAddView, SilenceDetailView, SilenceListView
@@ -41,5 +42,8 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("incidents/<str:reference>/review/<slug:step>/", ReviewView.as_view(), name="review_step"),
     path("incidents/<str:reference>/<slug:step>/", IncidentActionView.as_view(), name="incident_action"),
     path("oncall/", OnCallView.as_view(), name="oncall_list"),
+    path("oncall/me/", MyOnCallView.as_view(), name="my_oncall"),
+    path("oncall/feed/<str:token>.ics", CalendarFeedView.as_view(), name="calendar_feed"),
+    path("oncall/<slug:slug>/<slug:step>/", ScheduleActionView.as_view(), name="schedule_action"),
     path("oncall/<slug:slug>/", OnCallView.as_view(), name="oncall_detail"),
 ]

@@ -100,7 +100,10 @@ class Restriction:
 
 @dataclass(frozen=True)
 class Layer:
-    """Groups of people who take turns, from `starts_at` (until `ends_at`), all day or within restrictions."""
+    """Groups of people who take turns, from `starts_at` (until `ends_at`), all day or within restrictions.
+
+    On `holidays` (days on the wall of its zone) it rests; with `on_holidays` it works on these days only.
+    """
 
     name: str
     priority: int
@@ -110,6 +113,8 @@ class Layer:
     starts_at: datetime
     ends_at: datetime | None = None
     restrictions: tuple[Restriction, ...] = ()
+    holidays: frozenset[date] = frozenset()
+    on_holidays: bool = False
 
 
 @dataclass(frozen=True)
@@ -138,17 +143,44 @@ def turns_of(layer: Layer, start: datetime, end: datetime) -> list[Turn]:
             turns.append(Turn(at, until, number, layer.groups[number % len(layer.groups)]))
             at = until
         number += 1
-    return _within(turns, layer, start, end) if layer.restrictions else turns
+    if layer.restrictions:
+        turns = _within(turns, _spans(layer, start, end))
+    if layer.holidays or layer.on_holidays:
+        turns = _within(turns, _workable(layer, start, end))
+    return turns
 
 
-def _within(turns: list[Turn], layer: Layer, start: datetime, end: datetime) -> list[Turn]:
-    spans = _spans(layer, start, end)
+def _within(turns: list[Turn], spans: list[tuple[datetime, datetime]]) -> list[Turn]:
     return [
         Turn(max(turn.starts_at, opens), min(turn.ends_at, closes), turn.number, turn.people)
         for turn in turns
         for opens, closes in spans
         if max(turn.starts_at, opens) < min(turn.ends_at, closes)
     ]
+
+
+def _workable(layer: Layer, start: datetime, end: datetime) -> list[tuple[datetime, datetime]]:
+    """Return what the holidays leave of [start, end), or the holidays themselves for a layer that covers them."""
+    midnight = time(0)
+    days = [
+        (
+            instant_of(datetime.combine(day, midnight), layer.zone),
+            instant_of(datetime.combine(day + DAY, midnight), layer.zone),
+        )
+        for day in sorted(layer.holidays)
+    ]
+    off = [(opens, closes) for opens, closes in days if closes > start and opens < end and closes > opens]
+    if layer.on_holidays:
+        return off
+    left = []
+    at = start
+    for opens, closes in off:
+        if opens > at:
+            left.append((at, opens))
+        at = max(at, closes)
+    if at < end:
+        left.append((at, end))
+    return left
 
 
 def _spans(layer: Layer, start: datetime, end: datetime) -> list[tuple[datetime, datetime]]:

@@ -3,14 +3,16 @@
 from incidents.models.escalation import EscalationPolicy, EscalationRun, EscalationStep, Page
 from incidents.models.inbound import Alert, InboundEvent, Integration, Route
 from incidents.models.incident import Incident, Review, RoleAssignment, TimelineEntry
-from incidents.models.oncall import Schedule, ScheduleOverride, ScheduleVersion
+from incidents.models.oncall import Absence, FeedToken, Schedule, ScheduleOverride, ScheduleVersion, SwapRequest
 from incidents.models.silencing import Silence
 
 __all__ = [
+    "Absence",
     "Alert",
     "EscalationPolicy",
     "EscalationRun",
     "EscalationStep",
+    "FeedToken",
     "InboundEvent",
     "Incident",
     "Integration",
@@ -22,5 +24,6 @@ __all__ = [
     "ScheduleOverride",
     "ScheduleVersion",
     "Silence",
+    "SwapRequest",
     "TimelineEntry",
 ]

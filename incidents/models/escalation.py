@@ -41,6 +41,8 @@ class EscalationStep(models.Model):
         settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.PROTECT, related_name="escalation_steps"
     )
     wait = models.DurationField(default=timedelta(minutes=5), help_text="Time to acknowledge before the next step.")
+    conditions = models.JSONField(default=dict, blank=True, help_text="When the step pages whom; empty: always.")
+    round_robin = models.BooleanField(default=False, help_text="Page one of those on call, another one each time.")
 
     class Meta:
         ordering = ("policy_id", "position")

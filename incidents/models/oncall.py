@@ -67,3 +67,78 @@ class ScheduleOverride(models.Model):
     def reference(self) -> str:
         """The name by which a shift refers to it."""
         return f"OVR-{self.pk}"
+
+
+class SwapRequest(models.Model):
+    """Somebody on call asks to be stood in for; whoever takes it becomes an override."""
+
+    class State(models.TextChoices):
+        OPEN = "open", "open"
+        TAKEN = "taken", "taken"
+        CANCELLED = "cancelled", "cancelled"
+
+    schedule = models.ForeignKey(Schedule, on_delete=models.CASCADE, related_name="swap_requests")
+    requester = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="swap_requests")
+    starts_at = models.DateTimeField()
+    ends_at = models.DateTimeField()
+    reason = models.CharField(max_length=200, blank=True, default="")
+    state = models.CharField(max_length=16, choices=State.choices, default=State.OPEN)
+    taken_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.PROTECT, related_name="swaps_taken"
+    )
+    settled_at = models.DateTimeField(null=True, blank=True)
+    override = models.OneToOneField(
+        ScheduleOverride, null=True, blank=True, on_delete=models.SET_NULL, related_name="swap_request"
+    )
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ("-pk",)
+
+    def __str__(self) -> str:
+        return f"{self.requester_id} asks for a stand-in ({self.state})"
+
+
+class Absence(models.Model):
+    """A time in which a person is away: entered by hand, or read from their calendar."""
+
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="absences")
+    starts_at = models.DateTimeField()
+    ends_at = models.DateTimeField()
+    title = models.CharField(max_length=200, blank=True, default="")
+    source_key = models.CharField(max_length=200, blank=True, default="", help_text="Event of the calendar.")
+
+    class Meta:
+        ordering = ("starts_at", "pk")
+        constraints = (
+            models.CheckConstraint(condition=Q(ends_at__gt=F("starts_at")), name="absence_ends_after_it_starts"),
+            models.UniqueConstraint(
+                fields=("user", "source_key"), condition=~Q(source_key=""), name="one_absence_per_calendar_event"
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.user_id} is away from {self.starts_at:%Y-%m-%d}"
+
+
+class FeedToken(models.Model):
+    """A secret address of a calendar: of one person's shifts, or of a whole schedule."""
+
+    token_hash = models.CharField(max_length=64, unique=True, editable=False)
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="feed_tokens")
+    schedule = models.ForeignKey(
+        Schedule,
+        null=True,
+        blank=True,
+        on_delete=models.CASCADE,
+        related_name="feed_tokens",
+        help_text="Empty: own shifts.",
+    )
+    created_at = models.DateTimeField()
+    last_used_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ("-pk",)
+
+    def __str__(self) -> str:
+        return f"calendar of {self.schedule or self.user}"

@@ -2,18 +2,20 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
+from functools import lru_cache
 from typing import Any
 
 from django.contrib.auth import get_user_model
 from django.db.models import QuerySet
+from holidays import country_holidays
 
 from accounts.data import Capability, Principal
 from core.clock import database_now
 from incidents.data import OnCallPerson
 from incidents.domain.oncall import Override, Shift, Version, gaps, resolve
 from incidents.domain.rotations import Basis, Layer, Restriction, Rotation, Unit
-from incidents.models import Schedule, ScheduleOverride
+from incidents.models import Absence, Schedule, ScheduleOverride, SwapRequest
 
 LONGEST_SHIFT_SEARCH = timedelta(days=35)
 WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
@@ -33,7 +35,10 @@ def schedule_by_slug(*, slug: str) -> Schedule | None:
 
 def shifts_between(*, schedule: Schedule, start: datetime, end: datetime) -> list[Shift]:
     """Return a schedule's shifts within [start, end); people by user name."""
-    versions = [_version(schedule, row.number, row.effective_from, row.layers) for row in schedule.versions.all()]
+    years = tuple(range(start.year - 1, end.year + 2))
+    versions = [
+        _version(schedule, row.number, row.effective_from, row.layers, years) for row in schedule.versions.all()
+    ]
     return resolve(versions, _overrides(schedule), start, end)
 
 
@@ -59,6 +64,7 @@ def on_call_now_in(*, schedule: Schedule, at: datetime) -> list[OnCallPerson]:
             schedule=schedule.slug,
             until=shift.ends_at,
             why=why,
+            time_zone=users[name].time_zone,
         )
         for name in shift.people
         if name in users
@@ -91,6 +97,7 @@ def person_as_on_call(*, user_id: int, why: str) -> OnCallPerson | None:
         schedule="",
         until=None,
         why=why,
+        time_zone=user.time_zone,
     )
 
 
@@ -133,13 +140,56 @@ def _overrides(schedule: Schedule) -> list[Override]:
     return [Override(row.reference, row.starts_at, row.ends_at, (row.user.get_username(),)) for row in rows]
 
 
-def _version(schedule: Schedule, number: int, effective_from: datetime, layers: list[dict[str, Any]]) -> Version:
-    return Version(number, effective_from, tuple(layer_from(item, schedule.time_zone) for item in layers))
+def _version(
+    schedule: Schedule, number: int, effective_from: datetime, layers: list[dict[str, Any]], years: tuple[int, ...]
+) -> Version:
+    return Version(number, effective_from, tuple(layer_from(item, schedule.time_zone, years) for item in layers))
 
 
-def layer_from(item: Mapping[str, Any], zone: str) -> Layer:
+@lru_cache(maxsize=256)
+def public_holidays(country: str, subdivision: str, years: tuple[int, ...]) -> frozenset[date]:
+    """Return the public holidays of a country and part of it; raises NotImplementedError for an unknown one."""
+    return frozenset(country_holidays(country, subdiv=subdivision or None, years=years))
+
+
+def is_absent(*, user_id: int, at: datetime) -> bool:
+    """Say whether a person is away at an instant."""
+    return Absence.objects.filter(user_id=user_id, starts_at__lte=at, ends_at__gt=at).exists()
+
+
+def absences_between(*, usernames: Iterable[str], start: datetime, end: datetime) -> QuerySet[Absence]:
+    """Return when these people are away within a period."""
+    found = Absence.objects.select_related("user").filter(starts_at__lt=end, ends_at__gt=start)
+    return found.filter(user__username__in=list(usernames))
+
+
+def conflicts_of(*, shifts: Iterable[Shift]) -> list[tuple[Shift, Absence]]:
+    """Return the shifts during which somebody on call is away."""
+    shifts = list(shifts)
+    if not shifts:
+        return []
+    names = {name for shift in shifts for name in shift.people}
+    away = list(absences_between(usernames=names, start=shifts[0].starts_at, end=shifts[-1].ends_at))
+    return [
+        (shift, absence)
+        for shift in shifts
+        for absence in away
+        if absence.user.get_username() in shift.people
+        and absence.starts_at < shift.ends_at
+        and absence.ends_at > shift.starts_at
+    ]
+
+
+def swap_requests_open(*, schedule: Schedule) -> QuerySet[SwapRequest]:
+    """Return the requests for a stand-in that nobody has taken yet."""
+    open_ones = SwapRequest.objects.filter(schedule=schedule, state=SwapRequest.State.OPEN)
+    return open_ones.select_related("requester").order_by("starts_at")
+
+
+def layer_from(item: Mapping[str, Any], zone: str, years: tuple[int, ...] = ()) -> Layer:
     """Return the layer that a stored version describes."""
     rotation = item["rotation"]
+    off: Mapping[str, Any] | None
     anchor = datetime.combine(
         datetime.fromisoformat(rotation["anchor_date"]).date(), time.fromisoformat(rotation["handoff_time"])
     )
@@ -158,4 +208,10 @@ def layer_from(item: Mapping[str, Any], zone: str) -> Layer:
             )
             for rule in item.get("restrictions", ())
         ),
+        holidays=(
+            public_holidays(off["country"], off.get("subdivision") or "", years)
+            if (off := item.get("holidays"))
+            else frozenset()
+        ),
+        on_holidays=bool(off) and off.get("mode") == "only",
     )

@@ -40,6 +40,17 @@ from incidents.services.receiving import (
 )
 from incidents.services.reviews import add_follow_up, approve_review, edit_review
 from incidents.services.silences import add_silence, end_silence
+from incidents.services.standins import (
+    add_absence,
+    cancel_swap,
+    feed_for,
+    import_absences,
+    import_overrides,
+    make_feed,
+    request_swap,
+    take_swap,
+    warn_of_gaps,
+)
 from incidents.services.timeline import add_timeline_entry, write_note
 
 __all__ = [
@@ -51,6 +62,7 @@ __all__ = [
     "UnknownSenderError",
     "acknowledge_incident",
     "acknowledge_link",
+    "add_absence",
     "add_follow_up",
     "add_integration",
     "add_override",
@@ -60,13 +72,18 @@ __all__ = [
     "apply_documents",
     "approve_review",
     "assign_role",
+    "cancel_swap",
     "change_severity",
     "edit_review",
     "end_override",
     "end_silence",
+    "feed_for",
     "forget_old_beats",
+    "import_absences",
+    "import_overrides",
     "is_known_sender",
     "link_runbook_run",
+    "make_feed",
     "mitigate_incident",
     "open_incident",
     "pause_integration",
@@ -78,6 +95,7 @@ __all__ = [
     "release_suppressed",
     "replay",
     "replay_since",
+    "request_swap",
     "resolve_incident",
     "resolve_quiet_incidents",
     "rotate_integration_token",
@@ -87,7 +105,9 @@ __all__ = [
     "start_escalation",
     "store_internal",
     "take_step",
+    "take_swap",
     "try_mapping",
+    "warn_of_gaps",
     "watch_floods",
     "watch_heartbeats",
     "write_note",

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from zoneinfo import available_timezones
 
 from django.db import transaction
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from accounts.data import Capability, Principal
 from accounts.selectors import team_by_slug, user_by_username
@@ -19,6 +19,7 @@ from incidents.domain.durations import parse_duration
 from incidents.domain.inbound_formats import GenericMapping
 from incidents.domain.routing import parse_matcher
 from incidents.models import EscalationPolicy, EscalationStep, Integration, Route, Schedule
+from incidents.selectors.oncall import public_holidays
 from incidents.services.integrations import NewToken, add_integration
 from incidents.services.oncall import save_schedule
 
@@ -90,6 +91,20 @@ class _RestrictionSpec(_Strict):
     to: WallTime
 
 
+class _HolidaySpec(_Strict):
+    country: str = Field(pattern=r"^[A-Z]{2}$")
+    subdivision: str = Field(default="", max_length=8)
+    mode: Literal["exclude", "only"] = "exclude"
+
+    @model_validator(mode="after")
+    def _known(self) -> "_HolidaySpec":
+        try:
+            public_holidays(self.country, self.subdivision, (2026,))
+        except NotImplementedError:
+            raise ValueError(f"the public holidays of {self.country} {self.subdivision} are not known") from None
+        return self
+
+
 class _LayerSpec(_Strict):
     name: Slug
     priority: int = Field(default=0, ge=0, le=100)
@@ -97,6 +112,7 @@ class _LayerSpec(_Strict):
     rotation: _RotationSpec
     participants: list[str | list[str]] = Field(min_length=1)
     restrictions: list[_RestrictionSpec] = []
+    holidays: _HolidaySpec | None = None
 
 
 class _ScheduleSpec(_Strict):
@@ -105,10 +121,26 @@ class _ScheduleSpec(_Strict):
     layers: list[_LayerSpec] = Field(min_length=1)
 
 
+class _LocalTimeSpec(_Strict):
+    from_: WallTime = Field(alias="from")
+    to: WallTime
+
+
+class _WhenSpec(_Strict):
+    severities: list[Severity] = []
+    local_time: _LocalTimeSpec | None = None
+    weekdays: list[Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]] = []
+    holidays: _HolidaySpec | None = None
+    skip_absent: bool = False
+    otherwise: Literal["skip", "wait"] = "skip"
+
+
 class _StepSpec(_Strict):
     schedule: Slug | None = None
     user: str | None = None
     wait: Duration = timedelta(minutes=5)
+    round_robin: bool = False
+    when: _WhenSpec | None = None
 
 
 class _PolicySpec(_Strict):
@@ -268,7 +300,11 @@ def _apply_schedule(principal: Principal, document: ScheduleDocument, where: str
             _user_id(name, where)
         layers.append(
             {
-                **layer.model_dump(mode="json", by_alias=True, exclude={"participants"}),
+                **layer.model_dump(
+                    mode="json",
+                    by_alias=True,
+                    exclude={"participants"} if layer.holidays else {"participants", "holidays"},
+                ),
                 "participants": groups,
             }
         )
@@ -306,6 +342,8 @@ def _apply_policy(_: Principal, document: EscalationPolicyDocument, where: str, 
             schedule=schedule,
             user_id=_user_id(step.user, where) if step.user else None,
             wait=step.wait,
+            round_robin=step.round_robin,
+            conditions=step.when.model_dump(mode="json", by_alias=True, exclude_defaults=True) if step.when else {},
         )
 
 

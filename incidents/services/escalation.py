@@ -1,6 +1,7 @@
 """Page people step by step until somebody acknowledges, from a snapshot of the policy; one row holds the next step."""
 
-from datetime import timedelta
+from collections.abc import Mapping
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.db.models import F
@@ -14,12 +15,16 @@ from delivery.data import Channel, DeliveryState
 from delivery.selectors import deliveries_about
 from delivery.services import send, withdraw_pending
 from incidents.data import EscalationState, IncidentStatus, OnCallPerson, TimelineKind
+from incidents.domain.conditions import Person, conditions_from
+from incidents.domain.wall_time import wall_of
 from incidents.models import EscalationPolicy, EscalationRun, Incident, Schedule
-from incidents.selectors.oncall import on_call_now_in, person_as_on_call
+from incidents.selectors.oncall import is_absent, on_call_now_in, person_as_on_call, public_holidays
 from incidents.services.paging import PAGE_PRIORITY, PAGER, about, page_person
 from incidents.services.timeline import add_timeline_entry
 
 ESCALATION_QUEUE = "incidents.escalation"
+# How often a step that waits for its conditions looks again.
+RECHECK = timedelta(minutes=1)
 
 
 def start_escalation(*, incident: Incident, policy: EscalationPolicy) -> EscalationRun:
@@ -29,12 +34,15 @@ def start_escalation(*, incident: Incident, policy: EscalationPolicy) -> Escalat
     snapshot = {
         "policy": policy.slug,
         "repeat": policy.repeat,
+        "turn": EscalationRun.objects.filter(policy=policy).count(),
         "steps": [
             {
                 "schedule_id": step.schedule_id,
                 "schedule": step.schedule.slug if step.schedule else "",
                 "user_id": step.user_id,
                 "wait_seconds": step.wait.total_seconds(),
+                "when": step.conditions,
+                "round_robin": step.round_robin,
             }
             for step in steps
         ],
@@ -77,9 +85,14 @@ def take_step(run: EscalationRun) -> None:
         _exhaust(run, incident)
         return
     step = steps[run.step]
-    people = _targets(step)
+    people, refusals = _who(run, incident, step)
+    if refusals:
+        _note_refusals(run, incident, refusals)
+    if not people and refusals and step.get("when", {}).get("otherwise") == "wait":
+        settle(run, loop=run.loop, step=run.step, due_at=database_now() + RECHECK, attempts=0, last_error="")
+        return
     folded = [not page_person(run, incident, person) for person in people]
-    if not people:
+    if not people and not refusals:
         _note_nobody(run, incident, step)
     wait = timedelta(seconds=step["wait_seconds"]) if people else timedelta(0)
     if people and not all(folded) and incident.first_notified_at is None:
@@ -117,6 +130,45 @@ def _targets(step: dict[str, Any]) -> list[OnCallPerson]:
         return [person] if person else []
     schedule = Schedule.objects.filter(pk=step["schedule_id"]).first()
     return on_call_now_in(schedule=schedule, at=database_now()) if schedule else []
+
+
+def _who(run: EscalationRun, incident: Incident, step: dict[str, Any]) -> tuple[list[OnCallPerson], list[str]]:
+    """Return whom the step pages now, and why the others are not paged."""
+    when = step.get("when") or {}
+    conditions = conditions_from(when)
+    if refused := conditions.refuses_severity(incident.severity):
+        return [], [refused]
+    people = _targets(step)
+    if step.get("round_robin") and len(people) > 1:
+        people = [people[(run.snapshot.get("turn", 0) + run.loop) % len(people)]]
+    now = database_now()
+    kept, refusals = [], []
+    for person in people:
+        if refused := conditions.refuses(person_for_conditions(person, when, now)):
+            refusals.append(refused)
+        else:
+            kept.append(person)
+    return kept, refusals
+
+
+def person_for_conditions(person: OnCallPerson, when: Mapping[str, Any], now: datetime) -> Person:
+    """Return what a step's conditions look at for this person now."""
+    local = wall_of(now, person.time_zone)
+    off = when.get("holidays") or {}
+    days = public_holidays(off["country"], off.get("subdivision", ""), (local.year,)) if off else frozenset()
+    away = bool(when.get("skip_absent")) and is_absent(user_id=person.user_id, at=now)
+    return Person(person.name, local, is_holiday=local.date() in days, is_absent=away)
+
+
+def _note_refusals(run: EscalationRun, incident: Incident, refusals: list[str]) -> None:
+    for number, refused in enumerate(refusals):
+        add_timeline_entry(
+            incident=incident,
+            kind=TimelineKind.PAGE,
+            text=f"Not paged (step {run.step + 1}, round {run.loop + 1}): {refused}",
+            source_key=f"escalation:{run.pk}:{run.step}:{run.loop}:refused:{number}",
+            principal=PAGER,
+        )
 
 
 def _next_loop(run: EscalationRun, steps: int) -> bool:

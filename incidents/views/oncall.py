@@ -16,10 +16,10 @@ from core.parsing import InputRefusedError
 from core.states import Tone
 from incidents.data import OnCallPerson
 from incidents.domain.oncall import Shift, gaps
-from incidents.forms import OverrideForm
-from incidents.models import Schedule
-from incidents.selectors import schedule_by_slug, schedules, shifts_between
-from incidents.selectors.oncall import on_call_now_in
+from incidents.forms import CalendarForm, OverrideForm, SpanForm
+from incidents.models import Absence, Schedule, SwapRequest
+from incidents.selectors import coverage_of, schedule_by_slug, schedules, shifts_between
+from incidents.selectors.oncall import conflicts_of, on_call_now_in, swap_requests_open
 from incidents.services import add_override
 from incidents.views.access import RoomView
 
@@ -47,6 +47,10 @@ class Card:
     gap_total: timedelta
     may_edit: bool
     form: OverrideForm
+    load: list[tuple[str, timedelta]]
+    conflicts: list[tuple[Shift, Absence]]
+    swaps: list[SwapRequest]
+    may_schedule: bool
 
 
 class OnCallView(RoomView):
@@ -65,6 +69,8 @@ class OnCallView(RoomView):
             "intro": f"Who is on call now and next. Times are in {timezone.get_current_timezone_name()}.",
             "cards": [self._card(one, now, weeks) for one in shown],
             "one": bool(slug),
+            "swap_form": SpanForm(),
+            "calendar_form": CalendarForm(),
             "weeks": weeks,
         }
         return render(request, "incidents/oncall.html", context)
@@ -110,6 +116,12 @@ class OnCallView(RoomView):
             gap_total=sum((until - from_ for from_, until in missing), timedelta(0)),
             may_edit=self.principal.may(Capability.INCIDENT_RESPOND, team_id=schedule.team_id),
             form=OverrideForm(),
+            load=sorted(
+                coverage_of(schedule=schedule, start=now, end=end).per_person.items(), key=lambda one: (-one[1], one[0])
+            ),
+            conflicts=conflicts_of(shifts=[one for one in upcoming if one.starts_at < end]),
+            swaps=list(swap_requests_open(schedule=schedule)),
+            may_schedule=self.principal.may(Capability.ONCALL_EDIT, team_id=schedule.team_id),
         )
 
 
