@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 
 from dateutil.rrule import rrulestr
-from icalendar import Calendar, Event
+from icalendar import Calendar, Component, Event
 
 from incidents.domain.oncall import Shift
 from incidents.domain.wall_time import instant_of
@@ -85,7 +85,7 @@ def read_calendar(raw: bytes, *, zone: str, start: datetime, end: datetime) -> l
     return sorted(found, key=lambda one: one.starts_at)
 
 
-def _occurrences(event: Event, zone: str, start: datetime, end: datetime) -> list[CalendarEvent]:
+def _occurrences(event: Component, zone: str, start: datetime, end: datetime) -> list[CalendarEvent]:
     first, own_zone = _wall(event.decoded("dtstart"), zone)
     last = _last(event, first)
     length = last - first
@@ -93,7 +93,7 @@ def _occurrences(event: Event, zone: str, start: datetime, end: datetime) -> lis
         return []
     walls = [first]
     if "rrule" in event:
-        text = event["rrule"].to_ical().decode()
+        text: str = event["rrule"].to_ical().decode()  # type: ignore[union-attr]
         if any(word in text for word in ("SECONDLY", "MINUTELY", "BYSECOND", "BYMINUTE")):
             raise CalendarRefusedError("an event recurs more often than every hour")
         # The rule is followed on the wall clock; UNTIL may stand in UTC, which a wall time cannot be compared with.
@@ -114,7 +114,7 @@ def _occurrences(event: Event, zone: str, start: datetime, end: datetime) -> lis
     return made
 
 
-def _last(event: Event, first: datetime) -> datetime:
+def _last(event: Component, first: datetime) -> datetime:
     if "dtend" in event:
         return _wall(event.decoded("dtend"), "UTC")[0]
     if "duration" in event:
@@ -123,7 +123,7 @@ def _last(event: Event, first: datetime) -> datetime:
     return first + timedelta(days=1)
 
 
-def _excluded(event: Event, zone: str) -> set[datetime]:
+def _excluded(event: Component, zone: str) -> set[datetime]:
     given = event.get("exdate", [])
     lists = given if isinstance(given, list) else [given]
     return {_wall(one.dt, zone)[0] for entry in lists for one in getattr(entry, "dts", ())}

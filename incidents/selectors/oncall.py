@@ -213,5 +213,5 @@ def layer_from(item: Mapping[str, Any], zone: str, years: tuple[int, ...] = ()) 
             if (off := item.get("holidays"))
             else frozenset()
         ),
-        on_holidays=bool(off) and off.get("mode") == "only",
+        on_holidays=off is not None and off.get("mode") == "only",
     )
