@@ -54,9 +54,21 @@ class RunningSite:
         self.killed: list[str] = []
 
     def _start(self) -> subprocess.Popen[bytes]:
-        return subprocess.Popen(
-            [sys.executable, "manage.py", "demo", "serve", "--port", str(self._port)], env=self._environment
-        )
+        with (self._state_dir / "said.log").open("ab") as said:
+            return subprocess.Popen(
+                [sys.executable, "manage.py", "demo", "serve", "--port", str(self._port)],
+                env=self._environment,
+                stdout=said,
+                stderr=subprocess.STDOUT,
+            )
+
+    def wait_until_up(self) -> None:
+        """Wait until it has said who may sign in."""
+        deadline = time.monotonic() + 240
+        while b"Sign in as one of these" not in (said := (self._state_dir / "said.log").read_bytes()):
+            assert self.runs(), said.decode()
+            assert time.monotonic() < deadline, said.decode()
+            time.sleep(0.2)
 
     def kill(self, part: str) -> None:
         """Kill what has this part in its command line; the supervisor of all of it is started again, as by a person."""
@@ -115,8 +127,13 @@ def tell_the_story_in_a_storm(tmp_path: Path, *, seed: int, victims: Sequence[st
     }
     environment.pop("PYTHONDONTWRITEBYTECODE", None)
     site, stop = RunningSite(tmp_path, environment, port), Event()
+    try:
+        site.wait_until_up()
+    except BaseException:
+        site.stop()
+        raise
     story = subprocess.Popen(
-        ["/bin/sh", "-c", 'sleep 20; exec "$0" manage.py demo story', sys.executable],
+        [sys.executable, "manage.py", "demo", "story"],
         env=environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -124,7 +141,7 @@ def tell_the_story_in_a_storm(tmp_path: Path, *, seed: int, victims: Sequence[st
     )
     killer = Thread(target=storm, args=(site, random.Random(seed), victims, stop))
     try:
-        time.sleep(25)
+        time.sleep(5)
         killer.start()
         said, _ = story.communicate(timeout=600)
         assert story.returncode == 0, f"{said}\nkilled: {site.killed}"
