@@ -181,3 +181,69 @@ class LogVerification(LeasedModel):
         if self.result is None:
             return "running"
         return "broken" if self.result["problems"] else "verified"
+
+
+class KeyRotation(models.Model):
+    """The log's key was replaced; the note that says so is signed by the old key and by the new one."""
+
+    old_key = models.TextField(help_text="Verifier key, as handed to auditors.")
+    new_key = models.TextField()
+    size = models.PositiveBigIntegerField(help_text="Entries in the log when it happened.")
+    note = models.TextField()
+    rotated_at = models.DateTimeField()
+
+    class Meta:
+        ordering = ("pk",)
+
+    def __str__(self) -> str:
+        return f"rotation at {self.size}"
+
+
+class Anchor(models.Model):
+    """A place outside the database that is told each checkpoint, so that a rewritten log shows."""
+
+    class Kind(models.TextChoices):
+        RFC3161 = "rfc3161", "Time-stamping authority (RFC 3161)"
+        GIT = "git", "Git folder"
+        MAIL = "mail", "Mail"
+        WEBHOOK = "webhook", "Webhook"
+
+    name = models.SlugField(max_length=63, unique=True)
+    kind = models.CharField(max_length=10, choices=Kind.choices)
+    target = models.CharField(max_length=500, help_text="Address of the authority, folder, mail address, or endpoint.")
+    roots = models.TextField(blank=True, help_text="Certificates (PEM) that a time-stamping authority must lead to.")
+    allow = models.JSONField(default=list, help_text="Private hosts or networks that this anchor may reach.")
+    every_hours = models.PositiveSmallIntegerField(default=24)
+    created_at = models.DateTimeField()
+    disabled_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ("name",)
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class AnchorReceipt(LeasedModel):
+    """A checkpoint that an anchor is to be told, and what it answered."""
+
+    anchor = models.ForeignKey(Anchor, on_delete=models.CASCADE, related_name="receipts")
+    checkpoint = models.ForeignKey(Checkpoint, on_delete=models.PROTECT, related_name="receipts")
+    evidence = models.BinaryField(default=b"", help_text="A time-stamp token, whole.")
+    says = models.CharField(max_length=300, blank=True, help_text="What came back, in words.")
+    anchored_at = models.DateTimeField(null=True, blank=True, help_text="The time that the outside says.")
+    asked_at = models.DateTimeField()
+
+    class Meta:
+        ordering = ("-pk",)
+        constraints = (models.UniqueConstraint(fields=("anchor", "checkpoint"), name="one_receipt_per_checkpoint"),)
+
+    def __str__(self) -> str:
+        return f"{self.anchor} for {self.checkpoint}"
+
+    @property
+    def status(self) -> str:
+        """The state as a word."""
+        if self.dead_at is not None:
+            return "failed"
+        return "delivered" if self.finished_at is not None else "waiting"

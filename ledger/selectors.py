@@ -6,7 +6,17 @@ from datetime import datetime
 from django.db.models import QuerySet
 
 from ledger.data import EvidenceType, payload_schemas
-from ledger.models import Artifact, Checkpoint, LedgerEntry, LogHead, LogVerification, PendingEntry
+from ledger.models import (
+    Anchor,
+    AnchorReceipt,
+    Artifact,
+    Checkpoint,
+    KeyRotation,
+    LedgerEntry,
+    LogHead,
+    LogVerification,
+    PendingEntry,
+)
 
 
 def entries(
@@ -54,6 +64,21 @@ def latest_checkpoint() -> Checkpoint | None:
 def checkpoints() -> QuerySet[Checkpoint]:
     """Return the signed checkpoints, newest first."""
     return Checkpoint.objects.all()
+
+
+def anchors() -> QuerySet[Anchor]:
+    """Return the places that are told checkpoints."""
+    return Anchor.objects.prefetch_related("receipts")
+
+
+def receipts() -> QuerySet[AnchorReceipt]:
+    """Return what anchors answered, newest first."""
+    return AnchorReceipt.objects.select_related("anchor", "checkpoint")
+
+
+def rotations() -> QuerySet[KeyRotation]:
+    """Return the hand-overs from one key to the next, in order."""
+    return KeyRotation.objects.all()
 
 
 def pending_count() -> int:

@@ -4,9 +4,10 @@ from datetime import timedelta
 
 from core.periodic import periodic
 from core.work import WorkQueue, register_queue
-from ledger.models import LogVerification
+from ledger.models import AnchorReceipt, LogVerification
 from ledger.selectors import log_size
-from ledger.services import make_checkpoint, perform_verification, seal_pending
+from ledger.services import anchor_checkpoint, make_checkpoint, perform_verification, seal_pending, tell_anchor
+from ledger.services.anchoring import ANCHOR_QUEUE
 
 VERIFICATIONS = register_queue(
     WorkQueue(
@@ -16,6 +17,18 @@ VERIFICATIONS = register_queue(
         lease_for=timedelta(minutes=10),
         max_attempts=3,
         while_held=True,
+    )
+)
+
+
+ANCHORS = register_queue(
+    WorkQueue(
+        name=ANCHOR_QUEUE,
+        model=AnchorReceipt,
+        handle=tell_anchor,
+        lease_for=timedelta(minutes=5),
+        max_attempts=8,
+        select_related=("anchor", "checkpoint"),
     )
 )
 
@@ -30,4 +43,4 @@ def seal() -> None:
 def checkpoint() -> None:
     """Sign the log's size and root."""
     if log_size():
-        make_checkpoint()
+        anchor_checkpoint(make_checkpoint())

@@ -19,6 +19,7 @@ from ledger.forms import PackForm
 from ledger.models import Artifact, Checkpoint, LedgerEntry
 from ledger.navigation import may_view
 from ledger.selectors import (
+    anchors,
     artifacts_of,
     checkpoints,
     entries,
@@ -27,10 +28,12 @@ from ledger.selectors import (
     latest_verification,
     log_size,
     pending_count,
+    rotations,
 )
 from ledger.services import (
     NothingSealedError,
     PackTooLargeError,
+    compare_checkpoint,
     explain_proof,
     export_pack,
     log_origin,
@@ -211,22 +214,31 @@ class VerifyView(LedgerView):
     """Whether anything was changed, in words; a button that looks again; how to look without this site."""
 
     def get(self, request: HttpRequest) -> HttpResponse:
-        run = latest_verification()
-        context: dict[str, Any] = {"title": "Verify the ledger", "run": run}
         if request.headers.get("HX-Request"):
-            return render(request, "ledger/verification_result.html", context)
-        context |= {
+            return render(request, "ledger/verification_result.html", {"run": latest_verification()})
+        return render(request, "ledger/verify.html", self._context())
+
+    @staticmethod
+    def _context() -> dict[str, Any]:
+        return {
+            "title": "Verify the ledger",
+            "run": latest_verification(),
+            "anchors": anchors(),
+            "rotations": rotations(),
             "size": log_size(),
             "pending": pending_count(),
             "checkpoint": latest_checkpoint(),
             "origin": log_origin(),
             "key": public_verifier_key(),
         }
-        return render(request, "ledger/verify.html", context)
 
     def post(self, request: HttpRequest) -> HttpResponse:
-        request_verification(principal=reader_of(request))
-        return redirect("ledger:verify")
+        note = request.POST.get("note", "")[:20_000]
+        if not note:
+            request_verification(principal=reader_of(request))
+            return redirect("ledger:verify")
+        context = self._context() | {"note": note, "witnessed": compare_checkpoint(note)}
+        return render(request, "ledger/verify.html", context)
 
 
 class ExportView(LedgerView):

@@ -9,6 +9,7 @@ from ledger.data.base import EvidenceType
 # The capabilities that the pages and commands of this room ask for; the room above defines them.
 VIEW = "ledger.view"
 EXPORT = "ledger.export"
+KEEP = "site.admin"
 
 
 class Reader(Protocol):

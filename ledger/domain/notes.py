@@ -54,22 +54,66 @@ def sign_checkpoint(head: TreeHead, *, name: str, key: Ed25519PrivateKey) -> str
     return sign_note(head.text(), name=name, key=key)
 
 
+def read_verifier_key(text: str) -> tuple[str, bytes]:
+    """Return name and public key of `name+id+base64`. Raises NoteRefusedError."""
+    name, _, rest = text.strip().partition("+")
+    try:
+        raw = base64.b64decode(rest.partition("+")[2], validate=True)
+    except ValueError:
+        raw = b""
+    if raw[:1] != ED25519 or len(raw) != 33 or verifier_key(name, raw[1:]) != text.strip():
+        raise NoteRefusedError("not a verifier key")
+    return name, raw[1:]
+
+
 def open_checkpoint(note: str, *, name: str, public: bytes) -> TreeHead:
     """Return what a note says if this key has signed it. Raises NoteRefusedError."""
-    text, separator, signatures = note.partition("\n\n")
-    lines = text.split("\n")
-    if not separator or len(lines) != 3:
+    lines = open_note(note, name=name, public=public)
+    if len(lines) != 3:
         raise NoteRefusedError("not a checkpoint: three lines, an empty one and signatures are expected")
+    try:
+        return TreeHead(origin=lines[0], size=int(lines[1]), root=base64.b64decode(lines[2], validate=True))
+    except ValueError:
+        raise NoteRefusedError("not a checkpoint: a size and a root are expected") from None
+
+
+def open_note(note: str, *, name: str, public: bytes) -> list[str]:
+    """Return the lines of a note that this key has signed. Raises NoteRefusedError."""
+    text, separator, signatures = note.partition("\n\n")
+    if not separator:
+        raise NoteRefusedError("not a signed note: an empty line and signatures are expected")
     wanted = key_id(name, public)
     for line in signatures.splitlines():
         parts = line.split(" ")
         if len(parts) != 3 or parts[0] != "—" or parts[1] != name:
             continue
-        raw = base64.b64decode(parts[2])
+        try:
+            raw = base64.b64decode(parts[2], validate=True)
+        except ValueError:
+            continue
         if raw[:4] == wanted:
             try:
                 Ed25519PublicKey.from_public_bytes(public).verify(raw[4:], f"{text}\n".encode())
             except InvalidSignature:
                 raise NoteRefusedError("the signature does not hold") from None
-            return TreeHead(origin=lines[0], size=int(lines[1]), root=base64.b64decode(lines[2]))
+            return text.split("\n")
     raise NoteRefusedError(f"no signature by {name} with key {wanted.hex()}")
+
+
+def sign_rotation(*, name: str, old: Ed25519PrivateKey, new: Ed25519PrivateKey, size: int) -> str:
+    """Return the note that hands a log over from one key to the next, signed by both."""
+    keys = [verifier_key(name, raw_public_key(key.public_key())) for key in (old, new)]
+    text = f"{name}\nkey rotation\n{keys[0]}\n{keys[1]}\n{size}\n"
+    first, second = (sign_note(text, name=name, key=key) for key in (old, new))
+    return first + second.partition("\n\n")[2]
+
+
+def open_rotation(note: str, *, name: str) -> tuple[bytes, bytes, int]:
+    """Return old key, new key and size of a rotation that both keys have signed. Raises NoteRefusedError."""
+    lines = note.partition("\n\n")[0].split("\n")
+    if len(lines) != 5 or lines[:2] != [name, "key rotation"] or not lines[4].isdecimal():
+        raise NoteRefusedError("not a key rotation of this log")
+    (_, old), (_, new) = read_verifier_key(lines[2]), read_verifier_key(lines[3])
+    for public in (old, new):
+        open_note(note, name=name, public=public)
+    return old, new, int(lines[4])

@@ -342,8 +342,18 @@ def verify(pack: Pack, key: str | None, known: list[str]) -> Report:
     if claimed is None:
         return report
     name, public = claimed
-    if key is not None:
-        report.check("The pack was signed with the key given to this script", _same_key, key, manifest["key"])
+    trusted = read_key(key) if key is not None else None
+    keys = report.check("Keys of the log", _keys, pack, claimed, trusted) or [claimed[1]]
+    if report.broken:
+        return report
+    if trusted is not None:
+        report.holds[-1] = (
+            "The pack was signed with the key given to this script"
+            if trusted[1] == public
+            else "The pack was signed with a key that the key given to this script has handed over to"
+        )
+    else:
+        report.holds.pop()
     report.check("The manifest is signed", _manifest_signature, pack, name, public)
     report.check("Every file is the one that the manifest lists", _files, pack, manifest)
     head = report.check("The checkpoint is signed", _checkpoint, pack, manifest, name, public)
@@ -353,10 +363,12 @@ def verify(pack: Pack, key: str | None, known: list[str]) -> Report:
         if entries is not None:
             report.holds[-1] = f"All {len(entries)} entries are in the log of {size} entries that was signed"
             report.check("Payloads", _payloads, pack, manifest, entries)
+            if any(item["payload"] != "included" for item in manifest["entries"]):
+                _tombstones(report, pack, manifest)
             report.check("Artifacts", _artifacts, pack, manifest, entries)
             _completeness(report, pack, manifest, entries, head)
         for text in known:
-            report.check("A checkpoint received earlier", _earlier, pack, text, claimed, head)
+            report.check("A checkpoint received earlier", _earlier, pack, text, name, keys, head)
     report.trusted = key is not None or bool(known)
     _limits(report, manifest, key, known)
     return report
@@ -369,9 +381,31 @@ def _manifest(pack: Pack) -> dict[str, Any]:
     return manifest
 
 
-def _same_key(given: str, claimed: str) -> None:
-    if read_key(given) != read_key(claimed):
-        raise BrokenError("the pack names another key")
+def _keys(pack: Pack, claimed: tuple[str, bytes], trusted: tuple[str, bytes] | None) -> list[bytes]:
+    """Return the keys that may have signed for this log, the pack's own first.
+
+    Each rotation is signed by the old key and by the new one. With a trusted key, the chain must lead from it to the
+    key of the pack.
+    """
+    name, public = claimed
+    hops: list[tuple[bytes, bytes]] = []
+    for line in pack.lines("keys.jsonl") if "keys.jsonl" in pack.names else []:
+        note = _json(line, "keys.jsonl")["rotation"]
+        said = note.partition("\n\n")[0].split("\n")
+        if len(said) != 5 or said[:2] != [name, "key rotation"]:
+            raise BrokenError("a rotation does not belong to this log")
+        old, new = read_key(said[2])[1], read_key(said[3])[1]
+        open_note(note, name, old)
+        open_note(note, name, new)
+        hops.append((old, new))
+    keys = [public]
+    for old, new in reversed(hops):
+        if new == keys[-1]:
+            keys.append(old)
+    if trusted is not None and (trusted[0] != name or trusted[1] not in keys):
+        raise BrokenError("the pack was signed by another key than the one given")
+    # What came before the trusted key vouches for nothing.
+    return keys if trusted is None else keys[: keys.index(trusted[1]) + 1]
 
 
 def _manifest_signature(pack: Pack, name: str, public: bytes) -> None:
@@ -432,6 +466,10 @@ def _entries(pack: Pack, manifest: dict[str, Any], size: int, root: bytes) -> di
 def _payloads(pack: Pack, manifest: dict[str, Any], entries: dict[int, dict[str, Any]]) -> str:
     payloads = pack.records("payloads.jsonl")
     without = {item["seq"] for item in manifest["entries"] if item["payload"] != "included"}
+    omitted = {item["what"] for item in manifest["omissions"]}
+    for seq in sorted(without):
+        if f"the payload of entry {seq}" not in omitted:
+            raise BrokenError(f"the payload of entry {seq} is left out, and no omission says why")
     for seq, entry in entries.items():
         if seq in without:
             continue
@@ -446,8 +484,30 @@ def _payloads(pack: Pack, manifest: dict[str, Any], entries: dict[int, dict[str,
     return f"All {len(payloads)} payloads are the ones that were recorded{missing}"
 
 
+def _tombstones(report: Report, pack: Pack, manifest: dict[str, Any]) -> None:
+    """Check that each payload that is said to be erased has a tombstone in the log."""
+    erased = {item["seq"] for item in manifest["entries"] if item["payload"] != "included"}
+    if "headers.jsonl" not in manifest["files"]:
+        report.unproved.append(f"That the {len(erased)} payloads which are missing were erased in the open.")
+        return
+
+    def buried() -> str:
+        headers = [_json(line, "headers.jsonl") for line in pack.lines("headers.jsonl")]
+        stones = {one["subject"] for one in headers if one["type"] == "ledger.payload_erased"}
+        for seq in sorted(erased):
+            if f"entry:{seq}" not in stones:
+                raise BrokenError(f"the payload of entry {seq} is missing, and no tombstone says who erased it")
+        return f"Each of the {len(erased)} erased payloads has its tombstone in the log"
+
+    report.check("Erased payloads", buried)
+
+
 def _artifacts(pack: Pack, manifest: dict[str, Any], entries: dict[int, dict[str, Any]]) -> str:
     listed = {item["sha256"]: item for item in manifest["artifacts"]}
+    said = " ".join(item["what"] for item in manifest["omissions"])
+    for item in manifest["artifacts"]:
+        if not item["path"] and item["sha256"] not in said:
+            raise BrokenError(f"the artifact {item['sha256']} is left out, and no omission says why")
     for seq, entry in entries.items():
         for digest in entry["artifacts"]:
             if digest not in listed:
@@ -498,10 +558,12 @@ def _covers(selection: dict[str, Any], header: dict[str, Any]) -> bool:
     )
 
 
-def _earlier(pack: Pack, note: str, key: tuple[str, bytes], head: tuple[int, bytes]) -> str:
+def _earlier(pack: Pack, note: str, name: str, keys: list[bytes], head: tuple[int, bytes] | None) -> str:
     """Check that the log of the pack begins with the log that a checkpoint from outside speaks of."""
-    (name, public), (size, root) = key, head
-    log, old, old_root = read_checkpoint(open_note(note, name, public))
+    if head is None:
+        raise BrokenError("the pack has no checkpoint to compare it with")
+    size, root = head
+    log, old, old_root = read_checkpoint(_opened(note, name, keys))
     if log != name:
         raise BrokenError(f"it speaks of the log {log}")
     if old > size:
@@ -516,6 +578,16 @@ def _earlier(pack: Pack, note: str, key: tuple[str, bytes], head: tuple[int, byt
     if not is_consistent(old, size, old_root, root, path):
         raise BrokenError(f"the first {old} entries were rewritten since")
     return f"The log still begins with the {old} entries of the checkpoint given to this script"
+
+
+def _opened(note: str, name: str, keys: list[bytes]) -> list[str]:
+    refused = BrokenError("there is no key")
+    for public in keys:
+        try:
+            return open_note(note, name, public)
+        except BrokenError as error:
+            refused = error
+    raise refused
 
 
 def _limits(report: Report, manifest: dict[str, Any], key: str | None, known: list[str]) -> None:

@@ -8,9 +8,17 @@ from django.conf import settings
 from django.utils import timezone
 
 from core.identifiers import new_id
-from ledger.domain.notes import TreeHead, raw_public_key, sign_checkpoint, verifier_key
+from ledger.domain.notes import (
+    NoteRefusedError,
+    TreeHead,
+    open_checkpoint,
+    open_rotation,
+    raw_public_key,
+    sign_checkpoint,
+    verifier_key,
+)
 from ledger.domain.tree import root_of_frontier
-from ledger.models import Checkpoint, LogHead
+from ledger.models import Checkpoint, KeyRotation, LogHead
 from ledger.services.sealing import log_origin, seal_pending
 
 
@@ -21,6 +29,7 @@ class NothingSealedError(RuntimeError):
 def signing_key() -> Ed25519PrivateKey:
     """Return the log's key; it is made on first use, in a file that only this user may read."""
     path = Path(settings.LEDGER_KEY_FILE)
+    finish_rotation()
     try:
         return Ed25519PrivateKey.from_private_bytes(bytes.fromhex(path.read_text("ascii").strip()))
     except FileNotFoundError:
@@ -37,6 +46,49 @@ def signing_key() -> Ed25519PrivateKey:
         finally:
             draft.unlink()
         return Ed25519PrivateKey.from_private_bytes(bytes.fromhex(path.read_text("ascii").strip()))
+
+
+def next_key_file() -> Path:
+    """Return where a new key waits until the rotation to it has committed."""
+    return Path(f"{settings.LEDGER_KEY_FILE}.next")
+
+
+def finish_rotation() -> None:
+    """Put a new key in force whose rotation has committed; a crash in between is made good here."""
+    waiting = next_key_file()
+    try:
+        raw = bytes.fromhex(waiting.read_text("ascii").strip())
+    except FileNotFoundError:
+        return
+    public = raw_public_key(Ed25519PrivateKey.from_private_bytes(raw).public_key())
+    newest = KeyRotation.objects.last()
+    if newest is not None and newest.new_key == verifier_key(log_origin(), public):
+        waiting.replace(settings.LEDGER_KEY_FILE)
+
+
+def known_keys() -> list[bytes]:
+    """Return every key that this log has had, the present one first, each vouched for by the one after it."""
+    keys = [public_key()]
+    for rotation in KeyRotation.objects.order_by("-pk"):
+        try:
+            old, new, _ = open_rotation(rotation.note, name=log_origin())
+        except NoteRefusedError:
+            break
+        if new != keys[-1]:
+            break
+        keys.append(old)
+    return keys
+
+
+def open_known(note: str) -> TreeHead:
+    """Return what a checkpoint of this log says if any of its keys has signed it. Raises NoteRefusedError."""
+    origin, refused = log_origin(), NoteRefusedError("this log has no key")
+    for public in known_keys():
+        try:
+            return open_checkpoint(note, name=origin, public=public)
+        except NoteRefusedError as error:
+            refused = error
+    raise refused
 
 
 def public_key() -> bytes:

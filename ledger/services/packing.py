@@ -19,7 +19,7 @@ from ledger.data.base import EVIDENCE_NAMES
 from ledger.data.packs import EvidencePack, Omission, Reader, Selection
 from ledger.domain.entries import entry_bytes, instant_text
 from ledger.domain.notes import sign_note
-from ledger.models import Artifact, Checkpoint, LedgerEntry, Seal
+from ledger.models import Artifact, Checkpoint, KeyRotation, LedgerEntry, Seal
 from ledger.selectors import entries as entries_by
 from ledger.services.artifacts import read_artifact
 from ledger.services.checkpoints import make_checkpoint, public_verifier_key, signing_key
@@ -244,6 +244,8 @@ def _add_readables(draft: _Draft, manifest: dict[str, Any], chosen: list[LedgerE
     draft.files["index.html"] = render_to_string("ledger/pack_index.html", context).encode()
     draft.files["index.css"] = (VERIFIER.parent / "index.css").read_bytes()
     draft.files["verify.py"] = VERIFIER.read_bytes()
+    rotations = KeyRotation.objects.values_list("note", flat=True)
+    draft.files["keys.jsonl"] = _joined([orjson.dumps({"rotation": note}) for note in rotations])
     draft.files["key.txt"] = f"{manifest['key']}\n".encode()
 
 

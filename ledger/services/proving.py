@@ -47,6 +47,13 @@ def prove_consistency(old: int, new: int) -> list[bytes]:
     return _roots(consistency_ranges(old, new))
 
 
+def root_at(size: int) -> bytes:
+    """Return the root over the first `size` entries, from the stored hashes. Raises NotInLogError."""
+    if not 0 < size <= _log_size():
+        raise NotInLogError(f"the log has no {size} entries")
+    return _roots([(0, size)])[0]
+
+
 def _log_size() -> int:
     head = LogHead.objects.filter(pk=1).only("size").first()
     return head.size if head else 0

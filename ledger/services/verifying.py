@@ -14,12 +14,13 @@ from django.db import connection, connections
 from django.db.models import Func, TextField
 from django.db.models.functions import Cast
 
+from ledger.data.log import PayloadErased
 from ledger.domain.entries import EntryFacts, entry_leaf
-from ledger.domain.notes import NoteRefusedError, open_checkpoint
+from ledger.domain.notes import NoteRefusedError, open_rotation
 from ledger.domain.tree import append_leaves, root_of_frontier
-from ledger.models import Artifact, Checkpoint, LedgerEntry, LogHead, PendingEntry, Seal
+from ledger.models import Artifact, Checkpoint, KeyRotation, LedgerEntry, LogHead, PendingEntry, Seal
 from ledger.services.artifacts import read_artifact
-from ledger.services.checkpoints import public_key
+from ledger.services.checkpoints import known_keys, open_known
 from ledger.services.sealing import FACT_FIELDS
 
 # A power of two: the tree of the log is then the tree of its ranges' roots.
@@ -102,7 +103,7 @@ def verify_log(
             found.add(problem)
         for at, inner in part.at_checkpoints.items():
             for checkpoint in checkpoints[at]:
-                _check_checkpoint(found, checkpoint, root_of_frontier([*whole, *inner]), origin)
+                _check_checkpoint(found, checkpoint, root_of_frontier([*whole, *inner]))
         frontier = [*whole, *part.frontier]
         if part.count == CHUNK:
             whole, _ = append_leaves(whole, number, part.frontier)
@@ -111,6 +112,8 @@ def verify_log(
             progress(found.entries)
     _check_ends(found, head, frontier)
     found.root = root_of_frontier(frontier).hex()
+    _check_keys(found, origin)
+    _check_tombstones(found)
     if artifacts:
         _check_artifacts(found)
     return found
@@ -218,15 +221,38 @@ def _iso(stored: str | None) -> str | None:
     return f"{day}T{clock}Z" if "." in clock else f"{day}T{clock}.000000Z"
 
 
-def _check_checkpoint(found: Verification, checkpoint: Checkpoint, root: bytes, origin: str) -> None:
+def _check_checkpoint(found: Verification, checkpoint: Checkpoint, root: bytes) -> None:
     found.checkpoints += 1
     try:
-        head = open_checkpoint(checkpoint.note, name=origin, public=public_key())
+        head = open_known(checkpoint.note)
     except NoteRefusedError as error:
         found.add(f"checkpoint at {checkpoint.size}: {error}")
         return
     if head.size != checkpoint.size or head.root != root:
         found.add(f"checkpoint at {checkpoint.size}: the log no longer has the root that was signed")
+
+
+def _check_keys(found: Verification, origin: str) -> None:
+    """Check that each key was handed over to the next by a note that both have signed."""
+    rotations = list(KeyRotation.objects.all())
+    for rotation in rotations:
+        try:
+            open_rotation(rotation.note, name=origin)
+        except NoteRefusedError as error:
+            found.add(f"key rotation at {rotation.size}: {error}")
+    if rotations and len(known_keys()) != len(rotations) + 1:
+        found.add("the key in use does not follow from the keys before it")
+
+
+def _check_tombstones(found: Verification) -> None:
+    """Check that each erased payload has its tombstone in the log."""
+    if not found.erased:
+        return
+    subjects = set(LedgerEntry.objects.filter(entry_type=PayloadErased.entry_type).values_list("subject", flat=True))
+    erased = Seal.objects.filter(entry__content__erased_at__isnull=False).values_list("seq", flat=True)
+    for seq in erased:
+        if f"entry:{seq}" not in subjects:
+            found.add(f"entry {seq}: its payload was erased, and no tombstone says by whom")
 
 
 def _check_artifacts(found: Verification) -> None:

@@ -25,7 +25,16 @@ from ledger.data.packs import EvidencePack, Omission, Selection
 from ledger.domain.notes import raw_public_key, sign_note, verifier_key
 from ledger.models import EntryContent, LedgerEntry
 from ledger.pack import verify as offline
-from ledger.services import NothingSealedError, export_pack, make_checkpoint, record, store_artifact
+from ledger.services import (
+    NothingSealedError,
+    erase_payload,
+    export_pack,
+    make_checkpoint,
+    record,
+    rotate_key,
+    seal_pending,
+    store_artifact,
+)
 from ledger.services.artifacts import artifact_path
 from ledger.services.checkpoints import signing_key
 
@@ -303,7 +312,7 @@ def test_a_pack_signed_with_another_key_is_refused(tmp_path: Path) -> None:
     manifest["key"] = verifier_key(manifest["log"], raw_public_key(stranger.public_key()))
     files["manifest.json"] = json.dumps(manifest).encode()
     resign(files, stranger)
-    assert any("names another key" in line for line in result(files, tmp_path / "pack", pack.key).broken)
+    assert any("another key than the one given" in line for line in result(files, tmp_path / "pack", pack.key).broken)
 
 
 def test_a_pack_without_headers_says_that_it_cannot_prove_completeness(tmp_path: Path) -> None:
@@ -316,7 +325,8 @@ def test_a_pack_without_headers_says_that_it_cannot_prove_completeness(tmp_path:
 
 def test_an_erased_payload_and_a_lost_file_are_listed_as_left_out(tmp_path: Path) -> None:
     fill(5)
-    EntryContent.objects.filter(entry__subject="lamp:1").update(body=b"", nonce=b"", erased_at=timezone.now())
+    seal_pending()
+    erase_payload(principal=Olga(), entry=LedgerEntry.objects.get(subject="lamp:1"), reason="asked for by the person")
     digest = LedgerEntry.objects.get(subject="lamp:3").artifacts[0]
     artifact_path(digest).unlink()
     pack = make()
@@ -371,3 +381,58 @@ def test_ed25519_gives_the_answer_of_the_standard() -> None:
     )
     assert offline.signature_holds_slowly(public, signature, b"\x72")
     assert not offline.signature_holds_slowly(public, signature, b"\x73")
+
+
+def test_a_payload_that_vanished_without_a_tombstone_is_refused(tmp_path: Path) -> None:
+    fill(3)
+    EntryContent.objects.filter(entry__subject="lamp:1").update(body=b"", nonce=b"", erased_at=timezone.now())
+    pack = make()
+    assert any("no tombstone" in line for line in result(opened(pack), tmp_path / "pack", pack.key).broken)
+
+
+def test_a_hidden_omission_is_refused_even_when_signed_again(tmp_path: Path) -> None:
+    fill(5)
+    artifact_path(LedgerEntry.objects.get(subject="lamp:3").artifacts[0]).unlink()
+    pack = make()
+    files = opened(pack)
+    manifest = json.loads(files["manifest.json"])
+    manifest["omissions"] = []
+    files["manifest.json"] = json.dumps(manifest).encode()
+    assert any("manifest" in line for line in result(files, tmp_path / "one", pack.key).broken)
+    resign(files, signing_key())
+    assert any("no omission says why" in line for line in result(files, tmp_path / "two", pack.key).broken)
+
+
+def test_the_key_of_before_a_rotation_still_vouches(tmp_path: Path) -> None:
+    fill(2)
+    first = make_checkpoint()
+    old = make().key
+    rotate_key(principal=Olga(), reason="yearly")
+    fill(1)
+    rotate_key(principal=Olga(), reason="again")
+    pack = make()
+    assert pack.key != old
+    report = result(opened(pack), tmp_path / "pack", old)
+    assert report.code == 0, report.broken
+    assert any("handed over to" in line for line in report.holds)
+    report = offline.verify(offline.Pack(tmp_path / "pack"), old, [first.note])
+    assert report.code == 0, report.broken
+
+
+@pytest.mark.parametrize("change", ["drop", "forge"])
+def test_a_rotation_that_is_missing_or_forged_is_refused(change: str, tmp_path: Path) -> None:
+    fill(2)
+    old = make().key
+    rotation = rotate_key(principal=Olga(), reason="yearly")
+    pack = make()
+    files = opened(pack)
+    if change == "drop":
+        files["keys.jsonl"] = b""
+    else:
+        # Signed by the new key alone: whoever took over the site cannot make the old key agree.
+        text = rotation.note.partition("\n\n")[0] + "\n"
+        forged = sign_note(text, name=text.splitlines()[0], key=signing_key())
+        files["keys.jsonl"] = json.dumps({"rotation": forged}).encode() + b"\n"
+    relist(files)
+    resign(files, signing_key())
+    assert result(files, tmp_path / "pack", old).code == 1

@@ -12,15 +12,22 @@ from django_typer.management import command
 from core.cli import ExitCode, FormatOption, OutputFormat, RoomCommand, answering, fail, print_json, print_rows
 from ledger.data import EvidenceType
 from ledger.data.packs import Selection
-from ledger.selectors import entries, entry_by_seq, latest_checkpoint
+from ledger.selectors import anchors, entries, entry_by_seq, latest_checkpoint
 from ledger.services import (
+    AnchorRefusedError,
+    NotErasableError,
     NothingSealedError,
     NotInLogError,
     PackTooLargeError,
+    add_anchor,
+    compare_checkpoint,
+    erase_payload,
     export_pack,
     make_checkpoint,
+    prove_consistency,
     prove_inclusion,
     public_verifier_key,
+    rotate_key,
     verify_log,
 )
 
@@ -80,6 +87,104 @@ class Command(RoomCommand):
         else:
             typer.echo(made.note)
             typer.echo(f"key: {public_verifier_key()}")
+
+    @command(name="rotate-key")
+    @answering
+    def rotate_key(self, reason: Annotated[str, typer.Option(help="Why the key is replaced.")] = "scheduled") -> None:
+        """Replace the key that signs checkpoints; old and new key both sign that it was."""
+        try:
+            rotation = rotate_key(principal=CLI, reason=reason)
+        except NothingSealedError as error:
+            fail(str(error), ExitCode.NO)
+        typer.echo(f"From {rotation.size} entries on, checkpoints are signed with\n{rotation.new_key}")
+
+    @command()
+    @answering
+    def erase(
+        self,
+        seq: Annotated[int, typer.Argument(min=0, help="The entry's place in the log.")],
+        reason: Annotated[str, typer.Option(help="Why, for the tombstone.")],
+    ) -> None:
+        """Erase what an entry says. The entry stays and proves that it was there; a tombstone says why it is empty."""
+        entry = entry_by_seq(seq)
+        if entry is None:
+            fail(f"There is no entry {seq}.", ExitCode.NO)
+        try:
+            erase_payload(principal=CLI, entry=entry, reason=reason)
+        except (NotErasableError, ValueError) as error:
+            fail(str(error), ExitCode.NO)
+        typer.echo(f"The content of entry {seq} is erased; the log still verifies.")
+
+    @command()
+    @answering
+    def witness(
+        self,
+        note: Annotated[Path, typer.Argument(help="A checkpoint that was kept elsewhere.")],
+        output: FormatOption = OutputFormat.TEXT,
+    ) -> None:
+        """Compare a checkpoint from elsewhere with the log. Exit code 1: the log is not the one that was signed."""
+        try:
+            found = compare_checkpoint(note.read_text("utf-8"))
+        except (OSError, UnicodeDecodeError) as error:
+            fail(f"{note}: {error}")
+        if output is OutputFormat.JSON:
+            print_json(vars(found))
+        else:
+            typer.echo(found.says)
+        if not found.holds:
+            raise typer.Exit(ExitCode.NO)
+
+    @command()
+    @answering
+    def consistency(
+        self,
+        old: Annotated[int, typer.Argument(min=1, help="Entries of the earlier log.")],
+        new: Annotated[int, typer.Argument(min=1, help="Entries of the later log.")],
+    ) -> None:
+        """Print the proof that a later log begins with an earlier one (RFC 6962, 2.1.2)."""
+        try:
+            path = prove_consistency(old, new)
+        except NotInLogError as error:
+            fail(str(error), ExitCode.NO)
+        print_json({"old": old, "new": new, "path": [base64.b64encode(value).decode() for value in path]})
+
+    @command()
+    @answering
+    def anchor(  # noqa: PLR0917 options of a command
+        self,
+        name: Annotated[str, typer.Argument(help="Name of an anchor to add; without it the anchors are listed.")] = "",
+        kind: Annotated[str, typer.Option(help="rfc3161, git, mail or webhook.")] = "",
+        to: Annotated[str, typer.Option(help="Address, folder, mail address, or slug of an endpoint.")] = "",
+        root_certificate: Annotated[Path | None, typer.Option(help="PEM that a time stamp must lead to.")] = None,
+        allow: Annotated[list[str] | None, typer.Option(help="Private host or network that it may reach.")] = None,
+        every_hours: Annotated[int, typer.Option(min=1, max=720)] = 24,
+        output: FormatOption = OutputFormat.TEXT,
+    ) -> None:
+        """Add a place outside the database that is told checkpoints, or list them with their last receipt."""
+        if name:
+            try:
+                add_anchor(
+                    principal=CLI,
+                    name=name,
+                    kind=kind,
+                    target=to,
+                    roots=root_certificate.read_text("utf-8") if root_certificate else "",
+                    allow=tuple(allow or ()),
+                    every_hours=every_hours,
+                )
+            except (AnchorRefusedError, OSError) as error:
+                fail(str(error))
+        rows = [
+            {
+                "anchor": one.name,
+                "kind": one.kind,
+                "to": one.target,
+                "last": (newest := one.receipts.first()) and newest.status,
+                "says": newest.says or newest.last_error if newest else "",
+            }
+            for one in anchors()
+        ]
+        print_rows(rows, columns=("anchor", "kind", "to", "last", "says"), output=output, empty="There is no anchor.")
 
     @command()
     @answering
