@@ -24,6 +24,7 @@ from chaos.services.stopping import (
     stop_run,
     watch_runs,
 )
+from chaos.services.toolkit import Missing, export_experiment, import_experiment
 from chaos.services.turns import run_turn
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
     "SCHEDULE_QUEUE",
     "START_QUEUE",
     "GuardRefusedError",
+    "Missing",
     "Remnant",
     "RunPlan",
     "apply_documents",
@@ -39,7 +41,9 @@ __all__ = [
     "ask_guards_of",
     "clear_dirty_run",
     "engage_kill_switch",
+    "export_experiment",
     "finish_run",
+    "import_experiment",
     "is_steady",
     "note",
     "pause_schedule",

@@ -23,11 +23,14 @@ from chaos.selectors import (
 )
 from chaos.services import (
     GuardRefusedError,
+    Missing,
     apply_documents,
     approve_plan,
     ask_guards,
     clear_dirty_run,
     engage_kill_switch,
+    export_experiment,
+    import_experiment,
     pause_schedule,
     plan_as_json,
     plan_run,
@@ -242,9 +245,31 @@ class Command(RoomCommand):
 
     @command()
     @answering
-    def export(self, reference: Reference) -> None:
-        """Print a run as a plain Chaos Toolkit experiment."""
-        print_json(compile_experiment(_run(reference)))
+    def export(self, name: Annotated[str, typer.Argument(help="An experiment, or a run.")]) -> None:
+        """Print an experiment, or a run as it was compiled, as the Chaos Toolkit reads it."""
+        experiment = experiment_by_slug(slug=name)
+        print_json(export_experiment(experiment) if experiment is not None else compile_experiment(_run(name)))
+
+    @command(name="import")
+    @answering
+    def import_file(  # noqa: PLR0917 each is an option with a name
+        self,
+        path: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="JSON or YAML of the Chaos Toolkit.")],
+        name: Annotated[str, typer.Option(help="What the experiment is called here.")] = "",
+        environment: Annotated[str, typer.Option(help="Its environment.")] = "",
+        service: Annotated[list[str] | None, typer.Option(help="A service that it is about; repeat it.")] = None,
+        slo: Annotated[list[str] | None, typer.Option(help="An SLO of its steady state; repeat it.")] = None,
+        max_targets: Annotated[int, typer.Option(min=1, max=50)] = 1,
+        as_user: As = "",
+    ) -> None:
+        """Translate an experiment of the Chaos Toolkit; everything in it is held against an allow-list first."""
+        missing = Missing(
+            name=name, environment=environment, services=service or [], slos=slo or [], max_targets=max_targets
+        )
+        made = import_experiment(
+            principal=_principal(as_user), raw=path.read_bytes(), source=path.name, missing=missing
+        )
+        typer.echo(f"imported: {made}")
 
 
 def _principal(username: str) -> Principal:
