@@ -1,6 +1,7 @@
 from django.urls import URLPattern, URLResolver, path
 
 from incidents.views.alerts import AlertDetailView, AlertListView, InboundEventDetailView, InboundEventListView
+from incidents.views.explaining import ExplainView, PolicyEditorView
 from incidents.views.inbound import EventsApiView, InboundView
 from incidents.views.incidents import (
     IncidentActionView,
@@ -27,6 +28,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("alerts/<int:pk>/", AlertDetailView.as_view(), name="alert_detail"),
     path("alerts/events/", InboundEventListView.as_view(), name="inbound_list"),
     path("alerts/events/<str:reference>/", InboundEventDetailView.as_view(), name="inbound_detail"),
+    path("alerts/rules/", PolicyEditorView.as_view(), name="policy_editor"),
     path("alerts/groups/", AlertGroupListView.as_view(), name="alert_group_list"),
     path("alerts/silences/", SilenceListView.as_view(), name="silence_list"),
     path("alerts/silences/add/", SilenceAddView.as_view(), name="silence_add"),
@@ -38,6 +40,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("incidents/open/", IncidentOpenView.as_view(), name="incident_open"),
     path("incidents/acknowledge/<str:token>/", SignedAcknowledgeView.as_view(), name="acknowledge_by_link"),
     path("incidents/<str:reference>/", IncidentDetailView.as_view(), name="incident_detail"),
+    path("incidents/<str:reference>/explain/", ExplainView.as_view(), name="explain"),
     path("incidents/<str:reference>/review/", ReviewView.as_view(), name="review"),
     path("incidents/<str:reference>/review/<slug:step>/", ReviewView.as_view(), name="review_step"),
     path("incidents/<str:reference>/<slug:step>/", IncidentActionView.as_view(), name="incident_action"),

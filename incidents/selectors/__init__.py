@@ -1,6 +1,8 @@
 """Reads of incidents, alerts, inbound events and on-call duty."""
 
 from incidents.selectors.alerts import AlertGroup, alert_groups, silence_by_reference, silences_visible
+from incidents.selectors.configured import configured_documents
+from incidents.selectors.explaining import Chapter, explain_alert, explain_incident
 from incidents.selectors.inbound import (
     inbound_event_by_reference,
     inbound_events,
@@ -32,10 +34,14 @@ from incidents.selectors.oncall import (
 
 __all__ = [
     "AlertGroup",
+    "Chapter",
     "Coverage",
     "alert_groups",
     "alerts_visible",
+    "configured_documents",
     "coverage_of",
+    "explain_alert",
+    "explain_incident",
     "firing_alerts_of",
     "follow_ups_of",
     "gaps_between",

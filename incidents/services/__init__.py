@@ -26,6 +26,7 @@ from incidents.services.lifecycle import (
 )
 from incidents.services.oncall import add_override, end_override, record_daily_coverage, save_schedule
 from incidents.services.paging import acknowledge_link, send_digests
+from incidents.services.previewing import Preview, preview_documents
 from incidents.services.processing import preview_route, process_event, release_suppressed
 from incidents.services.reading import try_mapping
 from incidents.services.receiving import (
@@ -58,6 +59,7 @@ __all__ = [
     "InboundRequest",
     "NewToken",
     "Opening",
+    "Preview",
     "Stored",
     "UnknownSenderError",
     "acknowledge_incident",
@@ -87,6 +89,7 @@ __all__ = [
     "mitigate_incident",
     "open_incident",
     "pause_integration",
+    "preview_documents",
     "preview_route",
     "process_event",
     "receive",

@@ -1,5 +1,6 @@
 """`manage.py incident`: incidents, integrations, who is on call, configuration from YAML."""
 
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,10 +13,16 @@ from accounts.selectors import principal_for_user, user_by_username
 from catalog.selectors import services_by_slugs
 from core.cli import ExitCode, FormatOption, OutputFormat, RoomCommand, answering, fail, print_json, print_rows
 from core.parsing import load_yaml_documents, refuse
+from delivery.selectors import deliveries
 from incidents.data import IncidentStatus, IntegrationKind, Severity
 from incidents.domain.durations import parse_duration
 from incidents.models import EscalationPolicy, Incident
 from incidents.selectors import (
+    Chapter,
+    alerts_visible,
+    explain_alert,
+    explain_incident,
+    inbound_event_by_reference,
     incident_by_reference,
     incidents_visible,
     on_call_now,
@@ -30,6 +37,7 @@ from incidents.services import (
     add_integration,
     apply_documents,
     open_incident,
+    preview_documents,
     replay_since,
     resolve_incident,
     rotate_integration_token,
@@ -192,6 +200,73 @@ class Command(RoomCommand):
 
     @command()
     @answering
+    def explain(self, thing: str, output: FormatOption = OutputFormat.TEXT) -> None:
+        """Print why somebody was or was not paged: by an incident (INC-3), an alert (12), an inbound event (inb_…)."""
+        chapters = _chapters(thing)
+        if output is OutputFormat.JSON:
+            print_json([asdict(chapter) for chapter in chapters])
+            return
+        for chapter in chapters:
+            typer.echo(chapter.title)
+            for step in chapter.steps:
+                typer.echo(f"  {step}")
+
+    @command(name="deliveries")
+    @answering
+    def list_deliveries(
+        self,
+        failed: Annotated[bool, typer.Option("--failed", help="Only those given up, or failing now.")] = False,
+        limit: Annotated[int, typer.Option(min=1, max=10_000)] = 50,
+        output: FormatOption = OutputFormat.TEXT,
+    ) -> None:
+        """Print what was sent about incidents, newest first. Exit code 1 when some of it has failed."""
+        viewer = system_principal("cli")
+        found = deliveries(viewer=viewer).filter(about__startswith="incident:").order_by("-pk")
+        if failed:
+            found = found.exclude(last_error="")
+        rows = list(found[:limit])
+        print_rows(
+            [
+                {
+                    "reference": row.reference,
+                    "about": row.about.partition(":")[2],
+                    "channel": row.channel,
+                    "address": row.address,
+                    "state": row.state,
+                    "tries": row.tries,
+                    "created_at": row.created_at.isoformat(timespec="seconds"),
+                    "error": row.last_error,
+                }
+                for row in rows
+            ],
+            columns=("reference", "about", "channel", "address", "state", "tries", "created_at", "error"),
+            output=output,
+            empty="Nothing has been sent." if not failed else "Nothing has failed.",
+        )
+        if any(row.last_error for row in rows):
+            raise typer.Exit(ExitCode.NO)
+
+    @command()
+    @answering
+    def preview(
+        self,
+        paths: Annotated[list[Path], typer.Argument(exists=True, dir_okay=False)],
+        days: Annotated[int, typer.Option(min=1, max=90)] = 7,
+        output: FormatOption = OutputFormat.TEXT,
+    ) -> None:
+        """Print what a draft would have done with the alerts of the last days. Exit code 1 when anything differs."""
+        documents = [one for path in paths for one in load_yaml_documents(path.read_bytes(), source=path.name)]
+        found = preview_documents(principal=system_principal("cli"), documents=documents, days=days)
+        rows = [
+            {"alert": row.alert.pk, "title": row.alert.title, "live": row.live.text, "draft": row.draft.text}
+            for row in found.changed
+        ]
+        print_rows(rows, columns=("alert", "title", "live", "draft"), output=output, empty="Nothing differs.")
+        if rows:
+            raise typer.Exit(ExitCode.NO)
+
+    @command()
+    @answering
     def apply(
         self,
         paths: Annotated[list[Path], typer.Argument(exists=True, dir_okay=False)],
@@ -264,6 +339,26 @@ class Command(RoomCommand):
             print_json({"replayed": found})
         else:
             typer.echo(f"{len(found)} events are being processed again")
+
+
+def _chapters(thing: str) -> list[Chapter]:
+    if thing.upper().startswith("INC-"):
+        return explain_incident(incident=_incident(thing))
+    viewer = system_principal("cli")
+    alerts = alerts_visible(viewer=viewer)
+    if thing.startswith("inb_"):
+        event = inbound_event_by_reference(viewer=viewer, reference=thing)
+        if event is None:
+            fail(f"There is no inbound event {thing}.")
+        words = [f"{one['title']}: {one['decision']}" for one in event.decisions] or [event.problem or event.state]
+        chapters = [Chapter(f"Event {event.reference} from {event.integration}: {event.state}", tuple(words))]
+        keys = [one["alert"] for one in event.decisions if one.get("alert")]
+        return chapters + [one for alert in alerts.filter(pk__in=keys) for one in explain_alert(alert=alert)]
+    number = thing.removeprefix("alert:")
+    alert = alerts.filter(pk=int(number)).first() if number.isdecimal() else None
+    if alert is None:
+        fail(f"There is no incident, alert or inbound event {thing}.")
+    return explain_alert(alert=alert)
 
 
 def _say(incident: Incident, output: OutputFormat) -> None:
