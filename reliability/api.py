@@ -11,8 +11,9 @@ from rest_framework.views import APIView
 
 from accounts.data import Capability
 from accounts.services import ensure_may, principal_of
+from catalog.selectors import service_by_slug
 from core.parsing import LineIndex, refuse
-from reliability.selectors import detailed_statuses, slos_visible, status_as_json
+from reliability.selectors import GATED_ACTIONS, detailed_statuses, gate, slos_visible, status_as_json
 from reliability.services import apply_documents
 
 
@@ -62,3 +63,26 @@ class SLODetailApi(APIView):
         if not statuses:
             raise Http404
         return Response([status_as_json(status) for status in statuses])
+
+
+class GateApi(APIView):
+    """The gate for pipelines: whether a service's error budgets allow an action."""
+
+    @extend_schema(
+        operation_id="gate_retrieve",
+        parameters=[
+            OpenApiParameter("service", str, required=True, description="Slug of the service that is to change."),
+            OpenApiParameter("action", str, enum=list(GATED_ACTIONS), description="deploy (default) or chaos."),
+        ],
+        responses={200: OpenApiTypes.OBJECT, 404: None},
+    )
+    def get(self, request: Request) -> Response:
+        """Return `answer` (allow, deny, cannot tell) with the reasons; always 200 when there is an answer."""
+        action = request.query_params.get("action", "deploy")
+        if action not in GATED_ACTIONS:
+            raise refuse("action", found=action, allowed=f"one of {', '.join(GATED_ACTIONS)} is allowed")
+        service = service_by_slug(slug=request.query_params.get("service", ""))
+        if service is None:
+            raise Http404
+        ensure_may(principal_of(request), Capability.OPERATIONS_VIEW, team_id=service.team_id)
+        return Response(gate(service=service, action=action).as_json())

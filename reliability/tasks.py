@@ -13,6 +13,7 @@ from reliability.services import (
     look_after_tallies,
     report_all_windows,
     report_ended_periods,
+    update_standings,
 )
 
 COLLECTION_QUEUE = register_queue(
@@ -24,6 +25,12 @@ COLLECTION_QUEUE = register_queue(
 def evaluate_alerts() -> None:
     """Evaluate burn-rate alerts."""
     evaluate()
+
+
+@periodic("reliability.policies", every=timedelta(minutes=1))
+def move_standings() -> None:
+    """Move SLOs to the state of their error-budget policy."""
+    update_standings()
 
 
 @periodic("reliability.report", every=timedelta(days=1))

@@ -74,3 +74,55 @@ class BurnAlertChanged(LedgerPayload):
     burn_rate_long: str
     burn_rate_short: str
     threshold: str
+
+
+class ExclusionChanged(LedgerPayload):
+    """Time was asked not to count, or that was decided, withdrawn or replaced; counts themselves never change."""
+
+    entry_type: ClassVar[str] = "slo.exclusion_changed"
+    evidence_type: ClassVar[EvidenceType | None] = EvidenceType.SLO
+    exclusion: str
+    slo: str
+    service: str
+    state: str
+    starts_at: datetime
+    ends_at: datetime
+    recurrence: str
+    zone: str
+    reason: str
+    requested_by: str
+    decided_by: str
+    replaces: str
+
+
+class BudgetPolicyDeclared(LedgerPayload):
+    """An error-budget policy took effect; without states it was dropped."""
+
+    entry_type: ClassVar[str] = "slo.budget_policy_declared"
+    policy: str
+    states: list[str]
+
+
+class BudgetPolicyStateChanged(LedgerPayload):
+    """An SLO's budget moved to another state of its error-budget policy."""
+
+    entry_type: ClassVar[str] = "slo.budget_policy_state_changed"
+    evidence_type: ClassVar[EvidenceType | None] = EvidenceType.SLO
+    slo: str
+    service: str
+    policy: str
+    before: str
+    state: str
+
+
+class GateOverrideChanged(LedgerPayload):
+    """Somebody let an action on a service pass for a while whatever its budgets say, or ended that."""
+
+    entry_type: ClassVar[str] = "slo.gate_override_changed"
+    evidence_type: ClassVar[EvidenceType | None] = EvidenceType.CHG
+    override: str
+    service: str
+    action: str
+    reason: str
+    change: str
+    expires_at: datetime

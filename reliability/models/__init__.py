@@ -1,6 +1,7 @@
 """What reliability stores."""
 
 from reliability.models.exclusions import Exclusion
+from reliability.models.policies import BudgetPolicy, GateOverride, PolicyStanding
 from reliability.models.slos import COMPOSITE, SLO, BurnAlert, Definition, SLOVersion
 from reliability.models.sources import Collection, DataSource, SeenSpan, SeriesState, StreamState
 from reliability.models.tallies import KEY_BASE, KeptMinute, TallyBlock, TallyDay, TallyPack, TallyShelf, TallySlot
@@ -9,12 +10,15 @@ __all__ = [
     "COMPOSITE",
     "KEY_BASE",
     "SLO",
+    "BudgetPolicy",
     "BurnAlert",
     "Collection",
     "DataSource",
     "Definition",
     "Exclusion",
+    "GateOverride",
     "KeptMinute",
+    "PolicyStanding",
     "SLOVersion",
     "SeenSpan",
     "SeriesState",

@@ -21,6 +21,7 @@ from reliability.selectors.budgets import (
 )
 from reliability.selectors.documents import documents_as_yaml, export_documents
 from reliability.selectors.exclusions import excluded_spans, exclusions_of, exclusions_visible
+from reliability.selectors.gates import GATED_ACTIONS, GateAnswer, GateResult, gate, policy_standing
 from reliability.selectors.reckoning import Subject, reckon, subjects_of
 from reliability.selectors.sources import data_statuses
 from reliability.selectors.tallies import (
@@ -40,6 +41,9 @@ from reliability.selectors.tallies import (
 )
 
 __all__ = [
+    "GATED_ACTIONS",
+    "GateAnswer",
+    "GateResult",
     "Subject",
     "TierResult",
     "alert_counts",
@@ -59,10 +63,12 @@ __all__ = [
     "exclusions_visible",
     "export_documents",
     "firing_burn_alerts",
+    "gate",
     "groups_of",
     "last_measured_minutes",
     "minute_of",
     "minute_series",
+    "policy_standing",
     "reckon",
     "result_as_json",
     "services_budget_state",

@@ -6,9 +6,18 @@ from typing import Any
 
 import yaml
 
-from reliability.models import Definition, SLOVersion
+from reliability.models import BudgetPolicy, Definition, SLOVersion
 
-ORDER = ("Service", "DataSource", "SLI", "AlertNotificationTarget", "AlertCondition", "AlertPolicy", "SLO")
+ORDER = (
+    "Service",
+    "DataSource",
+    "SLI",
+    "AlertNotificationTarget",
+    "AlertCondition",
+    "AlertPolicy",
+    "SLO",
+    "ErrorBudgetPolicy",
+)
 
 
 def export_documents(*, names: Iterable[str] = ()) -> list[dict[str, Any]]:
@@ -22,7 +31,8 @@ def export_documents(*, names: Iterable[str] = ()) -> list[dict[str, Any]]:
         for document in slos.values():
             _gather(document, definitions, kept)
         definitions = {key: document for key, document in definitions.items() if key in kept}
-    found = {**definitions, **slos}
+    policies = {} if wanted else {("ErrorBudgetPolicy", one.slug): one.document for one in BudgetPolicy.objects.all()}
+    found = {**definitions, **slos, **policies}
     return [found[key] for key in sorted(found, key=lambda key: (ORDER.index(key[0]), key[1]))]
 
 

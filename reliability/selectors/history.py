@@ -14,6 +14,7 @@ from reliability.domain.alerting import BurnTier
 from reliability.domain.attribution import UNEXPLAINED, Span, attribute, edges
 from reliability.domain.budgets import Counts, budget_remaining_ratio, burn_rate
 from reliability.models import SLO, SLOVersion
+from reliability.selectors.reckoning import spans_of, subjects_of
 from reliability.selectors.tallies import bucket_sums, minute_of, sums_before
 
 POINTS = 240
@@ -28,6 +29,7 @@ RANKS = {
 }
 TONES = {ActivityKind.INCIDENT: Tone.BAD, ActivityKind.CHAOS_RUN: Tone.RISK, ActivityKind.MAINTENANCE: Tone.FROZEN}
 SPARK_HOURS = 24
+EXCLUDED = -2
 
 
 @dataclass(frozen=True)
@@ -122,7 +124,11 @@ def burn_sparklines(*, versions: Sequence[SLOVersion], now: datetime) -> dict[in
 
 
 def spenders(*, version: SLOVersion, slo: SLO, now: datetime) -> list[Spender]:
-    """Return what the window's bad events were spent during, most first; together they are all bad events."""
+    """Return what the window's bad events were spent during, most first; together they are all bad events.
+
+    Events of approved exclusions come first: they are named as excluded, whatever else was going on.
+    """
+    subject = subjects_of([version])[version.pk][0]
     start, _ = version.window.bounds(now)
     low, high = max(minute_of(start), minute_of(version.counted_from)), minute_of(now) + 1
     activities = list(activities_between(start, now, service_id=slo.service_id)[:MOST_ACTIVITIES])
@@ -135,17 +141,16 @@ def spenders(*, version: SLOVersion, slo: SLO, now: datetime) -> list[Spender]:
         )
         for one in activities
     ]
+    spans += [Span(EXCLUDED, *span, rank=-1) for span in spans_of([slo], low, high).get(slo.pk, ())]
     cuts = edges(spans, start=low, end=high)
-    sums = sums_before([version.tally_id], cuts)
-    shares = attribute(spans, start=low, end=high, bad_before=lambda minute: sums[version.tally_id, minute].bad)
+    sums = sums_before(subject.tallies, cuts)
+    shares = attribute(
+        spans, start=low, end=high, bad_before=lambda minute: sum(sums[one, minute].bad for one in subject.tallies)
+    )
     total = sum(shares.values())
-    by_pk = {one.pk: one for one in activities}
-    found = [
-        Spender("Unexplained", "", "", bad, bad / total)
-        if key == UNEXPLAINED
-        else Spender(by_pk[key].title, ActivityKind(by_pk[key].kind).label, by_pk[key].url, bad, bad / total)
-        for key, bad in shares.items()
-    ]
+    named = {UNEXPLAINED: ("Unexplained", "", ""), EXCLUDED: ("Excluded", "Exclusion", "")}
+    named |= {one.pk: (one.title, str(ActivityKind(one.kind).label), one.url) for one in activities}
+    found = [Spender(*named[key], bad, bad / total) for key, bad in shares.items()]
     return sorted(found, key=lambda one: -one.bad)
 
 

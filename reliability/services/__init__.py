@@ -3,27 +3,43 @@
 from reliability.services.collecting import collect, forget_old_series
 from reliability.services.documents import apply_documents
 from reliability.services.evaluating import evaluate
+from reliability.services.exclusions import (
+    Stretch,
+    approve_exclusion,
+    reject_exclusion,
+    request_exclusion,
+    withdraw_exclusion,
+)
 from reliability.services.otlp import forget_old_streams, receive_metrics, receive_spans
 from reliability.services.otlp_bodies import MAX_BODY_BYTES, decode
 from reliability.services.otlp_points import Received
 from reliability.services.packing import look_after_tallies
+from reliability.services.policies import grant_override, revoke_override, update_standings
 from reliability.services.reporting import report_all_windows, report_ended_periods, report_window
 from reliability.services.tiers import written_tiers
 
 __all__ = [
     "MAX_BODY_BYTES",
     "Received",
+    "Stretch",
     "apply_documents",
+    "approve_exclusion",
     "collect",
     "decode",
     "evaluate",
     "forget_old_series",
     "forget_old_streams",
+    "grant_override",
     "look_after_tallies",
     "receive_metrics",
     "receive_spans",
+    "reject_exclusion",
     "report_all_windows",
     "report_ended_periods",
     "report_window",
+    "request_exclusion",
+    "revoke_override",
+    "update_standings",
+    "withdraw_exclusion",
     "written_tiers",
 ]

@@ -22,6 +22,8 @@ from reliability.services.openslo import (
     SLIDocument,
     SLODocument,
 )
+from reliability.services.policies import KIND as POLICY
+from reliability.services.policies import apply_policies
 from reliability.services.resolving import Place, ensure_sli_can_be_counted, resolve
 from reliability.services.sources import apply_source, drop_source
 from reliability.services.tiers import PREFIX, refuse_unknown_annotations
@@ -75,6 +77,10 @@ def apply_documents(
     """
     before = export_documents() if dry_run else []
     outcome = _Outcome()
+    policies = [one for one in documents if isinstance(one[0], dict) and one[0].get("kind") == POLICY]
+    documents = [one for one in documents if one not in policies]
+    for word, names in apply_policies(principal=principal, documents=policies, source=source, prune=prune).items():
+        outcome.words[word] += names
     applied: set[str] = set()
     order = list(KINDS)
     parsed = sorted(_parse_all(documents, source), key=lambda one: order.index(one.document.kind))
@@ -106,7 +112,9 @@ def _parse_all(documents: Sequence[tuple[Any, LineIndex]], source: str) -> list[
         if model is None:
             line = lines.line_of(("kind",))
             place = f"{where}{f':{line}' if line else ''} kind"
-            problems.append(Problem(where=place, found=str(kind), allowed=f"one of {', '.join(KINDS)} is allowed"))
+            problems.append(
+                Problem(where=place, found=str(kind), allowed=f"one of {', '.join((*KINDS, POLICY))} is allowed")
+            )
             continue
         try:
             parsed.append(_Parsed(parse_document(model, data, source=where, lines=lines), data, where, lines))

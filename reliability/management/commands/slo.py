@@ -1,22 +1,20 @@
 """`manage.py slo`: service level objectives."""
 
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from django_typer.management import command
 
-from accounts.data import Capability, Principal, system_principal
-from accounts.selectors import principal_for_user, user_by_username
+from accounts.data import Capability
 from accounts.services import ensure_may
-from catalog.selectors import service_by_slug
-from core.cli import ExitCode, FormatOption, OutputFormat, RoomCommand, answering, fail, print_json, print_rows
+from core.cli import ExitCode, FormatOption, OutputFormat, answering, fail, print_json, print_rows
 from core.clock import database_now
 from core.parsing import load_yaml_documents
 from reliability.data import BudgetState
 from reliability.domain.alerting import BurnTier
-from reliability.models import SLO, SLOVersion
+from reliability.management.asking import AsOption, definition_for, find_slo, instant, principal_for
+from reliability.management.policy_commands import PolicyCommands
 from reliability.selectors import backtest as find_firings
 from reliability.selectors import (
     budget_statuses,
@@ -24,34 +22,23 @@ from reliability.selectors import (
     documents_as_yaml,
     export_documents,
     result_as_json,
-    slos_for_service,
     slos_visible,
     status_as_json,
     version_in_force,
 )
 from reliability.services import apply_documents, written_tiers
 
-AsOption = Annotated[str, typer.Option("--as", help="Act as this user.")]
 EMPTY = "No SLO yet. Apply a file: manage.py slo apply slos.yaml"
 
 
-def _principal(username: str) -> Principal:
-    if not username:
-        return system_principal("cli")
-    user = user_by_username(username=username)
-    if user is None:
-        fail(f"There is no user {username!r}.")
-    return principal_for_user(user=user)
-
-
-class Command(RoomCommand):
+class Command(PolicyCommands):
     help = "Service level objectives: what is promised, how much may still go wrong."
 
     @command(name="list")
     @answering
     def list_slos(self, acting: AsOption = "", output: FormatOption = OutputFormat.TEXT) -> None:
         """Print all SLOs with how they stand."""
-        slos = list(slos_visible(viewer=_principal(acting)))
+        slos = list(slos_visible(viewer=principal_for(acting)))
         statuses = budget_statuses(slos)
         rows = []
         for slo in slos:
@@ -75,7 +62,7 @@ class Command(RoomCommand):
     @answering
     def show(self, name: str, acting: AsOption = "", output: FormatOption = OutputFormat.TEXT) -> None:
         """Print the definition in force."""
-        slo = _find(name, _principal(acting))
+        slo = find_slo(name, principal_for(acting))
         version = version_in_force(slo=slo)
         if version is None:
             fail(f"{name} has no definition in force.", ExitCode.NO)
@@ -111,8 +98,8 @@ class Command(RoomCommand):
 
         Exit code 1: a budget is spent or an alert fires; 3: something is not measured.
         """
-        principal = _principal(acting)
-        slos = [_find(name, principal) for name in names] if names else list(slos_visible(viewer=principal))
+        principal = principal_for(acting)
+        slos = [find_slo(name, principal) for name in names] if names else list(slos_visible(viewer=principal))
         now = instant(at, "--at") if at else database_now()
         statuses = detailed_statuses(slos, now=now, known_at=instant(known_at, "--known-at") if known_at else None)
         rows: list[dict[str, Any]] = [status_as_json(status) for status in statuses]
@@ -140,7 +127,7 @@ class Command(RoomCommand):
         ]
         source = files[0].name if len(files) == 1 else "slo apply"
         applied = apply_documents(
-            principal=_principal(acting), documents=documents, source=source, dry_run=dry_run, prune=prune
+            principal=principal_for(acting), documents=documents, source=source, dry_run=dry_run, prune=prune
         )
         if output is OutputFormat.JSON:
             print_json(applied)
@@ -161,10 +148,10 @@ class Command(RoomCommand):
         output: FormatOption = OutputFormat.TEXT,
     ) -> None:
         """Print what is in force as OpenSLO v1 that applies to the same. Secrets are masked."""
-        principal = _principal(acting)
+        principal = principal_for(acting)
         ensure_may(principal, Capability.OPERATIONS_VIEW)
         for name in names or []:
-            _find(name, principal)
+            find_slo(name, principal)
         documents = export_documents(names=names or [])
         if output is OutputFormat.JSON:
             print_json(documents)
@@ -184,7 +171,7 @@ class Command(RoomCommand):
         output: FormatOption = OutputFormat.TEXT,
     ) -> None:
         """Say what alert tiers would have done on the stored history: when, how long, precision against incidents."""
-        version = _definition(name, acting)
+        version = definition_for(name, acting)
         end = instant(until, "--until") if until else database_now()
         start = instant(since, "--since") if since else end - version.window.length
         asked = (
@@ -198,55 +185,6 @@ class Command(RoomCommand):
             return
         columns = ("tier", "severity", "fired", "minutes_firing", "incidents", "precision", "recall")
         print_rows(results, columns=columns, output=output, empty=f"{name} has no alert tier.")
-
-    @command()
-    @answering
-    def gate(
-        self,
-        service: Annotated[str, typer.Option(help="Slug of the service that is to change.")],
-        action: Annotated[str, typer.Option(help="What is to be done: deploy or chaos.")] = "deploy",
-        output: FormatOption = OutputFormat.TEXT,
-    ) -> None:
-        """Say whether a service's error budgets allow a risk. Exit code 0: allowed; 1: denied; 3: cannot tell."""
-        if action not in {"deploy", "chaos"}:
-            fail(f"--action: found {action!r}; deploy or chaos is allowed.")
-        known = service_by_slug(slug=service)
-        if known is None:
-            fail(f"There is no service {service!r}.")
-        statuses = budget_statuses(slos_for_service(service_id=known.pk)).values()
-        denied = [status.slo_slug for status in statuses if status.firing or status.state is BudgetState.BREACHED]
-        unknown = [status.slo_slug for status in statuses if status.state is BudgetState.UNKNOWN]
-        answer = "deny" if denied else "cannot tell" if unknown or not statuses else "allow"
-        result = {"service": service, "action": action, "answer": answer, "denied_by": denied, "unknown": unknown}
-        if output is OutputFormat.JSON:
-            print_json(result)
-        else:
-            because = ", ".join(denied or unknown) or ("no SLO" if not statuses else "every budget has some left")
-            typer.echo(f"{answer}: {because}")
-        raise typer.Exit({"allow": ExitCode.GOOD, "deny": ExitCode.NO}.get(answer, ExitCode.UNKNOWN))
-
-
-def instant(text: str, option: str) -> datetime:
-    """Return the instant that an option names."""
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        fail(f"{option}: found {text!r}; an instant as 2026-03-01T12:00:00Z is allowed.")
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-
-
-def _definition(name: str, acting: str) -> SLOVersion:
-    version = version_in_force(slo=_find(name, _principal(acting)))
-    if version is None:
-        fail(f"{name} has no definition in force.", ExitCode.NO)
-    return version
-
-
-def _find(name: str, principal: Principal) -> SLO:
-    slo = slos_visible(viewer=principal).filter(slug=name).first()
-    if slo is None:
-        fail(f"There is no SLO {name!r} that you may see.")
-    return slo
 
 
 def _interval(figure: Any) -> str | None:
