@@ -86,7 +86,8 @@ def load_yaml_documents(text: str | bytes, *, source: str) -> list[tuple[Any, Li
     if len(raw) > MAX_BYTES:
         raise refuse(source, found=f"{len(raw)} bytes", allowed=f"at most {MAX_BYTES} bytes are allowed")
     try:
-        nodes = list(yaml.compose_all(raw, Loader=_NoAliasLoader))
+        _ensure_bounded(raw, source)
+        nodes = list(yaml.compose_all(raw, Loader=_PlainLoader))
         return [_construct_document(node, source) for node in nodes]
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
@@ -115,25 +116,46 @@ def load_json(raw: bytes, *, source: str, max_bytes: int = MAX_BYTES) -> Any:
 _PLAIN_TAGS = frozenset(f"tag:yaml.org,2002:{name}" for name in ("map", "seq", "str", "int", "float", "bool", "null"))
 
 
-class _NoAliasLoader(yaml.SafeLoader):
-    """Composes plain YAML and refuses aliases, the seed of exponential documents."""
+# libyaml reads some ten times faster; PyYAML is built without it on a few machines.
+_Loader: type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
-    def compose_node(self, parent: Any, index: Any) -> Any:
-        if self.check_event(yaml.AliasEvent):
-            event: yaml.Event = self.peek_event()  # type: ignore[no-untyped-call]
-            raise yaml.MarkedYAMLError(problem="an alias (*name)", problem_mark=event.start_mark)  # type: ignore[arg-type]
-        return super().compose_node(parent, index)
+
+class _PlainLoader(_Loader):  # type: ignore[misc,valid-type]  # chosen when the module is imported
+    """Composes plain YAML; dates stay strings, and what a reader takes for a word is one."""
 
 
 # Booleans as YAML 1.2 has them: `yes`, `no`, `on` and `off` are words, so that `answers: [yes, no]` says what it shows.
 _REPLACED_TAGS = frozenset({"tag:yaml.org,2002:timestamp", "tag:yaml.org,2002:bool"})
-_NoAliasLoader.yaml_implicit_resolvers = {
+_PlainLoader.yaml_implicit_resolvers = {
     first: [(tag, pattern) for tag, pattern in resolvers if tag not in _REPLACED_TAGS]
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
-_NoAliasLoader.add_implicit_resolver(
+_PlainLoader.add_implicit_resolver(
     "tag:yaml.org,2002:bool", re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF")
 )
+
+
+def _ensure_bounded(raw: bytes, source: str) -> None:
+    """Refuse aliases, the seed of exponential documents, and too much or too deep nesting before anything is built."""
+    depth = nodes = 0
+    for event in yaml.parse(raw, Loader=_PlainLoader):
+        if isinstance(event, yaml.AliasEvent):
+            raise yaml.MarkedYAMLError(problem="an alias (*name)", problem_mark=event.start_mark)  # type: ignore[arg-type]
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+        nodes += isinstance(event, yaml.NodeEvent)
+        if depth > MAX_DEPTH or nodes > MAX_NODES:
+            raise _too_large(source, event.start_mark.line + 1 if event.start_mark else 0)
+
+
+def _too_large(source: str, line: int) -> InputRefusedError:
+    return refuse(
+        f"{source}:{line}",
+        found="a document that is too deep or too large",
+        allowed=f"depth {MAX_DEPTH} and {MAX_NODES} values are allowed",
+    )
 
 
 def _construct_document(node: yaml.Node, source: str) -> tuple[Any, LineIndex]:
@@ -143,11 +165,7 @@ def _construct_document(node: yaml.Node, source: str) -> tuple[Any, LineIndex]:
     def build(current: yaml.Node, path: tuple[str | int, ...]) -> Any:
         lines[path] = current.start_mark.line + 1
         if len(path) > MAX_DEPTH or len(lines) > MAX_NODES:
-            raise refuse(
-                f"{source}:{current.start_mark.line + 1}",
-                found="a document that is too deep or too large",
-                allowed=f"depth {MAX_DEPTH} and {MAX_NODES} values are allowed",
-            )
+            raise _too_large(source, current.start_mark.line + 1)
         if current.tag not in _PLAIN_TAGS:
             raise refuse(
                 f"{source}:{current.start_mark.line + 1}",

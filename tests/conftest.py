@@ -3,10 +3,17 @@
 import os
 
 import pytest
+from django.conf import settings
 from django.db import connection
 from pytest_django.plugin import DjangoDbBlocker
 
 from ledger.services.guarding import remove_guard
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _passwords_hash_fast() -> None:
+    """A password hash that takes a third of a second protects people, not tests."""
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher", *settings.PASSWORD_HASHERS]
 
 
 @pytest.fixture(scope="session", autouse=True)

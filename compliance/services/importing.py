@@ -193,7 +193,9 @@ def set_content(
 def _free_slug(ref: str, taken: dict[str, str]) -> str:
     """Return an address for an identifier that no other of the framework has, and take it."""
     base = re.sub(r"[^a-z0-9]+", "-", ref.lower()).strip("-")[:55] or "requirement"
-    slug = next(one for one in (base, *(f"{base}-{number}" for number in range(2, 9999))) if one not in taken)
+    slug, number = base, 2
+    while slug in taken:
+        slug, number = f"{base}-{number}", number + 1
     taken[slug] = ref
     return slug
 
