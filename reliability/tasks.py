@@ -4,11 +4,11 @@ from datetime import timedelta
 
 from core.periodic import periodic
 from core.work import WorkQueue, register_queue
-from reliability.models import Collection
+from reliability.models import Backfill, Collection
 from reliability.services import (
+    backfill,
     collect,
     evaluate,
-    forget_old_series,
     forget_old_streams,
     look_after_tallies,
     report_all_windows,
@@ -18,6 +18,10 @@ from reliability.services import (
 
 COLLECTION_QUEUE = register_queue(
     WorkQueue(name="reliability.collect", model=Collection, handle=collect, lease_for=timedelta(minutes=3))
+)
+
+BACKFILL_QUEUE = register_queue(
+    WorkQueue(name="reliability.backfill", model=Backfill, handle=backfill, lease_for=timedelta(minutes=10))
 )
 
 
@@ -55,4 +59,3 @@ def tallies() -> None:
 def forget() -> None:
     """Drop the state of streams that have gone."""
     forget_old_streams()
-    forget_old_series()

@@ -6,12 +6,15 @@ the same target was scraped just before without it; otherwise its value stays of
 """
 
 import itertools
+from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import isfinite
+from typing import Any, NamedTuple
 
 LONGEST_PAUSE_SECONDS = 300.0
 BIRTH_LOOKBACK_INTERVALS = 1.5
+_HIGHEST = float(2**62)
 
 
 @dataclass(frozen=True)
@@ -62,3 +65,74 @@ def usual_interval(times: Sequence[float], *, default: float = 60.0) -> float:
     """Return the median distance of ascending times, or `default` with fewer than two."""
     gaps = sorted(later - earlier for earlier, later in itertools.pairwise(times) if later > earlier)
     return gaps[len(gaps) // 2] if gaps else default
+
+
+class Tail(NamedTuple):
+    """Where a counter stood at its last sample; the next increment begins there."""
+
+    time: float
+    value: float
+
+
+@dataclass
+class Oddities:
+    """What a series showed besides growing."""
+
+    resets: int = 0
+    odd_values: int = 0
+
+
+def add_increments(
+    samples: Iterable[Sequence[Any]],
+    tail: Tail,
+    minutes: dict[int, int],
+    oddities: Oddities,
+    *,
+    after: float = float("-inf"),
+) -> Tail:
+    """Add what ascending samples (time, value as text) show beyond `tail` to the events of their minutes.
+
+    The same rules as `increments`, for a counter whose last sample is known; written for millions of samples. Samples
+    up to `after` move the tail and are not counted.
+    """
+    last_time, last_value = tail
+    for time, text in samples:
+        if time <= last_time:
+            continue
+        value = float(text)
+        if not 0.0 <= value < _HIGHEST:
+            oddities.odd_values += 1
+            continue
+        if value > last_value:
+            if time > after:
+                minute = int(time // 60)
+                minutes[minute] = minutes.get(minute, 0) + round(value) - round(last_value)
+        elif value < last_value:
+            oddities.resets += 1
+            if value and time > after:
+                minute = int(time // 60)
+                minutes[minute] = minutes.get(minute, 0) + round(value)
+        last_time, last_value = time, value
+    return Tail(last_time, last_value)
+
+
+def was_born(
+    time: float, *, target_scrapes: Sequence[float], visible_since: float, interval: float
+) -> tuple[bool, float]:
+    """Say whether a series that first shows at `time` began then, and since when its events are.
+
+    It did when its target was scraped just before without it; only scrapes within what was read tell that.
+    """
+    position = bisect_left(target_scrapes, time)
+    before = target_scrapes[position - 1] if position else float("-inf")
+    born = before > visible_since and time - before <= interval * BIRTH_LOOKBACK_INTERVALS
+    return born, before if born else time
+
+
+def measured_minutes(times: Sequence[float], *, after: float, until: float) -> set[int]:
+    """Return the minutes in which a target was scraped, or that lie in a short pause between two scrapes."""
+    found = {int(time // 60) for time in times if after < time <= until}
+    for earlier, later in itertools.pairwise(times):
+        if 60 < later - earlier <= LONGEST_PAUSE_SECONDS and after < later <= until:
+            found.update(range(int(max(earlier, after) // 60), int(later // 60) + 1))
+    return found

@@ -3,13 +3,14 @@
 from reliability.models.exclusions import Exclusion
 from reliability.models.policies import BudgetPolicy, GateOverride, PolicyStanding
 from reliability.models.slos import COMPOSITE, SLO, BurnAlert, Definition, SLOVersion
-from reliability.models.sources import Collection, DataSource, SeenSpan, SeriesState, StreamState
+from reliability.models.sources import Backfill, Collection, DataSource, SeenSpan, StreamState
 from reliability.models.tallies import KEY_BASE, KeptMinute, TallyBlock, TallyDay, TallyPack, TallyShelf, TallySlot
 
 __all__ = [
     "COMPOSITE",
     "KEY_BASE",
     "SLO",
+    "Backfill",
     "BudgetPolicy",
     "BurnAlert",
     "Collection",
@@ -21,7 +22,6 @@ __all__ = [
     "PolicyStanding",
     "SLOVersion",
     "SeenSpan",
-    "SeriesState",
     "StreamState",
     "TallyBlock",
     "TallyDay",

@@ -69,6 +69,7 @@ class SLOVersion(models.Model):
     tiers = models.JSONField(default=list, help_text="Burn-rate alert tiers.")
     effective_from = models.DateTimeField()
     retired_at = models.DateTimeField(null=True, blank=True)
+    backfilled_from = models.DateTimeField(null=True, blank=True, help_text="Events are counted from here on.")
 
     class Meta:
         ordering = ("slo", "-number")
@@ -92,7 +93,8 @@ class SLOVersion(models.Model):
     @property
     def counted_from(self) -> datetime:
         """Since when events were counted."""
-        return self.counts_with.effective_from if self.counts_with else self.effective_from
+        root = self.counts_with or self
+        return root.backfilled_from or root.effective_from
 
     @property
     def window(self) -> Window:

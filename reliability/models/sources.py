@@ -16,6 +16,7 @@ class DataSource(models.Model):
     url = models.URLField()
     allow_private = models.BooleanField(default=False, help_text="The set-up asks for a private address on purpose.")
     stored_settings = EncryptedTextField(blank=True, default="", help_text="A SourceSettings as JSON.")
+    flavour_found = models.CharField(max_length=20, blank=True, help_text="What kind of store answered.")
     last_success_at = models.DateTimeField(null=True, blank=True)
     last_error = models.TextField(blank=True)
     last_error_at = models.DateTimeField(null=True, blank=True)
@@ -36,7 +37,11 @@ class Collection(LeasedModel):
     """The reading of an SLO version's series from its Prometheus, chunk after chunk up to a watermark."""
 
     version = models.OneToOneField("reliability.SLOVersion", on_delete=models.CASCADE, related_name="collection")
-    watermark = models.DateTimeField(help_text="Everything up to here has been read and counted.")
+    begins_at = models.DateTimeField(help_text="What happened before is not counted.")
+    watermark = models.DateTimeField(help_text="Everything from begins_at up to here has been read and counted.")
+    carried = models.BinaryField(default=bytes, help_text="Where each counter stood at the watermark.")
+    approximate = models.BooleanField(default=False, help_text="Too many series: counted by the source's increase.")
+    resets = models.PositiveIntegerField(default=0, help_text="Counter resets seen since reading began.")
     failures = models.PositiveIntegerField(default=0, help_text="Failed readings since the last good one.")
     succeeded_at = models.DateTimeField(null=True, blank=True)
     state = models.CharField(max_length=20, default=DataState.WAITING, help_text="What became of the last reading.")
@@ -56,22 +61,30 @@ class Collection(LeasedModel):
         return f"{self.version} up to {self.watermark:%Y-%m-%d %H:%M:%S}"
 
 
-class SeriesState(models.Model):
-    """The last sample of a scraped series: the next chunk's increments begin there."""
+class Backfill(LeasedModel):
+    """The reading of a version's events from before it was declared, chunk after chunk."""
 
-    version = models.ForeignKey("reliability.SLOVersion", on_delete=models.CASCADE, related_name="series")
-    side = models.CharField(max_length=5)
-    digest = models.CharField(max_length=64)
-    labels = models.JSONField()
-    time = models.FloatField()
-    value = models.FloatField()
+    version = models.ForeignKey("reliability.SLOVersion", on_delete=models.CASCADE, related_name="backfills")
+    since = models.DateTimeField()
+    until = models.DateTimeField()
+    position = models.DateTimeField(help_text="Everything from since up to here has been read and counted.")
+    carried = models.BinaryField(default=bytes, help_text="Where each counter stood at the position.")
+    failures = models.PositiveIntegerField(default=0, help_text="Failed readings since the last good one.")
+    state = models.CharField(max_length=20, default=DataState.BACKFILLING)
 
     class Meta:
         ordering = ("pk",)
-        constraints = (models.UniqueConstraint(fields=("version", "side", "digest"), name="one_state_per_series"),)
+        constraints = (
+            models.CheckConstraint(condition=Q(since__lt=models.F("until")), name="backfill_since_before_until"),
+        )
 
     def __str__(self) -> str:
-        return f"{self.side} {self.digest[:12]}"
+        return f"{self.version} from {self.since:%Y-%m-%d %H:%M} at {self.position:%Y-%m-%d %H:%M}"
+
+    @property
+    def done_ratio(self) -> float:
+        """How much has been read, 0 to 1."""
+        return 1.0 if self.finished_at else (self.position - self.since) / (self.until - self.since)
 
 
 class StreamState(models.Model):

@@ -1,6 +1,7 @@
 """Changes to SLOs, counts coming in, and their evaluation."""
 
-from reliability.services.collecting import collect, forget_old_series
+from reliability.services.backfilling import backfill, request_backfill, run_backfills
+from reliability.services.collecting import collect
 from reliability.services.documents import apply_documents
 from reliability.services.evaluating import evaluate
 from reliability.services.exclusions import (
@@ -15,6 +16,7 @@ from reliability.services.otlp_bodies import MAX_BODY_BYTES, decode
 from reliability.services.otlp_points import Received
 from reliability.services.packing import look_after_tallies
 from reliability.services.policies import grant_override, revoke_override, update_standings
+from reliability.services.refreshing import refresh
 from reliability.services.reporting import report_all_windows, report_ended_periods, report_window
 from reliability.services.tiers import written_tiers
 
@@ -24,21 +26,24 @@ __all__ = [
     "Stretch",
     "apply_documents",
     "approve_exclusion",
+    "backfill",
     "collect",
     "decode",
     "evaluate",
-    "forget_old_series",
     "forget_old_streams",
     "grant_override",
     "look_after_tallies",
     "receive_metrics",
     "receive_spans",
+    "refresh",
     "reject_exclusion",
     "report_all_windows",
     "report_ended_periods",
     "report_window",
+    "request_backfill",
     "request_exclusion",
     "revoke_override",
+    "run_backfills",
     "update_standings",
     "withdraw_exclusion",
     "written_tiers",

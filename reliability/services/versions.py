@@ -13,6 +13,7 @@ from ledger.data.slo import SloDeclared, SloRetired
 from ledger.services import record
 from reliability.domain.objectives import Method
 from reliability.models import SLO, Collection, SLOVersion
+from reliability.services.collecting import start_collecting
 from reliability.services.openslo import SLODocument
 from reliability.services.resolving import Counted, Resolved
 
@@ -151,5 +152,5 @@ def _new_version(
     if not same_events and in_force is not None:
         Collection.objects.filter(version_id=in_force.tally_id).delete()
     if not same_events and counted.source_type == "prometheus":
-        Collection.objects.create(version=version, watermark=now, due_at=now)
+        start_collecting(version)
     return version

@@ -6,6 +6,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
+from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,10 @@ import time_machine
 from core.clock import database_now
 from core.http import OutboundRefusedError
 from core.work import drain
+from reliability.data import DataState
 from reliability.models import SLO, Collection, DataSource, SLOVersion, TallyBlock
 from reliability.selectors import counts_in_last
+from reliability.services import refresh
 from reliability.services.prometheus import PrometheusReader, SourceError
 from tests.reliability.conftest import apply
 
@@ -129,8 +132,8 @@ def prometheus(exporter: Exporter, tmp_path: Path) -> Iterator[str]:
 
 
 def collect_now() -> None:
-    Collection.objects.update(due_at=database_now())
-    drain("reliability.collect", limit=1)
+    until = database_now() - timedelta(seconds=1)
+    assert refresh(versions=SLOVersion.objects.all(), until=until, sleep=time.sleep) == {}
 
 
 @pytest.mark.integration
@@ -179,7 +182,8 @@ class Canned(BaseHTTPRequestHandler):
     status, body = 200, b"{}"
 
     def do_GET(self) -> None:
-        self.send_response(self.status)
+        asked = self.path.startswith("/api/v1/query")
+        self.send_response(self.status if asked or self.status >= 500 else 404)
         self.end_headers()
         self.wfile.write(self.body)
 
@@ -190,25 +194,40 @@ class Canned(BaseHTTPRequestHandler):
 @pytest.mark.integration
 @pytest.mark.django_db
 @pytest.mark.parametrize(
-    ("status", "body", "said"),
+    ("status", "body", "said", "state"),
     [
-        (503, b"busy", "503"),
-        (200, b"<html>", "not that of a Prometheus"),
-        (200, b'{"status": "success", "data": {"resultType": "vector", "result": []}}', "not a matrix"),
+        (503, b"busy", "503", DataState.SOURCE_BUSY),
+        (401, b"who", "401", DataState.NOT_ALLOWED),
+        (
+            400,
+            b'{"status": "error", "errorType": "bad_data", "error": "parse error"}',
+            "parse error",
+            DataState.QUERY_REFUSED,
+        ),
+        (200, b"<html>", "not that of a Prometheus", DataState.SOURCE_DOWN),
+        (
+            200,
+            b'{"status": "success", "data": {"resultType": "vector", "result": []}}',
+            "not a matrix",
+            DataState.QUERY_REFUSED,
+        ),
         (
             200,
             b'{"status": "success", "data": {"resultType": "matrix", "result": []}, "warnings": ["partial"]}',
             "incomplete: partial",
+            DataState.INCOMPLETE_ANSWER,
         ),
+        (200, b'{"status": "success", "data": {"resultType": "matrix", "resu', "not that", DataState.SOURCE_DOWN),
         (
             200,
             b'{"status": "success", "data": {"resultType": "matrix", "result": [{"metric": {}, "histograms": []}]}}',
             "native histograms",
+            DataState.NOT_COUNTABLE,
         ),
     ],
 )
 def test_a_failed_or_partial_answer_is_a_failure_and_not_zero(
-    catalog: None, status: int, body: bytes, said: str
+    catalog: None, status: int, body: bytes, said: str, state: DataState
 ) -> None:
     handler = type("Handler", (Canned,), {"status": status, "body": body})
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
@@ -223,6 +242,6 @@ def test_a_failed_or_partial_answer_is_a_failure_and_not_zero(
         server.server_close()
     row = Collection.objects.get()
     assert said in row.last_error
-    assert (row.failures, row.watermark) == (1, before)
+    assert (row.failures, row.watermark, row.state) == (1, before, state)
     assert not TallyBlock.objects.exists()
     assert SLO.objects.get().versions.get().data_source is not None
