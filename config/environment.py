@@ -31,6 +31,9 @@ class Environment(BaseSettings):
         default=(),
         description="Hosts or networks (CIDR) that outbound HTTP may reach although they are private.",
     )
+    assay_runbook_tasks: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(), description="Names of the Celery tasks that the runbook action celery.task may send."
+    )
     assay_log_level: str = "INFO"
     assay_email_url: str = Field(
         default="", description="smtp://user:password@host:port or smtps://…; empty: mail is kept in files."
@@ -61,7 +64,7 @@ class Environment(BaseSettings):
                 raise ValueError(f"{name}_FILE: {path} cannot be read: {error.strerror}") from None
         return values
 
-    @field_validator("assay_allowed_hosts", "assay_outbound_allow", mode="before")
+    @field_validator("assay_allowed_hosts", "assay_outbound_allow", "assay_runbook_tasks", mode="before")
     @classmethod
     def split_commas(cls, value: object) -> object:
         """Accept `a,b c` for a list."""

@@ -175,6 +175,7 @@ ARTIFACT_STORE_URL = ENVIRONMENT.artifact_store_url or f"file://{STATE_DIR / 'ar
 LEDGER_ORIGIN = urlsplit(SITE_URL).netloc or "assay"
 LEDGER_KEY_FILE = STATE_DIR / "ledger_key"
 OUTBOUND_ALLOW = ENVIRONMENT.assay_outbound_allow
+RUNBOOK_TASKS = ENVIRONMENT.assay_runbook_tasks
 
 EMAIL_URL = ENVIRONMENT.assay_email_url
 DEFAULT_FROM_EMAIL = ENVIRONMENT.assay_email_from

@@ -8,7 +8,7 @@ from django.db.models import Q, QuerySet
 from accounts.data import Capability, Principal
 from accounts.selectors import names_of
 from runbooks.data import StepState
-from runbooks.models import OutputLine, Runbook, RunbookRevision, RunbookRun, RunStep
+from runbooks.models import OutputLine, RemoteHost, Runbook, RunbookRevision, RunbookRun, RunStep
 
 
 def runbooks_visible(*, viewer: Principal) -> QuerySet[Runbook]:
@@ -92,3 +92,8 @@ def lines_of(*, run: RunbookRun, after: int = 0, limit: int = 1000) -> QuerySet[
         .select_related("attempt__step")
         .order_by("pk")[:limit]
     )
+
+
+def remote_host(*, name: str) -> RemoteHost | None:
+    """Return a host that runbooks may reach."""
+    return RemoteHost.objects.filter(name=name).first()

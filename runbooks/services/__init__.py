@@ -14,6 +14,7 @@ from runbooks.services.answering import (
 )
 from runbooks.services.arguments import keep_secret, resolve_arguments
 from runbooks.services.documents import apply_documents, lint_documents, shipped_playbooks
+from runbooks.services.hosts import apply_hosts
 from runbooks.services.linting import parse_runbook, risk_of
 from runbooks.services.running import advance
 from runbooks.services.scheduling import judge_exercises, start_scheduled_runs
@@ -24,6 +25,7 @@ __all__ = [
     "advance",
     "answer_step",
     "apply_documents",
+    "apply_hosts",
     "approve_step",
     "break_glass",
     "cancel_run",

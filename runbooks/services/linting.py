@@ -45,7 +45,18 @@ def risk_of(block: dict[str, Any]) -> Risk:
     """Return a block's risk: the action's, or the higher one that the step declares."""
     found = actions().get(block["action"])
     declared = Risk(block["risk"]) if block.get("risk") else Risk.READ
-    return max(found.risk if found else Risk.CHANGE, declared, key=RISKS.index)
+    return max(_risk_of(found, block["with"]) if found else Risk.CHANGE, declared, key=RISKS.index)
+
+
+def _risk_of(found: Action, arguments: dict[str, Any]) -> Risk:
+    """Return what an action may do with these arguments: its worst, unless it can tell them apart."""
+    judge = getattr(found, "risk_of", None)
+    if judge is None:
+        return found.risk
+    try:
+        return Risk(judge(found.arguments.model_construct(**arguments)))
+    except (AttributeError, KeyError, TypeError, ValueError):
+        return found.risk
 
 
 def idempotency_of(block: dict[str, Any]) -> str:
@@ -232,9 +243,10 @@ class _Linter:
         if found is None:
             yield self.at(block, f"the action {block['action']}", f"one of {', '.join(actions())} is allowed")
             return
-        if block["kind"] == "check" and found.risk is not Risk.READ:
-            yield self.at(block, f"the action {found.name} ({found.risk})", "a check may only look; make it a step")
-        if block["kind"] == "step" and found.risk is Risk.READ:
+        risk = _risk_of(found, block["with"])
+        if block["kind"] == "check" and risk is not Risk.READ:
+            yield self.at(block, f"the action {found.name} ({risk})", "a check may only look; make it a step")
+        if block["kind"] == "step" and risk is Risk.READ:
             yield self.at(block, f"the action {found.name} (read)", "a step changes something; make it a check")
         yield from self._arguments(block, found)
         if block["foreach"]:
@@ -257,7 +269,7 @@ class _Linter:
             except InputRefusedError as error:
                 yield from (self.at(block, f"{p.where}: {p.found}", p.allowed) for p in error.problems)
             return
-        known = found.arguments.model_fields
+        known = {field.alias or name: field for name, field in found.arguments.model_fields.items()}
         for name in sorted(set(block["with"]) - set(known)):
             yield self.at(block, f"with {name}", f"one of {', '.join(known)} is allowed")
         for name, field in known.items():
@@ -272,10 +284,8 @@ class _Linter:
             yield self.at(
                 block, "a destructive step without approval", f"put `approve` with before: [{block['id']}] above it"
             )
-        if block["risk"] and found is not None and RISKS.index(Risk(block["risk"])) < RISKS.index(found.risk):
-            yield self.at(
-                block, f"risk: {block['risk']}", f"{found.name} is {found.risk}; a step may only declare more"
-            )
+        if block["risk"] and found is not None and Risk(block["risk"]) is not risk:
+            yield self.at(block, f"risk: {block['risk']}", f"{found.name} is {risk} here; only more may be declared")
         if block["idempotency"] == "key" and found is not None and found.idempotency is not Idempotency.KEY:
             yield self.at(block, "idempotency: key", f"{found.name} does not know a second try by its key")
         if (

@@ -15,6 +15,7 @@ from core.cli import ExitCode, FormatOption, OutputFormat, RoomCommand, answerin
 from core.identifiers import new_id
 from core.parsing import refuse
 from core.work import drain
+from drivers.services import actions
 from runbooks.data import ENDED, RunState
 from runbooks.models import RunbookRun
 from runbooks.selectors import lines_of, run_by_reference, runbooks_visible, runs_visible
@@ -22,6 +23,7 @@ from runbooks.services import (
     ADVANCE_QUEUE,
     answer_step,
     apply_documents,
+    apply_hosts,
     approve_step,
     cancel_run,
     confirm_step,
@@ -55,6 +57,16 @@ class Command(RoomCommand):
         ]
         columns = ("runbook", "title", "owner", "review_by")
         print_rows(rows, columns=columns, output=output, empty="No runbooks yet: manage.py runbook apply FILE")
+
+    @command(name="actions")
+    @answering
+    def list_actions(self, output: FormatOption = OutputFormat.TEXT) -> None:
+        """Print the actions that checks and steps may name."""
+        rows = [
+            {"action": name, "risk": one.risk.value, "repeat": one.idempotency.value, "does": one.description}
+            for name, one in actions().items()
+        ]
+        print_rows(rows, columns=("action", "risk", "repeat", "does"), output=output, empty="No actions.")
 
     @command()
     @answering
@@ -171,6 +183,20 @@ class Command(RoomCommand):
     def resume(self, reference: Reference, as_user: As = "") -> None:
         """Let a paused run go on."""
         resume_run(principal=_principal(as_user), run=_run(reference))
+
+    @command()
+    @answering
+    def hosts(
+        self,
+        path: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="YAML of remote hosts.")],
+        key: Annotated[Path, typer.Option(exists=True, dir_okay=False, help="The private key to reach them with.")],
+        as_user: As = "",
+    ) -> None:
+        """Set remote hosts and the commands that ssh.command may run on them."""
+        names = apply_hosts(
+            principal=_principal(as_user), text=_read(path), source=path.name, private_key=key.read_text("utf-8")
+        )
+        typer.echo(f"set: {', '.join(names)}")
 
     @command()
     @answering
