@@ -3,12 +3,15 @@
 0: good. 1: the answer is no. 2: wrong use or refused input. 3: could not tell (database or source unreachable).
 """
 
+import contextlib
 import functools
+import inspect
+import io
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import IntEnum, StrEnum
 from types import TracebackType
-from typing import Annotated, Any, NoReturn, ParamSpec, TypeVar
+from typing import Annotated, Any, NoReturn, ParamSpec, TypeVar, cast
 
 import orjson
 import typer
@@ -93,7 +96,7 @@ def print_rows(rows: Iterable[Mapping[str, Any]], *, columns: Sequence[str], out
         sys.stdout.write("  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip() + "\n")
 
 
-def answering(function: Callable[Parameters, Answer]) -> Callable[Parameters, Answer]:
+def expecting_errors(function: Callable[Parameters, Answer]) -> Callable[Parameters, Answer]:
     """Turn expected errors into one line on standard error and the right exit code."""
 
     @functools.wraps(function)
@@ -108,6 +111,35 @@ def answering(function: Callable[Parameters, Answer]) -> Callable[Parameters, An
             fail(f"The database did not answer: {error}", ExitCode.UNKNOWN)
 
     return wrapper
+
+
+def answering(function: Callable[Parameters, Answer]) -> Callable[Parameters, Answer]:
+    """Do what `expecting_errors` does, and give every command `--format`.
+
+    A command with an `output` parameter prints JSON itself. One without, which only does something and says so, prints
+    `{"said": [...]}` with the lines that a person would read.
+    """
+    guarded = expecting_errors(function)
+    signature = inspect.signature(function)
+    if "output" in signature.parameters:
+        return guarded
+
+    @functools.wraps(function)
+    def wrapper(*args: Any, output: OutputFormat = OutputFormat.TEXT, **kwargs: Any) -> Any:
+        if output is OutputFormat.TEXT:
+            return guarded(*args, **kwargs)
+        said = io.StringIO()
+        with contextlib.redirect_stdout(said):
+            answer = guarded(*args, **kwargs)
+        print_json({"said": said.getvalue().splitlines()})
+        return answer
+
+    option = inspect.Parameter(
+        "output", inspect.Parameter.KEYWORD_ONLY, default=OutputFormat.TEXT, annotation=FormatOption
+    )
+    wrapper.__signature__ = signature.replace(parameters=[*signature.parameters.values(), option])  # type: ignore[attr-defined]  # what inspect.signature reads
+    wrapper.__annotations__ = {**function.__annotations__, "output": FormatOption}
+    return cast("Callable[Parameters, Answer]", wrapper)
 
 
 def _cell(value: object) -> str:

@@ -8,7 +8,7 @@ from django.core.exceptions import PermissionDenied
 from django.core.management import call_command
 from django_typer.management import command
 
-from core.cli import ExitCode, FormatOption, OutputFormat, RoomCommand, answering, fail, print_json
+from core.cli import ExitCode, FormatOption, OutputFormat, RoomCommand, answering, expecting_errors, fail, print_json
 from core.supervisor import AlreadyRunningError, PortTakenError, Supervisor
 from demo.services import (
     LOADER,
@@ -40,7 +40,7 @@ class Command(RoomCommand):
             print_json({"loaded": [line.strip() for line in said]})
 
     @command()
-    @answering
+    @expecting_errors
     def serve(
         self,
         port: Annotated[int, typer.Option(help="Port of the web server; the stack uses those 90 to 105 above.")] = (
