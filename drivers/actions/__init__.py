@@ -1,9 +1,19 @@
 """The actions that come with the site, one module for each kind of target."""
 
+from drivers.actions.haproxy import HAPROXY_ACTIONS
 from drivers.actions.http import HTTP_ACTIONS
+from drivers.actions.network import NETWORK_ACTIONS
+from drivers.actions.pressure import PRESSURE_ACTIONS
 from drivers.actions.processes import PROCESS_ACTIONS
 from drivers.actions.proxy import PROXY_ACTIONS
 from drivers.services.registry import register_action
 
-for _action in (*PROCESS_ACTIONS, *HTTP_ACTIONS, *PROXY_ACTIONS):
+for _action in (
+    *PROCESS_ACTIONS,
+    *PRESSURE_ACTIONS,
+    *HTTP_ACTIONS,
+    *PROXY_ACTIONS,
+    *NETWORK_ACTIONS,
+    *HAPROXY_ACTIONS,
+):
     register_action(_action)

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from drivers.data import ActionResult, Arguments, Idempotency, Plan, Support, Target
 from drivers.services.faults import ReversibleFault, fault_name
-from drivers.services.proxies import ProxyError, ask_proxy, find_proxy, proxy_is_gone
+from drivers.services.proxies import ProxyError, ask_proxy, find_proxy, proxy_is_gone, proxy_names
 
 
 class ProxyArguments(Arguments):
@@ -110,6 +110,17 @@ class DelayProxy(_ProxyFault):
     description: ClassVar[str] = "Delay what comes back through a fault proxy, with jitter."
     arguments: ClassVar[type[Arguments]] = DelayArguments
     says: ClassVar[str] = "Delay answers by {milliseconds} ms (± {jitter_milliseconds} ms)"
+
+    def remains(self) -> list[str]:
+        """Return every fault that a proxy of this site still has."""
+        found = []
+        for name in proxy_names():
+            try:
+                faults = ask_proxy(find_proxy(name), "GET", "/status")["faults"]
+            except ProxyError:
+                continue  # a proxy that does not run has no fault
+            found += [f"{fault['kind']} at the proxy {name}" for fault in faults]
+        return found
 
 
 class ResetProxy(_ProxyFault):

@@ -13,6 +13,7 @@ from pydantic import AfterValidator, Field, model_validator
 from drivers.data import Arguments, Target
 
 MAX_TARGETS = 50
+MARK_VARIABLE = "ASSAY_FAULT"
 
 
 def _compiles(text: str) -> str:
@@ -99,3 +100,46 @@ def wait_until(condition: Callable[[], bool], *, seconds: float) -> bool:
             return False
         time.sleep(0.05)
     return True
+
+
+def find_marked(mark: str = "") -> list[psutil.Process]:
+    """Return the processes that carry a fault's mark (of any fault without one), and all others of their sessions."""
+    sessions: set[int] = set()
+    found: dict[int, psutil.Process] = {}
+    everything = list(psutil.process_iter())
+    for process in everything:
+        try:
+            carried = process.environ().get(MARK_VARIABLE, "")
+            if carried and (not mark or carried == mark) and process.status() != psutil.STATUS_ZOMBIE:
+                found[process.pid] = process
+                sessions.add(os.getsid(process.pid))
+        except (psutil.Error, OSError):
+            continue
+    for process in everything:
+        try:
+            # A child may have written over its environment; the session it is in says whose it is.
+            if os.getsid(process.pid) in sessions & set(found) and process.status() != psutil.STATUS_ZOMBIE:
+                found[process.pid] = process
+        except (psutil.Error, OSError):
+            continue
+    return list(found.values())
+
+
+def kill_marked(mark: str) -> list[int]:
+    """Kill the processes of a fault, leaders last; returns which."""
+    killed = []
+    for process in sorted(find_marked(mark), key=_leads):
+        try:
+            process.kill()
+            process.wait(5)
+            killed.append(process.pid)
+        except psutil.NoSuchProcess:
+            continue
+    return killed
+
+
+def _leads(process: psutil.Process) -> bool:
+    try:
+        return os.getsid(process.pid) == process.pid
+    except OSError:
+        return False

@@ -52,6 +52,10 @@ class Server:
         self.port = int(self._server.server_address[1])
         Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
 
+    def quiet(self) -> None:
+        """Say nothing of clients that reset."""
+        self._server.handle_error = lambda *_: None  # type: ignore[method-assign]
+
     def close(self) -> None:
         self._server.shutdown()
         self._server.server_close()

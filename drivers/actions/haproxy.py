@@ -1,0 +1,201 @@
+"""Servers behind HAProxy, through its runtime socket: drain, maintenance, weight."""
+
+import socket
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, ClassVar
+
+from pydantic import Field
+
+from drivers.data import ActionResult, Arguments, Plan, Support, Target
+from drivers.services.faults import ReversibleFault
+
+ASK_SECONDS = 5.0
+FORCED_MAINTENANCE, FORCED_DRAIN = 0x01, 0x08
+Name = r"^[A-Za-z0-9_.:-]{1,100}$"
+
+
+class HaproxyError(RuntimeError):
+    """HAProxy does not answer, or it refused."""
+
+
+@dataclass(frozen=True)
+class ServerState:
+    """A server as HAProxy sees it."""
+
+    name: str
+    admin: int
+    weight: int
+
+
+class ServerArguments(Arguments):
+    """Which servers of a backend, at which runtime socket (`stats socket PATH level admin`)."""
+
+    socket: str = Field(pattern=r"^/[A-Za-z0-9_./-]{1,100}$")
+    backend: str = Field(pattern=Name)
+    servers: list[str] = Field(min_length=1, max_length=50)
+
+
+class WeightArguments(ServerArguments):
+    """The share of its configured weight that each server keeps."""
+
+    percent: int = Field(ge=0, le=100)
+
+
+class _HaproxyFault(ReversibleFault):
+    proof: ClassVar[str] = "`show servers state`"
+    name: ClassVar[str]
+    says: ClassVar[str]
+
+    def probe(self, arguments: ServerArguments) -> Support:
+        try:
+            known = _states(arguments)
+        except HaproxyError as error:
+            return Support(supported=False, reason=str(error))
+        if missing := [name for name in arguments.servers if name not in known]:
+            return Support(supported=False, reason=f"{arguments.backend} has no server {missing[0]}")
+        return Support(supported=True)
+
+    def plan(self, arguments: ServerArguments) -> Plan:
+        try:
+            known = _states(arguments)
+        except HaproxyError as error:
+            return Plan(summary=f"nothing: {error}")
+        names = [name for name in arguments.servers if name in known]
+        return Plan(
+            summary=f"{self.says.format(**arguments.model_dump())} {', '.join(names)} of {arguments.backend}",
+            targets=tuple(Target("server", f"{arguments.backend}/{name}") for name in names),
+            commands=tuple(self.order(arguments, f"{arguments.backend}/{name}") for name in names),
+            undo="the state and weight that each had before",
+            matched=len(known),
+        )
+
+    def foresee(
+        self,
+        arguments: ServerArguments,
+        *,
+        idempotency_key: str,  # noqa: ARG002 a server's state is its own key
+        ttl: timedelta,  # noqa: ARG002 the watchdog keeps the time
+    ) -> dict[str, Any]:
+        known = _states(arguments)
+        return {"servers": [vars(known[name]) for name in arguments.servers if name in known]}
+
+    def inject(self, arguments: ServerArguments, foreseen: dict[str, Any]) -> ActionResult:
+        for server in foreseen["servers"]:
+            _ask(arguments.socket, self.order(arguments, f"{arguments.backend}/{server['name']}"))
+        return ActionResult(ok=bool(foreseen["servers"]), output=foreseen)
+
+    def undo(self, arguments: ServerArguments, output: dict[str, Any]) -> ActionResult:
+        known = _states(arguments)
+        outcome: dict[str, str] = {}
+        for server in output["servers"]:
+            name, path = server["name"], f"{arguments.backend}/{server['name']}"
+            if name not in known:
+                outcome[name] = "already gone"
+                continue
+            for order in self.orders_back(path, server):
+                _ask(arguments.socket, order)
+            outcome[name] = "as before"
+        return ActionResult(ok=True, output={"outcome": outcome})
+
+    def is_active(self, arguments: ServerArguments, output: dict[str, Any]) -> bool:
+        known = _states(arguments)
+        before = {server["name"]: ServerState(**server) for server in output["servers"]}
+        return any(self.hurts(known[name], was) for name, was in before.items() if name in known)
+
+    def order(self, arguments: Any, path: str) -> str:
+        """Return the runtime command that injects."""
+        raise NotImplementedError
+
+    def orders_back(self, path: str, server: dict[str, Any]) -> list[str]:
+        """Return the runtime commands that restore what was."""
+        admin = server["admin"]
+        state = "maint" if admin & FORCED_MAINTENANCE else "drain" if admin & FORCED_DRAIN else "ready"
+        return [f"set server {path} state {state}"]
+
+    def hurts(self, now: ServerState, before: ServerState) -> bool:
+        """Say whether a server is in the state that this fault brings."""
+        raise NotImplementedError
+
+
+class DrainServer(_HaproxyFault):
+    """Drains servers."""
+
+    name: ClassVar[str] = "haproxy.drain"
+    description: ClassVar[str] = "Give servers behind HAProxy no new sessions; those that are open go on."
+    arguments: ClassVar[type[Arguments]] = ServerArguments
+    says: ClassVar[str] = "Drain"
+
+    def order(self, arguments: ServerArguments, path: str) -> str:  # noqa: ARG002
+        return f"set server {path} state drain"
+
+    def hurts(self, now: ServerState, before: ServerState) -> bool:
+        return bool(now.admin & FORCED_DRAIN) and not before.admin & FORCED_DRAIN
+
+
+class MaintainServer(_HaproxyFault):
+    """Takes servers out."""
+
+    name: ClassVar[str] = "haproxy.maintenance"
+    description: ClassVar[str] = "Take servers behind HAProxy out: they get no traffic and no checks."
+    arguments: ClassVar[type[Arguments]] = ServerArguments
+    says: ClassVar[str] = "Take out"
+
+    def order(self, arguments: ServerArguments, path: str) -> str:  # noqa: ARG002
+        return f"set server {path} state maint"
+
+    def hurts(self, now: ServerState, before: ServerState) -> bool:
+        return bool(now.admin & FORCED_MAINTENANCE) and not before.admin & FORCED_MAINTENANCE
+
+
+class WeighServer(_HaproxyFault):
+    """Shifts traffic."""
+
+    name: ClassVar[str] = "haproxy.weight"
+    description: ClassVar[str] = "Give servers behind HAProxy a smaller share of the traffic."
+    arguments: ClassVar[type[Arguments]] = WeightArguments
+    says: ClassVar[str] = "Leave {percent} % of its weight to"
+
+    def order(self, arguments: WeightArguments, path: str) -> str:
+        return f"set server {path} weight {arguments.percent}%"
+
+    def orders_back(self, path: str, server: dict[str, Any]) -> list[str]:
+        return [f"set server {path} weight {server['weight']}"]
+
+    def hurts(self, now: ServerState, before: ServerState) -> bool:
+        return now.weight != before.weight
+
+
+def _ask(path: str, order: str) -> str:
+    """Send one command to the runtime socket. Raises HaproxyError with what it says."""
+    try:
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(ASK_SECONDS)
+            connection.connect(path)
+            connection.sendall(f"{order}\n".encode())
+            said = b"".join(iter(lambda: connection.recv(65_536), b"")).decode()
+    except OSError as error:
+        raise HaproxyError(f"the runtime socket {path} does not answer: {error}") from None
+    if order.startswith("set ") and said.strip():
+        raise HaproxyError(said.strip()[:300])
+    return said
+
+
+def _states(arguments: ServerArguments) -> dict[str, ServerState]:
+    said = _ask(arguments.socket, f"show servers state {arguments.backend}")
+    lines = [line for line in said.splitlines() if line.strip()]
+    header = next((line for line in lines if line.startswith("# ")), "")
+    if not header:
+        raise HaproxyError(f"{arguments.backend}: {said.strip()[:200] or 'no such backend'}")
+    columns = header[2:].split()
+    found = {}
+    for line in lines:
+        values = line.split()
+        if len(values) < len(columns) or line.startswith("#"):
+            continue
+        row = dict(zip(columns, values, strict=False))
+        found[row["srv_name"]] = ServerState(row["srv_name"], int(row["srv_admin_state"]), int(row["srv_uweight"]))
+    return found
+
+
+HAPROXY_ACTIONS = (DrainServer(), MaintainServer(), WeighServer())

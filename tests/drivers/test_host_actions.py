@@ -1,0 +1,336 @@
+"""Pressure, limits, control groups, network namespaces and HAProxy: each on the real thing."""
+
+import os
+import resource
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from core.identifiers import new_id
+from core.parsing import InputRefusedError
+from drivers.services import (
+    action_is_active,
+    foresee_action,
+    inject_action,
+    plan_action,
+    probe_action,
+    remains,
+    undo_action,
+)
+from drivers.services.commands import find_program
+from tests.drivers.conftest import Server, wait_for
+
+pytestmark = pytest.mark.integration
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+
+
+def needs(program: str) -> pytest.MarkDecorator:
+    return pytest.mark.skipif(not find_program(program), reason=f"{program} is not installed")
+
+
+def inject(name: str, arguments: dict[str, Any], *, ttl: float = 60) -> dict[str, Any]:
+    key = new_id("key")
+    foreseen = foresee_action(name, arguments, idempotency_key=key, ttl=timedelta(seconds=ttl))
+    result = inject_action(name, arguments, foreseen, idempotency_key=key)
+    assert result.ok, result.error
+    assert action_is_active(name, arguments, foreseen)  # what was written ahead is enough to look
+    return foreseen
+
+
+def take_back(name: str, arguments: dict[str, Any], output: dict[str, Any]) -> None:
+    for _ in range(2):
+        assert undo_action(name, arguments, output).ok
+    assert action_is_active(name, arguments, output) is False
+
+
+@pytest.fixture
+def sleeper() -> Iterator[tuple[str, psutil.Process]]:
+    mark = new_id("mark")
+    process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], env={"ASSAY_TARGET": mark})
+    yield mark, psutil.Process(process.pid)
+    process.kill()
+    process.wait(10)
+
+
+@needs("stress-ng")
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("pressure.cpu", {"workers": 1, "load_percent": 5}),
+        ("pressure.memory", {"percent_of_free": 1}),
+        ("pressure.disk", {"folder": "/tmp", "megabytes": 2}),
+    ],
+)
+def test_pressure_is_there_and_gone_with_all_its_workers(name: str, arguments: dict[str, Any]) -> None:
+    output = inject(name, arguments)
+    assert any("process" in one for one in remains())
+    take_back(name, arguments, output)
+    assert not [one for one in psutil.process_iter() if one.name().startswith("stress-ng") and own(one)]
+
+
+def own(process: psutil.Process) -> bool:
+    try:
+        return process.ppid() in {1, os.getpid()} and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+@needs("stress-ng")
+def test_pressure_ends_by_itself() -> None:
+    output = inject("pressure.cpu", {"workers": 1, "load_percent": 1}, ttl=2)
+    wait_for(lambda: action_is_active("pressure.cpu", {}, output) is False, seconds=20)
+
+
+@needs("stress-ng")
+def test_a_disk_is_never_filled() -> None:
+    free = shutil.disk_usage("/tmp").free // 1_000_000
+    support = probe_action("pressure.disk", {"folder": "/tmp", "megabytes": min(free, 100_000)})
+    if free <= 100_000:
+        assert "more than half" in support.reason
+    assert "no folder" in probe_action("pressure.disk", {"folder": "/nowhere", "megabytes": 1}).reason
+
+
+def test_a_limit_on_open_files_is_felt_and_restored(sleeper: tuple[str, psutil.Process]) -> None:
+    mark, process = sleeper
+    before = process.rlimit(resource.RLIMIT_NOFILE)
+    arguments = {"process": {"environ": {"ASSAY_TARGET": mark}}, "open_files": 5}
+    output = inject("process.limit_files", arguments)
+    assert process.rlimit(resource.RLIMIT_NOFILE) == (5, before[1])
+    take_back("process.limit_files", arguments, output)
+    assert process.rlimit(resource.RLIMIT_NOFILE) == before
+
+
+@pytest.fixture
+def cgroup() -> Iterator[str]:
+    roots = [Path("/sys/fs/cgroup"), Path("/sys/fs/cgroup/unified"), Path("/sys/fs/cgroup/freezer")]
+    for root in roots:
+        folder = root / new_id("assaytest")
+        try:
+            folder.mkdir()
+        except OSError:
+            continue
+        if (folder / "cgroup.freeze").exists() or (folder / "freezer.state").exists():
+            yield str(folder.relative_to("/sys/fs/cgroup"))
+            folder.rmdir()
+            return
+        folder.rmdir()
+    pytest.skip("no control group can be made here")
+
+
+@needs_root
+def test_a_control_group_freezes_and_goes_on(cgroup: str, sleeper: tuple[str, psutil.Process]) -> None:
+    arguments = {"path": cgroup}
+    procs = Path("/sys/fs/cgroup") / cgroup / "cgroup.procs"
+    procs.write_text(str(sleeper[1].pid))
+    assert "Freeze 1 processes" in plan_action("process.freeze_cgroup", arguments).summary
+    output = inject("process.freeze_cgroup", arguments)
+    take_back("process.freeze_cgroup", arguments, output)
+    sleeper[1].kill()
+    wait_for(lambda: not procs.read_text().split())
+
+
+@needs_root
+def test_the_group_of_this_process_is_never_frozen() -> None:
+    lines = Path("/proc/self/cgroup").read_text().splitlines()
+    path = next((line.partition("::")[2].strip("/") for line in lines if line.startswith("0::")), "")
+    base = "unified" if Path("/sys/fs/cgroup/unified").is_dir() else ""
+    own_path = "/".join(part for part in (base, path) if part) or "unified"
+    assert not probe_action("process.freeze_cgroup", {"path": own_path}).supported
+    assert "down only" in probe_action("process.freeze_cgroup", {"path": "a/../unified"}).reason
+
+
+@pytest.fixture
+def namespace() -> Iterator[tuple[str, str]]:
+    """A network namespace with a server in it, joined to this one by a pair of interfaces; and its address."""
+    number = os.getpid() % 200 + 20
+    unique = new_id("n")[-8:]
+    name, outside, inside = f"assaytest{unique}", f"at{unique}", f"bt{unique}"
+    ours, theirs = f"10.213.{number}.1", f"10.213.{number}.2"
+
+    def ip(*arguments: str) -> None:
+        subprocess.run(["ip", *arguments], check=True, capture_output=True, timeout=10)
+
+    ip("netns", "add", name)
+    try:
+        ip("link", "add", outside, "type", "veth", "peer", "name", inside, "netns", name)
+        ip("addr", "add", f"{ours}/24", "dev", outside)
+        ip("link", "set", outside, "up")
+        ip("-n", name, "addr", "add", f"{theirs}/24", "dev", inside)
+        ip("-n", name, "link", "set", inside, "up")
+        command = ["ip", "netns", "exec", name, sys.executable, "-m", "http.server", "8099", "--bind", theirs]
+        server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd="/")
+        try:
+            wait_for(lambda: reach(theirs) == "answers")
+            yield name, theirs
+        finally:
+            server.kill()
+            server.wait(10)
+    finally:
+        ip("netns", "del", name)
+
+
+def reach(address: str) -> str:
+    try:
+        with socket.create_connection((address, 8099), timeout=0.6):
+            return "answers"
+    except TimeoutError:
+        return "hangs"
+    except ConnectionError:
+        return "refuses"
+
+
+@needs_root
+@needs("nft")
+def test_a_partition_hangs_a_rejection_refuses_and_both_end(namespace: tuple[str, str]) -> None:
+    name, address = namespace
+    peers = [f"{address.rpartition('.')[0]}.0/24"]
+    for action, felt in (("network.partition", "hangs"), ("network.reject", "refuses")):
+        plain = {"namespace": name, "peers": peers}
+        output = inject(action, plain)
+        assert reach(address) == felt
+        assert any(output["table"] in one for one in remains())
+        take_back(action, plain, output)
+        assert reach(address) == "answers"
+    arguments: dict[str, Any] = {"namespace": name, "peers": ["0.0.0.0/0"], "ports": [8099]}
+    output = inject("network.partition", arguments)
+    assert reach(address) == "hangs"
+    take_back("network.partition", arguments, output)
+    arguments["ports"] = [9999]
+    output = inject("network.partition", arguments)
+    assert reach(address) == "answers"
+    take_back("network.partition", arguments, output)
+
+
+@needs_root
+@needs("nft")
+def test_the_kernel_ends_a_partition_when_nobody_does(namespace: tuple[str, str]) -> None:
+    name, address = namespace
+    arguments = {"namespace": name, "peers": ["0.0.0.0/0"]}
+    output = inject("network.partition", arguments, ttl=2)
+    assert reach(address) == "hangs"
+    wait_for(lambda: reach(address) == "answers", seconds=10)
+    assert action_is_active("network.partition", arguments, output) is False
+    assert not any(output["table"] in one for one in remains())
+    take_back("network.partition", arguments, output)
+
+
+@needs_root
+@needs("nft")
+def test_loss_loses_some_and_bandwidth_narrows(namespace: tuple[str, str]) -> None:
+    name, address = namespace
+    arguments: dict[str, Any] = {"namespace": name, "peers": ["0.0.0.0/0"], "percent": 60}
+    output = inject("network.loss", arguments)
+    assert "hangs" in {reach(address) for _ in range(15)}
+    take_back("network.loss", arguments, output)
+    arguments = {"namespace": name, "peers": ["0.0.0.0/0"], "bytes_per_second": 2000}
+    output = inject("network.bandwidth", arguments)
+    take_back("network.bandwidth", arguments, output)
+    assert reach(address) == "answers"
+
+
+@needs_root
+@needs("nft")
+def test_a_namespace_that_is_gone_has_no_fault_left(namespace: tuple[str, str]) -> None:
+    arguments = {"namespace": "assaynone", "peers": ["10.0.0.0/8"]}
+    assert "no network namespace" in probe_action("network.partition", arguments).reason
+    gone = {"table": "assay_x", "inode": 1, "seconds": 5}
+    assert action_is_active("network.partition", {**arguments, "namespace": namespace[0]}, gone) is False
+    assert undo_action("network.partition", arguments, gone).ok
+
+
+@pytest.mark.parametrize(
+    "change", [{"peers": ["10.0.0.1; drop"]}, {"peers": ["::/0"]}, {"namespace": "a b"}, {"ports": [0]}, {"peers": []}]
+)
+def test_nothing_but_networks_and_ports_reaches_the_kernel(change: dict[str, Any]) -> None:
+    with pytest.raises(InputRefusedError):
+        plan_action("network.partition", {"namespace": "a", "peers": ["10.0.0.0/8"], **change})
+
+
+@pytest.fixture
+def haproxy(tmp_path: Path) -> Iterator[tuple[str, int]]:
+    servers = [Server(body=name) for name in (b"one", b"two")]
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    path = f"/tmp/{new_id('h')}.sock"
+    config = tmp_path / "haproxy.cfg"
+    config.write_text(
+        f"""global
+  stats socket {path} mode 600 level admin
+defaults
+  mode http
+  timeout connect 2s
+  timeout client 5s
+  timeout server 5s
+frontend front
+  bind 127.0.0.1:{port}
+  default_backend back
+backend back
+  balance roundrobin
+  server one 127.0.0.1:{servers[0].port} weight 100
+  server two 127.0.0.1:{servers[1].port} weight 100
+"""
+    )
+    process = subprocess.Popen([find_program("haproxy"), "-f", str(config), "-db"], stderr=subprocess.DEVNULL)
+    for server in servers:
+        server.quiet()
+    try:
+        wait_for(lambda: Path(path).exists() and answer(port) != "none")
+        yield path, port
+    finally:
+        process.kill()
+        process.wait(10)
+        Path(path).unlink(missing_ok=True)
+        for server in servers:
+            server.close()
+
+
+def answer(port: int) -> str:
+    import http.client
+
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    try:
+        connection.request("GET", "/", headers={"Connection": "close"})
+        response = connection.getresponse()
+        body = response.read().decode()
+        return body if response.status == 200 else str(response.status)
+    except OSError:
+        return "none"
+    finally:
+        connection.close()
+
+
+@needs("haproxy")
+@pytest.mark.parametrize("name", ["haproxy.drain", "haproxy.maintenance", "haproxy.weight"])
+def test_a_server_behind_haproxy_gets_no_traffic_until_it_is_taken_back(haproxy: tuple[str, int], name: str) -> None:
+    path, port = haproxy
+    arguments: dict[str, Any] = {"socket": path, "backend": "back", "servers": ["one"]}
+    if name == "haproxy.weight":
+        arguments["percent"] = 0
+    plan = plan_action(name, arguments)
+    assert ([target.name for target in plan.targets], plan.matched) == (["back/one"], 2)
+    assert {answer(port) for _ in range(6)} == {"one", "two"}
+    output = inject(name, arguments)
+    assert {answer(port) for _ in range(6)} == {"two"}
+    take_back(name, arguments, output)
+    assert {answer(port) for _ in range(6)} == {"one", "two"}
+
+
+@needs("haproxy")
+def test_a_server_that_was_out_before_stays_out(haproxy: tuple[str, int]) -> None:
+    path, port = haproxy
+    arguments = {"socket": path, "backend": "back", "servers": ["one"]}
+    first = inject("haproxy.maintenance", arguments)
+    second = foresee_action("haproxy.maintenance", arguments, idempotency_key="k", ttl=timedelta(seconds=60))
+    assert undo_action("haproxy.maintenance", arguments, second).ok
+    assert {answer(port) for _ in range(4)} == {"two"}
+    take_back("haproxy.maintenance", arguments, first)
+    assert "no server three" in probe_action("haproxy.drain", {**arguments, "servers": ["three"]}).reason
+    assert "does not answer" in probe_action("haproxy.drain", {**arguments, "socket": "/tmp/none.sock"}).reason
