@@ -5,9 +5,11 @@ SLI is the mean of the slices' ratios). A slice that was measured and had no tra
 failed) and says nothing for RatioTimeslices. A slice that was not measured is of unknown outcome.
 """
 
+from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from itertools import accumulate
 
 from reliability.domain.budgets import Counts
 from reliability.domain.objectives import ExclusionRule, Method, Objective
@@ -92,16 +94,23 @@ def merged_slices(
     return merged
 
 
+class SliceSums:
+    """Slices as running sums, so that any window is one subtraction."""
+
+    def __init__(self, slices: Mapping[int, Counts]) -> None:
+        self._firsts = sorted(slices)
+        ordered = [slices[first] for first in self._firsts]
+        self._sums = list(accumulate(ordered, initial=Counts()))
+
+    def between(self, start: int, end: int) -> Counts:
+        """Return the units of the slices that begin in the minutes `start` to before `end`."""
+        low, high = bisect_left(self._firsts, start), bisect_left(self._firsts, end)
+        return self._sums[high] - self._sums[low]
+
+
 def units_between(slices: Mapping[int, Counts], start: int, end: int) -> Counts:
     """Return the units of the slices that begin in the minutes `start` to before `end`."""
-    good = bad = unknown = measured = 0
-    for first, counts in slices.items():
-        if start <= first < end:
-            good += counts.good
-            bad += counts.bad
-            unknown += counts.unknown
-            measured += counts.minutes_measured
-    return Counts(good, bad, unknown, measured)
+    return SliceSums(slices).between(start, end)
 
 
 def excluded_minutes(spans: Sequence[Span], start: int, end: int) -> frozenset[int]:

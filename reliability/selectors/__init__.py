@@ -21,6 +21,7 @@ from reliability.selectors.budgets import (
 )
 from reliability.selectors.documents import documents_as_yaml, export_documents
 from reliability.selectors.exclusions import excluded_spans, exclusions_of, exclusions_visible
+from reliability.selectors.foresight import WhatIf, budget_forecast, forecast_as_json, what_if
 from reliability.selectors.gates import GATED_ACTIONS, GateAnswer, GateResult, gate, policy_standing
 from reliability.selectors.reckoning import Subject, reckon, subjects_of
 from reliability.selectors.sources import data_statuses
@@ -46,9 +47,11 @@ __all__ = [
     "GateResult",
     "Subject",
     "TierResult",
+    "WhatIf",
     "alert_counts",
     "backtest",
     "bucket_sums",
+    "budget_forecast",
     "budget_status",
     "budget_statuses",
     "burn_rate_now",
@@ -63,6 +66,7 @@ __all__ = [
     "exclusions_visible",
     "export_documents",
     "firing_burn_alerts",
+    "forecast_as_json",
     "gate",
     "groups_of",
     "last_measured_minutes",
@@ -84,6 +88,7 @@ __all__ = [
     "versions_in_force",
     "versions_of",
     "was_measured_recently",
+    "what_if",
     "window_counts",
     "window_minutes",
     "window_sums",

@@ -11,7 +11,7 @@ from reliability.domain.budgets import Counts, Interval, sli
 from reliability.domain.composites import journey_bounds, weighted_sli
 from reliability.domain.exclusions import Span, without_excluded
 from reliability.domain.objectives import ExclusionRule, Method, Objective
-from reliability.domain.slices import Slicing, judged_slices, merged_slices, units_between
+from reliability.domain.slices import SliceSums, Slicing, judged_slices, merged_slices
 from reliability.models import SLO, SLOVersion
 from reliability.selectors.exclusions import excluded_spans
 from reliability.selectors.tallies import groups_of, minute_of, sums_before, tally_minutes
@@ -173,7 +173,7 @@ def _clipped(spans: Iterable[Span], start: int, end: int) -> list[Span]:
 
 def _slices(
     wanted: Sequence[tuple[Subject, Minutes]], spans: Mapping[int, list[Span]]
-) -> dict[_Key, tuple[dict[int, Counts], dict[int, Counts]]]:
+) -> dict[_Key, tuple[SliceSums, SliceSums]]:
     """Return adjusted and raw slices of the subjects that are judged by slices."""
     ranges: dict[_Key, tuple[Subject, int, int]] = {}
     for subject, (start, end) in wanted:
@@ -184,8 +184,8 @@ def _slices(
     found = {}
     for key, (subject, start, end) in ranges.items():
         excluded = spans.get(subject.version.slo_id, [])
-        raw = slices_of(subject, start, end, ())
-        found[key] = (slices_of(subject, start, end, excluded) if excluded else raw, raw)
+        raw = SliceSums(slices_of(subject, start, end, ()))
+        found[key] = (SliceSums(slices_of(subject, start, end, excluded)) if excluded else raw, raw)
     return found
 
 
@@ -194,7 +194,7 @@ def _reckoned(
     window: Minutes,
     sums: Mapping[tuple[int, int], Counts],
     spans: Sequence[Span],
-    slices: tuple[dict[int, Counts], dict[int, Counts]] | None,
+    slices: tuple[SliceSums, SliceSums] | None,
 ) -> Reckoned:
     start, end = window
     raw = [sums[tally, end] - sums[tally, start] for tally in subject.tallies]
@@ -209,9 +209,7 @@ def _reckoned(
     events, raw_events = sum(adjusted, Counts()), sum(raw, Counts())
     journey = journey_bounds([sli(one) for one in adjusted]) if len(raw) > 1 else None
     if slices is not None:
-        return Reckoned(
-            units_between(slices[0], start, end), events, units_between(slices[1], start, end), raw_events, journey
-        )
+        return Reckoned(slices[0].between(start, end), events, slices[1].between(start, end), raw_events, journey)
     return Reckoned(_mean(adjusted, subject.weights), events, _mean(raw, subject.weights), raw_events, journey)
 
 

@@ -18,7 +18,8 @@ from reliability.services.packing import look_after_tallies
 from reliability.services.policies import grant_override, revoke_override, update_standings
 from reliability.services.refreshing import refresh
 from reliability.services.reporting import report_all_windows, report_ended_periods, report_window
-from reliability.services.tiers import written_tiers
+from reliability.services.resolving import written_window
+from reliability.services.tiers import standard_tiers, written_tiers
 
 __all__ = [
     "MAX_BODY_BYTES",
@@ -44,7 +45,9 @@ __all__ = [
     "request_exclusion",
     "revoke_override",
     "run_backfills",
+    "standard_tiers",
     "update_standings",
     "withdraw_exclusion",
     "written_tiers",
+    "written_window",
 ]

@@ -12,7 +12,7 @@ from core.parsing import LineIndex, parse_document, refuse
 from reliability.domain.alerting import BurnTier
 from reliability.domain.composites import weighted_target
 from reliability.domain.objectives import ExclusionRule, Method, Objective
-from reliability.domain.windows import Window, window_from_json
+from reliability.domain.windows import RollingWindow, Window, window_from_json
 from reliability.models import COMPOSITE, DataSource, Definition
 from reliability.services.openslo import (
     MINUTES,
@@ -278,17 +278,19 @@ def _objectives(written: Sequence[WrittenObjective], slugs: list[str], where: st
     )
 
 
+def written_window(text: str, where: str) -> Window:
+    """Return the rolling window that a duration names. Raises InputRefusedError."""
+    if not re.fullmatch(r"[1-9][0-9]{0,3}[mhdw]", text):
+        raise refuse(where, found=text, allowed="rolling windows as `7d; 90d` are allowed")
+    return RollingWindow(timedelta(minutes=int(text[:-1]) * MINUTES[text[-1]]))
+
+
 def _windows(window: TimeWindow, more: str, where: str) -> tuple[dict[str, Any], ...]:
     """Return the window of the document, and the rolling ones of the annotation."""
     windows = [_window(window, f"{where} spec.timeWindow[0]")]
     for text in (one.strip() for one in more.split(";") if one.strip()):
-        if not re.fullmatch(r"[1-9][0-9]{0,3}[mhdw]", text):
-            raise refuse(
-                f"{where} metadata.annotations[{WINDOWS}]",
-                found=text,
-                allowed="rolling windows as `7d; 90d` are allowed",
-            )
-        windows.append({"minutes": int(text[:-1]) * MINUTES[text[-1]]})
+        length = written_window(text, f"{where} metadata.annotations[{WINDOWS}]").length
+        windows.append({"minutes": length // timedelta(minutes=1)})
     return tuple(windows)
 
 
@@ -341,4 +343,4 @@ def _tiers(
     return tuple(tiers)
 
 
-__all__ = ["Counted", "Resolved", "ensure_sli_can_be_counted", "resolve"]
+__all__ = ["Counted", "Place", "Resolved", "ensure_sli_can_be_counted", "resolve", "written_window"]

@@ -14,7 +14,7 @@ from core.parsing import load_yaml_documents
 from reliability.data import BudgetState
 from reliability.domain.alerting import BurnTier
 from reliability.management.asking import AsOption, definition_for, find_slo, instant, principal_for
-from reliability.management.reading_commands import ReadingCommands
+from reliability.management.foresight_commands import ForesightCommands
 from reliability.selectors import backtest as find_firings
 from reliability.selectors import (
     budget_statuses,
@@ -31,7 +31,7 @@ from reliability.services import apply_documents, written_tiers
 EMPTY = "No SLO yet. Apply a file: manage.py slo apply slos.yaml"
 
 
-class Command(ReadingCommands):
+class Command(ForesightCommands):
     help = "Service level objectives: what is promised, how much may still go wrong."
 
     @command(name="list")

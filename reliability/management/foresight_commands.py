@@ -1,0 +1,141 @@
+"""`manage.py slo`: what if, forecast, packs, delivery measures."""
+
+from datetime import timedelta
+from decimal import Decimal, InvalidOperation
+from typing import Annotated
+
+import typer
+from django_typer.management import command
+
+from core.cli import FormatOption, OutputFormat, answering, fail, print_json, print_rows
+from core.clock import database_now
+from core.parsing import load_yaml_documents
+from reliability.management.asking import AsOption, definition_for, find_service, instant, principal_for
+from reliability.management.reading_commands import ReadingCommands
+from reliability.selectors import budget_forecast, forecast_as_json, what_if
+from reliability.selectors.delivery_measures import delivery_measures, measures_as_json
+from reliability.selectors.packs import packs
+from reliability.services import apply_documents, standard_tiers, written_tiers, written_window
+
+
+class ForesightCommands(ReadingCommands):
+    """The commands that reckon with what is stored."""
+
+    @command()
+    @answering
+    def whatif(
+        self,
+        name: str,
+        *,
+        target: Annotated[str, typer.Option(help="Another target, as 0.999; else the SLO's own.")] = "",
+        window: Annotated[str, typer.Option(help="Another rolling window, as 7d; else the SLO's own.")] = "",
+        tiers: Annotated[str, typer.Option(help="Alert tiers, as in assay.dev/burn-tiers; else the usual ones.")] = "",
+        since: Annotated[str, typer.Option(help="From this instant on; else all that is stored.")] = "",
+        acting: AsOption = "",
+        output: FormatOption = OutputFormat.TEXT,
+    ) -> None:
+        """Say how another target or window would have fared over the stored history, month by month."""
+        version = definition_for(name, acting)
+        try:
+            wanted = Decimal(target) if target else version.all_objectives[0].target
+        except InvalidOperation:
+            fail(f"--target: found {target!r}; a number between 0 and 1 is allowed.")
+        if not 0 < wanted < 1:
+            fail(f"--target: found {target!r}; a number between 0 and 1 is allowed.")
+        length = written_window(window, "--window") if window else version.window
+        asked = (
+            written_tiers(tiers, wanted, length.length, "--tiers") if tiers else standard_tiers(wanted, length.length)
+        )
+        found = what_if(
+            version=version,
+            target=wanted,
+            window=length,
+            tiers=asked,
+            since=instant(since, "--since") if since else None,
+            now=database_now(),
+        ).as_json()
+        if output is OutputFormat.JSON:
+            print_json({"name": name, **found})
+            return
+        for key, value in found.items():
+            if key != "months":
+                typer.echo(f"{key}: {value}")
+        columns = ("month", "good", "bad", "unknown", "sli_low", "sli_high", "kept")
+        print_rows(found["months"], columns=columns, output=output, empty="Nothing is stored.")
+
+    @command()
+    @answering
+    def forecast(self, name: str, acting: AsOption = "", output: FormatOption = OutputFormat.TEXT) -> None:
+        """Say when the budget will be spent if days go on like those seen: earliest, likely, latest."""
+        now = database_now()
+        found = forecast_as_json(budget_forecast(version=definition_for(name, acting), now=now), now=now)
+        if output is OutputFormat.JSON:
+            print_json({"name": name, "forecast": found})
+        elif found is None:
+            typer.echo("There is no day of events to judge by.")
+        else:
+            for key, value in found.items():
+                typer.echo(f"{key}: {value if value is not None else 'not within the window'}")
+
+    @command()
+    @answering
+    def pack(
+        self,
+        name: Annotated[str, typer.Argument(help="The pack; without, all are listed.")] = "",
+        *,
+        values: Annotated[list[str] | None, typer.Option("--set", help="A parameter, as service=gateway.")] = None,
+        apply: Annotated[bool, typer.Option("--apply", help="Apply it; else it is printed.")] = False,
+        acting: AsOption = "",
+        output: FormatOption = OutputFormat.TEXT,
+    ) -> None:
+        """List SLO packs, print one filled in, or apply it."""
+        known = packs()
+        if not name:
+            rows = [
+                {"name": one.name, "title": one.title, "parameters": ", ".join(one.parameters)}
+                for one in known.values()
+            ]
+            print_rows(rows, columns=("name", "title", "parameters"), output=output, empty="There is no pack.")
+            return
+        if name not in known:
+            fail(f"There is no pack {name!r}; {', '.join(known)} is allowed.")
+        try:
+            text = known[name].filled(dict(value.split("=", 1) for value in values or []))
+        except ValueError as error:
+            fail(f"--set: {error}")
+        if not apply:
+            typer.echo(text)
+            return
+        documents = load_yaml_documents(text, source=f"{name}.yaml")
+        outcome = apply_documents(principal=principal_for(acting), documents=documents, source=f"{name}.yaml")
+        print_rows(
+            [{"what": word, "names": ", ".join(names)} for word, names in outcome.items() if names],
+            columns=("what", "names"),
+            output=output,
+            empty="Nothing changed.",
+        )
+
+    @command()
+    @answering
+    def dora(
+        self,
+        service: Annotated[str, typer.Option(help="One service; else all that you may see.")] = "",
+        *,
+        days: Annotated[int, typer.Option(min=1, max=366, help="How far back.")] = 90,
+        acting: AsOption = "",
+        output: FormatOption = OutputFormat.TEXT,
+    ) -> None:
+        """Print deployment frequency, lead time, change failure rate and time to restore."""
+        until = database_now()
+        found = delivery_measures(
+            viewer=principal_for(acting),
+            since=until - timedelta(days=days),
+            until=until,
+            service_id=find_service(service).pk if service else None,
+        )
+        shown = {"service": service, "days": days, **measures_as_json(found)}
+        if output is OutputFormat.JSON:
+            print_json(shown)
+        else:
+            for key, value in shown.items():
+                typer.echo(f"{key}: {value if value is not None else 'not known'}")
