@@ -4,11 +4,12 @@ from datetime import UTC, date, datetime, time
 from typing import Any
 
 from django import forms
+from django.db.models import QuerySet
 
 from accounts.data import Role
 from accounts.selectors import people
 from compliance.domain.uploads import ALLOWED
-from compliance.models import Control, Engagement, Evidence, Framework
+from compliance.models import AuditFinding, Control, Engagement, Evidence, Framework
 from compliance.services.evidence import Submission
 
 
@@ -92,9 +93,7 @@ class ExceptionForm(forms.Form):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        control = self.fields["control"]
-        assert isinstance(control, forms.ModelChoiceField)  # noqa: S101 declared above
-        control.queryset = Control.objects.filter(retired_at__isnull=True).order_by("title")
+        choose_control(self)
 
 
 class EngagementForm(forms.Form):
@@ -135,3 +134,81 @@ class GrantForm(forms.Form):
         auditor = self.fields["auditor"]
         assert isinstance(auditor, forms.ModelChoiceField)  # noqa: S101 declared above
         auditor.queryset = people().filter(is_active=True, grants__role=Role.AUDITOR.value, grants__team__isnull=True)
+
+
+def _controls() -> QuerySet[Control]:
+    return Control.objects.filter(retired_at__isnull=True).order_by("title")
+
+
+class RequestForm(forms.Form):
+    """Something to ask for."""
+
+    title = forms.CharField(max_length=200, help_text="As `Restore tests of the third quarter`.")
+    text = forms.CharField(label="What exactly", widget=forms.Textarea(attrs={"rows": 3}), required=False)
+    control = forms.ModelChoiceField(queryset=Control.objects.none(), required=False, to_field_name="slug")
+    due_on = day_field("Wanted by", required=False)
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        choose_control(self)
+
+
+class MessageForm(forms.Form):
+    """A line in a thread."""
+
+    text = forms.CharField(label="Message", widget=forms.Textarea(attrs={"rows": 3}), required=False)
+    evidence = forms.CharField(
+        label="Evidence", max_length=40, required=False, help_text="Reference of accepted evidence, as `ev_…`."
+    )
+
+
+class PopulationForm(forms.Form):
+    """What to freeze."""
+
+    title = forms.CharField(max_length=160, help_text="As `All production changes`.")
+    slug = forms.SlugField(label="Short name", max_length=63)
+    entry_types = forms.MultipleChoiceField(
+        label="Kinds of entry", help_text="What the checks of the controls in scope look at."
+    )
+
+    def __init__(self, *args: Any, kinds: list[str], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        field = self.fields["entry_types"]
+        assert isinstance(field, forms.MultipleChoiceField)  # noqa: S101 declared above
+        field.choices = [(name, name) for name in kinds]
+
+
+class SampleForm(forms.Form):
+    """How many to draw, and by which seed."""
+
+    size = forms.IntegerField(min_value=1, initial=25)
+    seed = forms.CharField(
+        max_length=120, required=False, help_text="Type your own; without one a random seed is used and shown."
+    )
+
+
+class FindingForm(forms.Form):
+    """A shortcoming."""
+
+    title = forms.CharField(max_length=200)
+    severity = forms.ChoiceField(choices=AuditFinding.Severity.choices)
+    text = forms.CharField(label="What was found", widget=forms.Textarea(attrs={"rows": 4}), required=False)
+    control = forms.ModelChoiceField(queryset=Control.objects.none(), required=False, to_field_name="slug")
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        choose_control(self)
+
+
+class AnswerForm(forms.Form):
+    """The management's answer."""
+
+    response = forms.CharField(label="Answer", widget=forms.Textarea(attrs={"rows": 4}))
+    due_on = day_field("Mended by", required=False)
+
+
+def choose_control(form: forms.Form, name: str = "control") -> None:
+    """Offer the controls in force."""
+    field = form.fields[name]
+    assert isinstance(field, forms.ModelChoiceField)  # noqa: S101 declared by its form
+    field.queryset = _controls()

@@ -1,6 +1,6 @@
 from django.urls import URLPattern, URLResolver, path
 
-from compliance.views import audits, controls, frameworks, reviews
+from compliance.views import audits, controls, frameworks, reviews, room
 
 app_name = "compliance"
 urlpatterns: list[URLPattern | URLResolver] = [
@@ -27,6 +27,27 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("audits/<slug:slug>/auditors/add/", audits.GrantAddView.as_view(), name="grant_add"),
     path("audits/<slug:slug>/auditors/<int:pk>/revoke/", audits.GrantRevokeView.as_view(), name="grant_revoke"),
     path("audits/<slug:slug>/close/", audits.EngagementCloseView.as_view(), name="engagement_close"),
+    path("audits/<slug:slug>/requests/add/", room.RequestAddView.as_view(), name="request_add"),
+    path("audits/<slug:slug>/requests/<int:number>/", room.RequestDetailView.as_view(), name="request_detail"),
+    path("audits/<slug:slug>/populations/add/", room.PopulationAddView.as_view(), name="population_add"),
+    path(
+        "audits/<slug:slug>/populations/<slug:population>/",
+        room.PopulationDetailView.as_view(),
+        name="population_detail",
+    ),
+    path(
+        "audits/<slug:slug>/populations/<slug:population>/samples/<int:pk>/",
+        room.SampleDetailView.as_view(),
+        name="sample_detail",
+    ),
+    path(
+        "audits/<slug:slug>/populations/<slug:population>/entries/<int:seq>/",
+        room.PopulationEntryView.as_view(),
+        name="population_entry",
+    ),
+    path("audits/<slug:slug>/findings/add/", room.FindingAddView.as_view(), name="finding_add"),
+    path("audits/<slug:slug>/findings/<int:number>/", room.FindingDetailView.as_view(), name="finding_detail"),
+    path("audits/<slug:slug>/access/", room.AccessListView.as_view(), name="access_list"),
     path("audits/<slug:slug>/packs/<slug:reference>/", audits.PackProgressView.as_view(), name="pack_progress"),
     path("audits/<slug:slug>/packs/<slug:reference>/file/", audits.PackDownloadView.as_view(), name="pack_download"),
 ]

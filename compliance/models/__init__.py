@@ -1,5 +1,14 @@
 """Frameworks as data, the organization's controls, what their checks found, and the audits that read it."""
 
+from compliance.models.auditing import (
+    AuditFinding,
+    AuditorAccess,
+    AuditRequest,
+    Population,
+    RequestMessage,
+    Sample,
+    SampleItem,
+)
 from compliance.models.audits import AuditorGrant, Engagement, PackExport
 from compliance.models.controls import (
     Check,
@@ -14,6 +23,9 @@ from compliance.models.evidence import Evidence
 from compliance.models.frameworks import Framework, FrameworkVersion, Requirement, RequirementText
 
 __all__ = [
+    "AuditFinding",
+    "AuditRequest",
+    "AuditorAccess",
     "AuditorGrant",
     "Check",
     "Control",
@@ -27,6 +39,10 @@ __all__ = [
     "Occurrence",
     "OccurrenceDay",
     "PackExport",
+    "Population",
+    "RequestMessage",
     "Requirement",
     "RequirementText",
+    "Sample",
+    "SampleItem",
 ]

@@ -24,8 +24,10 @@ from compliance.selectors import (
     exports_visible,
 )
 from compliance.services import create_engagement, grant_auditor, request_export, revoke_auditor
+from compliance.services.auditing import is_auditor_of
 from compliance.services.audits import close_engagement, note_download
-from compliance.views.base import ComplianceView, FormView
+from compliance.views.base import ComplianceView, FormView, watermark
+from compliance.views.room import room_links
 from core.clock import database_now
 from core.lists import Action, Column, Empty, RecordListView
 from core.parsing import refuse
@@ -92,8 +94,15 @@ class EngagementDetailView(ComplianceView):
             "exports": engagement.exports.all()[:10],
             "may_export": may_export,
             "may_edit": principal_of(request).may(Capability.COMPLIANCE_EDIT),
+            "may_work": engagement.closed_at is None
+            and (
+                is_auditor_of(principal_of(request), engagement)
+                or principal_of(request).may(Capability.COMPLIANCE_EDIT)
+            ),
+            "watermark": watermark(request),
             "key": public_verifier_key(),
             "asserted": ASSERTED,
+            **room_links(engagement),
         }
         return render(request, "compliance/engagement_detail.html", context)
 

@@ -15,7 +15,9 @@ from django.views import View
 from accounts.data import Capability
 from accounts.services import ensure_may, principal_of
 from compliance.data import EXPLANATIONS, TONES, WORDS, Access, Standing
+from compliance.models import AuditorAccess, Engagement
 from compliance.selectors import access_of, may_open_reviews
+from core.clock import database_now
 from core.parsing import InputRefusedError
 
 LEGEND = [(WORDS[one], TONES[one].value, EXPLANATIONS[one]) for one in Standing]
@@ -34,12 +36,40 @@ class ComplianceView(LoginRequiredMixin, View):
             )
         return found
 
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        response = super().dispatch(request, *args, **kwargs)
+        if request.user.is_authenticated and response.status_code < 400:
+            note_access(request, slug=str(kwargs.get("slug", "")) if request.path.startswith("/audits/") else "")
+        return response
+
     def find(self, records: QuerySet[Any], **wanted: Any) -> Any:
         """Return the one record that the reader may see, or answer 404."""
         found = records.filter(**wanted).first()
         if found is None:
             raise Http404("There is no such page for you.")
         return found
+
+
+def note_access(request: HttpRequest, *, slug: str = "") -> None:
+    """Note what an auditor looked at; their access log is part of the audit."""
+    principal = principal_of(request)
+    access = access_of(principal)
+    if access.everything or not access.engagement_ids or request.user.pk is None:
+        return
+    engagement = Engagement.objects.filter(slug=slug, pk__in=access.engagement_ids).first() if slug else None
+    AuditorAccess.objects.create(
+        user_id=request.user.pk,
+        engagement=engagement,
+        method=request.method or "",
+        path=request.path[:300],
+        at=database_now(),
+    )
+
+
+def watermark(request: HttpRequest) -> str:
+    """Return what is printed on pages that an auditor sees."""
+    principal = principal_of(request)
+    return "" if access_of(principal).everything else f"For {principal.label}, {database_now():%Y-%m-%d %H:%M} UTC."
 
 
 class ReviewView(LoginRequiredMixin, View):

@@ -3,6 +3,7 @@
 from ledger.data import (
     access,
     alerts,
+    audits,
     changes,
     chaos,
     controls,
@@ -23,6 +24,7 @@ from ledger.data.base import EVIDENCE_NAMES, EvidenceType, LedgerPayload, payloa
 ROOMS = (
     access,
     alerts,
+    audits,
     changes,
     chaos,
     controls,

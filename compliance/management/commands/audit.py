@@ -11,7 +11,7 @@ from accounts.data import Principal, system_principal
 from accounts.selectors import principal_for_user, user_by_username
 from compliance.models import Engagement, PackExport
 from compliance.selectors import access_of, engagements_visible
-from compliance.services import create_engagement, grant_auditor, request_export
+from compliance.services import create_engagement, draw_sample, freeze_population, grant_auditor, request_export
 from compliance.services.audits import EXPORT_QUEUE, note_download
 from core.cli import (
     ExitCode,
@@ -103,6 +103,56 @@ class Command(RoomCommand):
             output=output,
             text=f"{made.slug}: {', '.join(framework)}, {start:%Y-%m-%d} to {end:%Y-%m-%d}.",
         )
+
+    @command()
+    @answering
+    def freeze(  # noqa: PLR0917 the command line names them
+        self,
+        name: Annotated[str, typer.Argument(help="Slug of the audit.")],
+        population: Annotated[str, typer.Argument(help="Short name of the population.")],
+        entry_type: Annotated[list[str], typer.Option("--type", help="Kind of entry; may stand several times.")],
+        title: str = "",
+        as_user: AsOption = "",
+        output: FormatOption = OutputFormat.TEXT,
+    ) -> None:
+        """Freeze everything of these kinds in the audit's window so far, with its digest."""
+        principal = _principal(as_user)
+        seal_pending()
+        made = freeze_population(
+            principal=principal,
+            engagement=_engagement(principal, name),
+            slug=population,
+            title=title or population,
+            entry_types=entry_type,
+        )
+        answer = {"population": made.slug, "count": made.count, "digest": made.digest, "frozen_at": made.frozen_at}
+        if output is OutputFormat.JSON:
+            print_json(answer)
+        else:
+            typer.echo(f"{made.slug}: {made.count} entries, SHA-256 {made.digest}.")
+
+    @command()
+    @answering
+    def sample(  # noqa: PLR0917 the command line names them
+        self,
+        name: Annotated[str, typer.Argument(help="Slug of the audit.")],
+        population: Annotated[str, typer.Argument(help="Short name of the population.")],
+        size: Annotated[int, typer.Option(min=1, help="How many to draw.")] = 25,
+        seed: Annotated[str, typer.Option(help="Type your own; random without one.")] = "",
+        as_user: AsOption = "",
+        output: FormatOption = OutputFormat.TEXT,
+    ) -> None:
+        """Draw a sample from a frozen population; the same seed draws the same items."""
+        principal = _principal(as_user)
+        found = _engagement(principal, name).populations.filter(slug=population).first()
+        if found is None:
+            fail(f"There is no population {population} in {name}; freeze it first.")
+        drawn = draw_sample(principal=principal, population=found, size=size, seed=seed)
+        items = list(drawn.items.values_list("seq", flat=True))
+        if output is OutputFormat.JSON:
+            print_json({"population": population, "digest": found.digest, "seed": drawn.seed, "items": items})
+        else:
+            typer.echo(f"Seed {drawn.seed}: entries {', '.join(map(str, items))}.")
 
     @command()
     @answering
