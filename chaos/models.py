@@ -2,6 +2,7 @@
 
 from django.db import models
 
+from chaos import recovery_models  # noqa: F401 the tables of recovery tests belong to the app
 from chaos.data import FaultState, RunState, TurnOutcome, Verdict
 from core.leases import LeasedModel
 

@@ -1,6 +1,7 @@
 from collections.abc import Iterable
 
 from accounts.data import Capability, Principal
+from chaos.recovery_selectors import recovery_tests_visible
 from chaos.selectors import experiments_visible
 from core.navigation import Entry, Hit, SearchProvider, add_entry, add_search
 
@@ -21,3 +22,16 @@ def find_experiments(principal: Principal, text: str, limit: int) -> Iterable[Hi
 
 add_entry(Entry("Prove", "Chaos", "chaos:experiment_list", "flask", 30, may_view))
 add_search(SearchProvider("Experiment", 30, find_experiments))
+
+
+def find_recovery_tests(principal: Principal, text: str, limit: int) -> Iterable[Hit]:
+    """Find recovery tests by title or slug."""
+    found = recovery_tests_visible(viewer=principal)
+    for word in text.split():
+        found = found.filter(title__icontains=word) | found.filter(slug__icontains=word)
+    for test in found[:limit]:
+        yield Hit("Recovery test", str(test), test.get_absolute_url(), test.slug)
+
+
+add_entry(Entry("Prove", "Recovery", "chaos:recovery_list", "lifebuoy", 31, may_view))
+add_search(SearchProvider("Recovery test", 31, find_recovery_tests))

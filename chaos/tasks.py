@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 
+from chaos import recovery_tasks  # noqa: F401 registers the queue and jobs of recovery tests
 from chaos.models import ChaosRun, ExperimentSchedule
 from chaos.services import (
     SCHEDULE_QUEUE,

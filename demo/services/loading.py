@@ -7,6 +7,7 @@ from typing import Any
 from accounts.data import system_principal
 from catalog.services import apply_documents as apply_catalog
 from chaos.services import apply_documents as apply_experiments
+from chaos.services.recovery import apply_recovery_documents as apply_recovery
 from core.parsing import load_yaml_documents
 from demo.services.auditing import load_audit
 from demo.services.people import load_people
@@ -31,6 +32,7 @@ def load_organization(*, port: int, say: Callable[[str], None] = lambda _: None)
         ("slos.yaml", apply_slos),
         ("oncall.yaml", apply_oncall),
         ("experiments.yaml", apply_experiments),
+        ("recovery.yaml", apply_recovery),
     )
     for name, apply in steps:
         say(f"  {name}")

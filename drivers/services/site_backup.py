@@ -20,7 +20,14 @@ from accounts.services import ensure_may
 from core.clock import database_now
 from core.context import site_version
 from core.identifiers import new_id
-from drivers.domain.site_encryption import BackupKey, BackupUnreadableError, DecryptingReader, EncryptingWriter
+from drivers.domain.site_encryption import (
+    BackupKey,
+    BackupUnreadableError,
+    DecryptingReader,
+    EncryptingWriter,
+    key_from_text,
+    new_key_text,
+)
 from drivers.domain.site_manifest import Manifest, MemberFacts
 from drivers.services.site_database import SiteError, engine_name, write_snapshot
 from ledger.data.recovery import BackupMade
@@ -151,6 +158,15 @@ def working_folder(purpose: str) -> Iterator[Path]:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def write_key(path: Path) -> BackupKey:
+    """Make a key file that is not there yet, readable by this user alone, and return its key. Raises OSError."""
+    text = new_key_text()
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(handle, "w", encoding="ascii") as out:
+        out.write(text + "\n")
+    return key_from_text(text)
 
 
 def digest_of(path: Path) -> str:

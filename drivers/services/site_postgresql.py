@@ -134,13 +134,19 @@ class PrivateCluster:
         self._own(self.data / "standby.signal")
         self.configure(f"primary_conninfo = '{primary.dsn()}'", "primary_slot_name = ''")
 
+    def ask_to_recover(self) -> None:
+        """Have the next start replay the archive before it takes writes."""
+        signal_file = self.data / "recovery.signal"
+        signal_file.touch()
+        self._own(signal_file)
+
     def kill(self) -> None:
         """Kill every process of the server at once (SIGKILL), as a host that fails does."""
         processes = self.processes()
         for process in processes:
             with suppress(psutil.NoSuchProcess):
                 process.send_signal(signal.SIGKILL)
-        psutil.wait_procs(processes, timeout=10)
+        wait_until(lambda: not any(_is_alive(process) for process in processes), seconds=10, every=0.005)
 
     def stop(self) -> None:
         """Stop the server, if it runs."""
@@ -225,6 +231,14 @@ class PrivateCluster:
             tail = " ".join(text.strip().splitlines()[-2:])
             raise SiteError(f"{program} failed: {tail or f'exit code {done.returncode}'}", code=3)
         return text
+
+
+def _is_alive(process: psutil.Process) -> bool:
+    """Say whether a process still does anything; one that waits to be collected does not."""
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        return False
 
 
 def wait_until(ready: Callable[[], bool], *, seconds: float, every: float = 0.05) -> bool:

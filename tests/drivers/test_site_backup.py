@@ -6,11 +6,10 @@ import random
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +17,9 @@ import psycopg
 import pytest
 
 from drivers.services.site_postgresql import PrivateCluster, postgresql_binaries
+from tests.drivers.site_under_test import ROOT, Site
 
 pytestmark = pytest.mark.integration
-ROOT = Path(__file__).resolve().parents[2]
 PUT_SOMETHING_IN = """
 from accounts.data import Role, system_principal
 from accounts.services import create_user, grant_role
@@ -38,45 +37,6 @@ for number in range(40):
 send(channel=Channel.EMAIL, address="a@example.org", idempotency_key="k", subject="s", text="t")
 make_checkpoint()
 """
-
-
-@dataclass
-class Site:
-    """A site with a state folder of its own."""
-
-    state: Path
-    database_url: str = ""
-    more: dict[str, str] = field(default_factory=dict)
-
-    @property
-    def environment(self) -> dict[str, str]:
-        clean = {name: value for name, value in os.environ.items() if name not in {"SECRET_KEY", "BROKER_URL"}}
-        return {
-            **clean,
-            "ASSAY_STATE_DIR": str(self.state),
-            "DATABASE_URL": self.database_url,
-            "ASSAY_LOG_LEVEL": "ERROR",
-            **self.more,
-        }
-
-    def command(self, *arguments: object) -> list[str]:
-        return [sys.executable, "manage.py", *map(str, arguments)]
-
-    def ask(self, *arguments: object, expect: int = 0) -> subprocess.CompletedProcess[str]:
-        done = subprocess.run(
-            self.command(*arguments),
-            cwd=ROOT,
-            env=self.environment,
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
-        assert done.returncode == expect, f"{arguments} exited {done.returncode}: {done.stdout} {done.stderr}"
-        return done
-
-    def json(self, *arguments: object, expect: int = 0) -> Any:
-        return json.loads(self.ask(*arguments, "--format", "json", expect=expect).stdout)
 
 
 @dataclass

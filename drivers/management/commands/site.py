@@ -20,10 +20,9 @@ from drivers.domain.site_encryption import (
     NewerFormatError,
     WrongKeyError,
     key_from_text,
-    new_key_text,
 )
 from drivers.domain.site_manifest import Manifest
-from drivers.services.site_backup import back_up, inspect_backup
+from drivers.services.site_backup import back_up, inspect_backup, write_key
 from drivers.services.site_database import SiteError
 from drivers.services.site_hold import release_site
 from drivers.services.site_restore import restore_site
@@ -46,11 +45,9 @@ class Command(RoomCommand):
     def key(self, path: Annotated[Path, typer.Argument(help="The file to write; it must not be there yet.")]) -> None:
         """Make a key file. Keep a copy where the backups are not: without it they cannot be read."""
         try:
-            handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            write_key(path)
         except OSError as error:
             fail(f"{path} cannot be made: {error.strerror}.")
-        with os.fdopen(handle, "w", encoding="ascii") as out:
-            out.write(new_key_text() + "\n")
         typer.echo(f"{path}: keep a copy where the backups are not.")
 
     @command()
