@@ -79,7 +79,7 @@ def send_webhook(webhook: Webhook, *, now: datetime) -> Outcome:
         error=f"the receiver answered {status}",
         http_status=status,
         response_excerpt=excerpt,
-        retry_after=_retry_after(response.headers.get("Retry-After", ""), now=now),
+        retry_after=retry_after_of(response.headers.get("Retry-After", ""), now=now),
         permanent=status == 410,
         gone=status == 410,
     )
@@ -138,7 +138,8 @@ def _mail_connection(url: str) -> Any:
     )
 
 
-def _retry_after(value: str, *, now: datetime) -> timedelta | None:
+def retry_after_of(value: str, *, now: datetime) -> timedelta | None:
+    """Return the wait that a Retry-After header asks for; None when it asks for none."""
     value = value.strip()
     if value.isascii() and value.isdigit():
         return timedelta(seconds=min(int(value), 10**6))

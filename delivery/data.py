@@ -7,17 +7,28 @@ from delivery.domain.standard_webhooks import SignatureRefusedError, new_secret,
 
 
 class Channel(StrEnum):
-    """A way out of the site. Addresses: EMAIL a mail address, WEBHOOK an endpoint's slug, IN_APP `user:12`."""
+    """A way out of the site.
+
+    Addresses: EMAIL a mail address, WEBHOOK an endpoint's slug, IN_APP `user:12`; of the others a connector's name, for
+    SLACK, SMS and VOICE with a target: `ops/C0123`, `phone/+4930123456`.
+    """
 
     EMAIL = "email"
     WEBHOOK = "webhook"
     IN_APP = "in-app"
+    SLACK = "slack"
+    TEAMS = "teams"
+    SMS = "sms"
+    VOICE = "voice"
+    APPRISE = "apprise"
 
 
 class UnknownOutcomeRule(StrEnum):
     """What happens to a delivery whose worker died between handing it over and noting the answer."""
 
     RESEND = "resend"
+    CHECK = "check"
+    SKIP = "skip"
     ATOMIC = "atomic"
 
 
@@ -25,6 +36,13 @@ UNKNOWN_OUTCOME_RULES: dict[Channel, UnknownOutcomeRule] = {
     # A second copy is cheap and carries the same identity: Message-ID for mail, webhook-id for webhooks.
     Channel.EMAIL: UnknownOutcomeRule.RESEND,
     Channel.WEBHOOK: UnknownOutcomeRule.RESEND,
+    Channel.SLACK: UnknownOutcomeRule.RESEND,
+    Channel.TEAMS: UnknownOutcomeRule.RESEND,
+    Channel.APPRISE: UnknownOutcomeRule.RESEND,
+    # The provider keeps what it sent, and each text carries the delivery's reference, so it can be asked.
+    Channel.SMS: UnknownOutcomeRule.CHECK,
+    # A call cannot be told from another one afterwards; a second call to somebody on the phone does harm.
+    Channel.VOICE: UnknownOutcomeRule.SKIP,
     # Written in the transaction of the change that caused it: there is no unknown outcome.
     Channel.IN_APP: UnknownOutcomeRule.ATOMIC,
 }
@@ -33,6 +51,12 @@ UNKNOWN_OUTCOME_WORDS: dict[UnknownOutcomeRule, str] = {
     UnknownOutcomeRule.RESEND: (
         "If a worker dies while sending, the outcome is unknown; it is sent again with the same identity, "
         "so the receiver can tell a second copy."
+    ),
+    UnknownOutcomeRule.CHECK: (
+        "If a worker dies while sending, the provider is asked whether it has the message; if not, it is sent again."
+    ),
+    UnknownOutcomeRule.SKIP: (
+        "If a worker dies while calling, nobody is called again: the page counts as failed and the escalation goes on."
     ),
     UnknownOutcomeRule.ATOMIC: "Written together with its cause: it exists exactly once or not at all.",
 }
@@ -45,6 +69,23 @@ class DeliveryState(StrEnum):
     SENT = "sent"
     DEAD = "dead"
     WITHDRAWN = "withdrawn"
+
+
+class ConnectorKind(StrEnum):
+    """A service that carries messages."""
+
+    SLACK = "slack"
+    TEAMS = "teams"
+    TWILIO = "twilio"
+    APPRISE = "apprise"
+
+
+CHANNELS_OF: dict[ConnectorKind, tuple[Channel, ...]] = {
+    ConnectorKind.SLACK: (Channel.SLACK,),
+    ConnectorKind.TEAMS: (Channel.TEAMS,),
+    ConnectorKind.TWILIO: (Channel.SMS, Channel.VOICE),
+    ConnectorKind.APPRISE: (Channel.APPRISE,),
+}
 
 
 class AttemptOutcome(StrEnum):
@@ -70,11 +111,13 @@ class Actor(Protocol):
 
 
 __all__ = [
+    "CHANNELS_OF",
     "UNKNOWN_OUTCOME_RULES",
     "UNKNOWN_OUTCOME_WORDS",
     "Actor",
     "AttemptOutcome",
     "Channel",
+    "ConnectorKind",
     "DeliveryState",
     "SignatureRefusedError",
     "UnknownOutcomeRule",

@@ -1,11 +1,13 @@
 """The outbox, its attempts, the endpoints of signed webhooks, and people's notifications."""
 
+import json
+
 from django.db import models
 from django.db.models import Q
 
 from core.fields import EncryptedTextField
 from core.leases import LeasedModel
-from delivery.data import AttemptOutcome, Channel, DeliveryState
+from delivery.data import AttemptOutcome, Channel, ConnectorKind, DeliveryState
 from delivery.domain.breaker import Breaker, Circuit
 from delivery.domain.standard_webhooks import new_secret
 
@@ -37,6 +39,9 @@ class Endpoint(models.Model):
     event_kinds = models.JSONField(
         default=list, blank=True, help_text="Kinds of events to send here; `incident.*` means all of a room."
     )
+    ordered = models.BooleanField(
+        default=False, help_text="What concerns one thing is delivered in order; a failure holds up what follows."
+    )
     state = models.CharField(max_length=16, choices=State.choices, default=State.ACTIVE)
     disabled_at = models.DateTimeField(null=True, blank=True)
     disabled_reason = models.CharField(max_length=200, blank=True, default="")
@@ -57,6 +62,28 @@ class Endpoint(models.Model):
         return Breaker(Circuit(self.circuit), self.failures_in_row, self.circuit_until)
 
 
+class Connector(models.Model):
+    """A service that carries messages: a Slack workspace, a Teams workflow, a Twilio-compatible account, Apprise."""
+
+    slug = models.SlugField(max_length=63, unique=True)
+    kind = models.CharField(max_length=16, choices=[(one.value, one.value) for one in ConnectorKind])
+    secrets = EncryptedTextField(help_text="JSON of what the kind needs, encrypted.")
+    allow = models.JSONField(default=list, blank=True, help_text="Private hosts that it may be at.")
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ("slug",)
+
+    def __str__(self) -> str:
+        return self.slug
+
+    @property
+    def settings(self) -> dict[str, str]:
+        """What it needs, decrypted."""
+        found: dict[str, str] = json.loads(self.secrets)
+        return found
+
+
 class Delivery(LeasedModel):
     """Something that leaves the site, once: one row for each idempotency key, whatever happens."""
 
@@ -70,6 +97,7 @@ class Delivery(LeasedModel):
     link = models.CharField(max_length=500, blank=True, default="")
     about = models.CharField(max_length=120, blank=True, default="", db_index=True)
     priority = models.PositiveSmallIntegerField(default=5)
+    order_key = models.CharField(max_length=200, blank=True, default="", help_text="One thing at one ordered endpoint.")
     state = models.CharField(max_length=16, choices=_choices(DeliveryState), default=DeliveryState.PENDING)
     tries = models.PositiveIntegerField(default=0, help_text="Times it was handed over since it was last released.")
     created_at = models.DateTimeField()
@@ -86,6 +114,9 @@ class Delivery(LeasedModel):
                 condition=Q(finished_at__isnull=True, dead_at__isnull=True),
             ),
             models.Index(fields=("channel", "address"), name="delivery_by_address"),
+            models.Index(
+                fields=("order_key", "id"), name="pending_in_order", condition=Q(state="pending") & ~Q(order_key="")
+            ),
             models.Index(fields=("state", "-id"), name="delivery_by_state"),
         )
 

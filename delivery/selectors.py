@@ -6,7 +6,7 @@ from django.core.exceptions import PermissionDenied
 from django.db.models import Count, QuerySet
 
 from delivery.data import Actor, DeliveryState
-from delivery.models import Delivery, DeliveryAttempt, Endpoint, Notification
+from delivery.models import Connector, Delivery, DeliveryAttempt, Endpoint, Notification
 
 
 def ensure_may_view(viewer: Actor) -> None:
@@ -74,3 +74,14 @@ def notifications_for(*, recipient: str) -> QuerySet[Notification]:
 def unread_count(*, recipient: str) -> int:
     """Return how many of a person's notifications are unread."""
     return Notification.objects.filter(recipient=recipient, read_at=None).count()
+
+
+def connectors(*, viewer: Actor) -> QuerySet[Connector]:
+    """Return the services that carry messages."""
+    ensure_may_view(viewer)
+    return Connector.objects.all()
+
+
+def connector_by_slug(*, slug: str) -> Connector | None:
+    """Return a connector, or None."""
+    return Connector.objects.filter(slug=slug).first()

@@ -30,7 +30,16 @@ def fan_out(event: DomainEvent) -> None:
             text="",
             payload=payload,
             about=f"event:{event.kind}",
+            order_key=f"{endpoint.slug}:{_resource_of(event)}" if endpoint.ordered else "",
         )
+
+
+def _resource_of(event: DomainEvent) -> str:
+    """Return what an event is about, so that what concerns one thing stays in order."""
+    values = event.model_dump(mode="json")
+    return str(
+        next((values[name] for name in ("reference", "run_reference", "slo_slug") if values.get(name)), event.kind)
+    )
 
 
 def _kinds_of(base: type[DomainEvent]) -> Iterator[type[DomainEvent]]:

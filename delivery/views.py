@@ -15,12 +15,21 @@ from django.views import View
 
 from core.lists import Action, Column, Empty, Filter, RecordListView
 from core.parsing import InputRefusedError
-from delivery.data import UNKNOWN_OUTCOME_RULES, UNKNOWN_OUTCOME_WORDS, Actor, Channel, DeliveryState
+from delivery.data import (
+    CHANNELS_OF,
+    UNKNOWN_OUTCOME_RULES,
+    UNKNOWN_OUTCOME_WORDS,
+    Actor,
+    Channel,
+    ConnectorKind,
+    DeliveryState,
+)
 from delivery.forms import EndpointForm
-from delivery.models import Delivery, Endpoint, Notification
+from delivery.models import Connector, Delivery, Endpoint, Notification
 from delivery.navigation import may_view
 from delivery.selectors import (
     attempts_of,
+    connectors,
     deliveries,
     delivery_by_reference,
     endpoint_by_slug,
@@ -153,6 +162,34 @@ class EndpointListView(RecordListView):
         if actor_of(self.request).may("delivery.edit"):
             return (Action("Add a webhook", reverse("delivery:endpoint_create"), icon="plus"),)
         return ()
+
+
+class ConnectorListView(RecordListView):
+    """The services that carry messages."""
+
+    title = "Connectors"
+    intro = "Slack, Teams, SMS and voice, and what Apprise reaches. Their settings are encrypted and shown nowhere."
+    noun = "connectors"
+    columns = (
+        Column("name", "Name", lambda c: c.slug, kind="strong", order_by=("slug",)),
+        Column("kind", "Kind", lambda c: c.kind, order_by=("kind",)),
+        Column("channels", "Carries", lambda c: ", ".join(CHANNELS_OF[ConnectorKind(c.kind)])),
+        Column("allow", "Allowed private hosts", lambda c: " ".join(c.allow), wide_only=True),
+        Column("created", "Set up", lambda c: c.created_at, kind="time", order_by=("created_at",)),
+    )
+    search_fields = ("slug",)
+    default_sort = "name"
+    empty = Empty(
+        "No connector exists. Pages go out in the site and by mail until one does.",
+        command=".venv/bin/python manage.py delivery connect ops --kind slack "
+        "--setting bot_token=- --setting signing_secret=-",
+    )
+
+    def may_view(self, principal: Any) -> bool:
+        return may_view(principal)
+
+    def get_records(self) -> QuerySet[Connector]:
+        return connectors(viewer=actor_of(self.request))
 
 
 class EndpointCreateView(LoginRequiredMixin, View):

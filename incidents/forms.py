@@ -9,6 +9,7 @@ from django import forms
 from accounts.data import Principal
 from accounts.selectors import people, teams
 from catalog.selectors import services_visible
+from delivery.data import Channel
 from incidents.data import IncidentRole, IntegrationKind, Severity
 from incidents.models import EscalationPolicy, Silence
 
@@ -194,3 +195,18 @@ class DocumentsForm(forms.Form):
         widget=forms.Textarea(attrs={"rows": 24, "spellcheck": "false"}), label="Documents", max_length=200_000
     )
     days = forms.IntegerField(min_value=1, max_value=90, initial=7, label="Try it on the alerts of the last days")
+
+
+class ContactForm(forms.Form):
+    """A way by which one's own pages go out."""
+
+    channel = forms.ChoiceField(
+        choices=[(one.value, one.value) for one in Channel if one not in {Channel.IN_APP, Channel.WEBHOOK}]
+    )
+    address = forms.CharField(
+        max_length=320, help_text="A mail address, or CONNECTOR/TARGET as ops/U0123 or phone/+4930123456."
+    )
+    after_minutes = forms.IntegerField(min_value=0, max_value=1440, initial=0, label="After minutes")
+    severities = forms.MultipleChoiceField(
+        choices=SEVERITIES, required=False, widget=forms.CheckboxSelectMultiple, label="Only for (none: every)"
+    )

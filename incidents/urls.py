@@ -1,6 +1,7 @@
 from django.urls import URLPattern, URLResolver, path
 
 from incidents.views.alerts import AlertDetailView, AlertListView, InboundEventDetailView, InboundEventListView
+from incidents.views.chat import SlackView, TextMessageView, VoiceCallView
 from incidents.views.explaining import ExplainView, PolicyEditorView
 from incidents.views.inbound import EventsApiView, InboundView
 from incidents.views.incidents import (
@@ -24,6 +25,10 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("inbound/<slug:kind>/<str:token>/", InboundView.as_view()),
     path("v2/enqueue", EventsApiView.as_view(), name="events_api"),
     path("v2/change/enqueue", EventsApiView.as_view(), name="events_api_change"),
+    path("slack/action", SlackView.as_view(), {"what": "action"}, name="slack_action"),
+    path("slack/command", SlackView.as_view(), {"what": "command"}, name="slack_command"),
+    path("phone/text/<slug:slug>/", TextMessageView.as_view(), name="phone_text"),
+    path("phone/voice/<str:token>/", VoiceCallView.as_view(), name="phone_voice"),
     path("alerts/", AlertListView.as_view(), name="alert_list"),
     path("alerts/<int:pk>/", AlertDetailView.as_view(), name="alert_detail"),
     path("alerts/events/", InboundEventListView.as_view(), name="inbound_list"),

@@ -1,5 +1,6 @@
 """Changes: put something into the outbox, deliver it, look after endpoints and notifications."""
 
+from delivery.services.connectors import connector_signing, save_connector, twilio_signature_fits
 from delivery.services.endpoints import (
     create_endpoint,
     disable_endpoint,
@@ -12,6 +13,7 @@ from delivery.services.outbox import redeliver, send, withdraw_older_than, withd
 from delivery.services.sending import deliver
 
 __all__ = [
+    "connector_signing",
     "create_endpoint",
     "deliver",
     "disable_endpoint",
@@ -20,8 +22,10 @@ __all__ = [
     "mark_read",
     "redeliver",
     "rotate_endpoint_secret",
+    "save_connector",
     "save_endpoint",
     "send",
+    "twilio_signature_fits",
     "withdraw_older_than",
     "withdraw_pending",
 ]

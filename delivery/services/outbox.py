@@ -1,7 +1,7 @@
 """Put something into the outbox; release it again."""
 
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.core.exceptions import PermissionDenied
@@ -30,11 +30,15 @@ def send(
     link: str = "",
     priority: int = 5,
     about: str = "",
+    delay: timedelta = timedelta(0),
+    order_key: str = "",
 ) -> Delivery:
     """Put a message into the outbox, in the caller's transaction, and return its row.
 
     A key that was used before returns the row that has it and changes nothing. Priority below 5 is urgent: it has its
-    own queue and short retries. In-app messages are written at once; there is nothing to wait for.
+    own queue and short retries. In-app messages are written at once; there is nothing to wait for. With a delay it
+    leaves later, unless it is withdrawn first. Of one `order_key` nothing leaves before what came
+    earlier has settled.
     """
     now = database_now()
     with transaction.atomic():
@@ -50,8 +54,9 @@ def send(
                 "link": link,
                 "priority": priority,
                 "about": about,
-                "due_at": now,
+                "due_at": now + delay,
                 "created_at": now,
+                "order_key": order_key[:200],
             },
         )
         if not created:

@@ -12,14 +12,26 @@ from core.clock import database_now
 from core.events import publish
 from core.leases import StaleFenceError, finish, give_up, retry_later
 from delivery.channels import Outcome, Webhook, message_id_for, send_mail, send_webhook, webhook_body
-from delivery.data import AttemptOutcome, Channel, DeliveryState
+from delivery.data import (
+    CHANNELS_OF,
+    UNKNOWN_OUTCOME_RULES,
+    AttemptOutcome,
+    Channel,
+    ConnectorKind,
+    DeliveryState,
+    UnknownOutcomeRule,
+)
 from delivery.domain.breaker import Breaker, Circuit
 from delivery.domain.retries import MAIL_DELAYS, PAGE_DELAYS, WEBHOOK_DELAYS, next_delay
 from delivery.events import EndpointDisabled
-from delivery.models import URGENT_BELOW, Delivery, DeliveryAttempt, Endpoint
+from delivery.models import URGENT_BELOW, Connector, Delivery, DeliveryAttempt, Endpoint
+from delivery.providers import Message, place_call, send_slack, send_sms, send_teams, was_text_sent
+from delivery.relays import send_relay
 from delivery.services.outbox import announce_settled
 
 PROBE_TIME = timedelta(seconds=60)
+IN_ORDER_AGAIN = timedelta(seconds=1)
+CONNECTED = frozenset(channel for channels in CHANNELS_OF.values() for channel in channels)
 VANISHED = "the worker vanished while sending; whether it arrived is unknown"
 
 
@@ -30,7 +42,7 @@ def deliver(row: Delivery) -> None:
     2. A disabled endpoint or an open circuit stops it here, without costing a try.
     3. The attempt is written and committed, then the outside is touched, then the outcome is written.
     """
-    _close_vanished_attempt(row)
+    vanished = _close_vanished_attempt(row)
     endpoint = None
     if row.channel == Channel.WEBHOOK:
         endpoint = Endpoint.objects.filter(slug=row.address).first()
@@ -41,7 +53,13 @@ def deliver(row: Delivery) -> None:
         if wait := _wait_for_circuit(endpoint):
             retry_later(row, delay=wait, error=f"the circuit of {row.address} is open; waiting")
             return
+    if row.order_key and _is_behind(row):
+        retry_later(row, delay=IN_ORDER_AGAIN, error="waits for what was put in before it")
+        return
     sender = _prepare(row, endpoint)
+    if vanished and (known := _known_after_all(row, sender)) is not None:
+        _settle_unknown(row, known)
+        return
     attempt = _begin_attempt(row, sender)
     outcome = sender.send()
     _settle(row, attempt, endpoint, outcome)
@@ -52,10 +70,15 @@ class _Sender:
     digest: str
     webhook: Webhook | None
     row: Delivery
+    message: Message | None = None
 
     def send(self) -> Outcome:
         if self.webhook is not None:
             return send_webhook(self.webhook, now=database_now())
+        if self.row.channel in CONNECTED:
+            if self.message is None:
+                return Outcome(accepted=False, error=f"no connector is named {self.row.address}", permanent=True)
+            return _by_connector(self.row.channel, self.message)
         text = self.row.text if not self.row.link else f"{self.row.text}\n\n{self.row.link}"
         return send_mail(
             to=self.row.address,
@@ -65,7 +88,43 @@ class _Sender:
         )
 
 
+def _message_of(row: Delivery) -> Message | None:
+    slug, _, target = row.address.partition("/")
+    connector = Connector.objects.filter(slug=slug).first()
+    if connector is None or Channel(row.channel) not in CHANNELS_OF[ConnectorKind(connector.kind)]:
+        return None
+    more = row.payload or {}
+    return Message(
+        reference=row.reference,
+        target=target,
+        subject=row.subject,
+        text=row.text,
+        link=row.link,
+        acknowledge=str(more.get("acknowledge", "")),
+        acknowledge_url=str(more.get("acknowledge_url", "")),
+        voice_url=str(more.get("voice_url", "")),
+        settings=connector.settings,
+        allow=tuple(connector.allow),
+    )
+
+
+def _by_connector(channel: str, message: Message) -> Outcome:
+    now = database_now()
+    match Channel(channel):
+        case Channel.SLACK:
+            return send_slack(message, now=now)
+        case Channel.TEAMS:
+            return send_teams(message, now=now)
+        case Channel.SMS:
+            return send_sms(message, now=now)
+        case Channel.VOICE:
+            return place_call(message, now=now)
+    return send_relay(message)
+
+
 def _prepare(row: Delivery, endpoint: Endpoint | None) -> _Sender:
+    if row.channel in CONNECTED:
+        return _Sender(digest=sha256(row.text.encode()).hexdigest(), webhook=None, row=row, message=_message_of(row))
     if endpoint is None:
         return _Sender(digest=sha256(row.text.encode()).hexdigest(), webhook=None, row=row)
     body = webhook_body(row.payload or {})
@@ -83,10 +142,45 @@ def _prepare(row: Delivery, endpoint: Endpoint | None) -> _Sender:
     return _Sender(digest=sha256(body).hexdigest(), webhook=webhook, row=row)
 
 
-def _close_vanished_attempt(row: Delivery) -> None:
-    DeliveryAttempt.objects.filter(delivery=row, outcome=AttemptOutcome.STARTED).update(
-        outcome=AttemptOutcome.UNKNOWN, finished_at=database_now(), error=VANISHED
+def _close_vanished_attempt(row: Delivery) -> bool:
+    """Close the attempt that a vanished worker left open; say whether there was one."""
+    return (
+        DeliveryAttempt.objects.filter(delivery=row, outcome=AttemptOutcome.STARTED).update(
+            outcome=AttemptOutcome.UNKNOWN, finished_at=database_now(), error=VANISHED
+        )
+        > 0
     )
+
+
+def _known_after_all(row: Delivery, sender: "_Sender") -> Outcome | None:
+    """Return what became of a try whose worker vanished, by the rule of its channel; None means: try again."""
+    rule = UNKNOWN_OUTCOME_RULES[Channel(row.channel)]
+    if rule is UnknownOutcomeRule.SKIP:
+        return Outcome(accepted=False, error=VANISHED, permanent=True)
+    if rule is UnknownOutcomeRule.CHECK and sender.message is not None:
+        sent = was_text_sent(sender.message, since=row.created_at)
+        if sent is None:
+            return Outcome(accepted=False, error="the provider could not be asked whether it has the message")
+        return Outcome(accepted=True) if sent else None
+    return None
+
+
+def _settle_unknown(row: Delivery, outcome: Outcome) -> None:
+    if outcome.accepted:
+        with transaction.atomic():
+            finish(row, state=DeliveryState.SENT, sent_at=database_now())
+            announce_settled([row])
+    elif outcome.permanent:
+        _give_up(row, error=outcome.error)
+    else:
+        # Nothing was tried, so the next worker must ask again: a new open attempt says so.
+        _begin_attempt(row, _Sender(digest="", webhook=None, row=row))
+        retry_later(row, delay=_delays(row)[0], error=outcome.error)
+
+
+def _is_behind(row: Delivery) -> bool:
+    earlier = Delivery.objects.filter(order_key=row.order_key, pk__lt=row.pk, state=DeliveryState.PENDING)
+    return earlier.exists()
 
 
 def _begin_attempt(row: Delivery, sender: _Sender) -> DeliveryAttempt:

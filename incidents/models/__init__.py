@@ -1,6 +1,13 @@
 """The tables of the room: what comes in, incidents, who is on call."""
 
-from incidents.models.escalation import EscalationPolicy, EscalationRun, EscalationStep, Page
+from incidents.models.escalation import (
+    ContactMethod,
+    EscalationPolicy,
+    EscalationRun,
+    EscalationStep,
+    NotificationRule,
+    Page,
+)
 from incidents.models.inbound import Alert, InboundEvent, Integration, Route
 from incidents.models.incident import Incident, Review, RoleAssignment, TimelineEntry
 from incidents.models.oncall import Absence, FeedToken, Schedule, ScheduleOverride, ScheduleVersion, SwapRequest
@@ -9,6 +16,7 @@ from incidents.models.silencing import Silence
 __all__ = [
     "Absence",
     "Alert",
+    "ContactMethod",
     "EscalationPolicy",
     "EscalationRun",
     "EscalationStep",
@@ -16,6 +24,7 @@ __all__ = [
     "InboundEvent",
     "Incident",
     "Integration",
+    "NotificationRule",
     "Page",
     "Review",
     "RoleAssignment",

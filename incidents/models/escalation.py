@@ -7,6 +7,7 @@ from django.db import models
 from django.db.models import Q
 
 from core.leases import LeasedModel
+from delivery.data import Channel
 from incidents.data import EscalationState
 from incidents.models.choices import choices_of
 from incidents.models.oncall import Schedule
@@ -88,6 +89,39 @@ class EscalationRun(LeasedModel):
 
     def __str__(self) -> str:
         return f"escalation {self.pk} of incident {self.incident_id}: {self.state}"
+
+
+class ContactMethod(models.Model):
+    """A way to reach a person, as they set it up themselves: by mail, chat, text or call."""
+
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="contact_methods")
+    channel = models.CharField(max_length=16, choices=choices_of(Channel))
+    address = models.CharField(max_length=320)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ("user_id", "pk")
+        constraints = (
+            models.UniqueConstraint(fields=("user", "channel", "address"), name="one_contact_method_per_address"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.channel} to {self.address}"
+
+
+class NotificationRule(models.Model):
+    """When one's own page goes out by a contact method: at once, or after a while unless somebody has acknowledged."""
+
+    method = models.ForeignKey(ContactMethod, on_delete=models.CASCADE, related_name="rules")
+    delay = models.DurationField(default=timedelta(0))
+    severities = models.JSONField(default=list, blank=True, help_text="Empty: every severity.")
+
+    class Meta:
+        ordering = ("delay", "pk")
+        constraints = (models.UniqueConstraint(fields=("method", "delay"), name="one_rule_per_method_and_delay"),)
+
+    def __str__(self) -> str:
+        return f"{self.method} after {self.delay}"
 
 
 class Page(models.Model):

@@ -15,7 +15,7 @@ from core.clock import database_now
 from incidents.data import OnCallPerson
 from incidents.domain.oncall import Override, Shift, Version, gaps, resolve
 from incidents.domain.rotations import Basis, Layer, Restriction, Rotation, Unit
-from incidents.models import Absence, Schedule, ScheduleOverride, SwapRequest
+from incidents.models import Absence, NotificationRule, Schedule, ScheduleOverride, SwapRequest
 
 LONGEST_SHIFT_SEARCH = timedelta(days=35)
 WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
@@ -215,3 +215,9 @@ def layer_from(item: Mapping[str, Any], zone: str, years: tuple[int, ...] = ()) 
         ),
         on_holidays=off is not None and off.get("mode") == "only",
     )
+
+
+def rules_of(*, user_id: int | None) -> QuerySet[NotificationRule]:
+    """Return by which ways, and when, a person wants to be paged."""
+    found = NotificationRule.objects.select_related("method")
+    return found.none() if user_id is None else found.filter(method__user_id=user_id)

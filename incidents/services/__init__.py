@@ -25,7 +25,14 @@ from incidents.services.lifecycle import (
     resolve_quiet_incidents,
 )
 from incidents.services.oncall import add_override, end_override, record_daily_coverage, save_schedule
-from incidents.services.paging import acknowledge_link, send_digests
+from incidents.services.paging import (
+    acknowledge_link,
+    person_of_link,
+    remove_rule,
+    save_contact_method,
+    send_digests,
+    send_test_page,
+)
 from incidents.services.previewing import Preview, preview_documents
 from incidents.services.processing import preview_route, process_event, release_suppressed
 from incidents.services.reading import try_mapping
@@ -89,6 +96,7 @@ __all__ = [
     "mitigate_incident",
     "open_incident",
     "pause_integration",
+    "person_of_link",
     "preview_documents",
     "preview_route",
     "process_event",
@@ -96,15 +104,18 @@ __all__ = [
     "receive_many",
     "record_daily_coverage",
     "release_suppressed",
+    "remove_rule",
     "replay",
     "replay_since",
     "request_swap",
     "resolve_incident",
     "resolve_quiet_incidents",
     "rotate_integration_token",
+    "save_contact_method",
     "save_mapping",
     "save_schedule",
     "send_digests",
+    "send_test_page",
     "start_escalation",
     "store_internal",
     "take_step",

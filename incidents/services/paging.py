@@ -1,22 +1,29 @@
 """Page one person for one incident: once for each step and round; in a storm, folded into a digest."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 from django.conf import settings
-from django.core.signing import TimestampSigner
+from django.core.exceptions import PermissionDenied
+from django.core.signing import BadSignature, TimestampSigner
 from django.db import transaction
 
-from accounts.data import system_principal
+from accounts.data import Principal, system_principal
 from core.clock import database_now
-from delivery.data import Channel
+from core.formatting import written_duration
+from core.identifiers import new_id
+from core.parsing import refuse
+from delivery.data import CHANNELS_OF, Channel, ConnectorKind
+from delivery.selectors import connector_by_slug
 from delivery.services import send
 from incidents.data import IncidentStatus, OnCallPerson, TimelineKind
-from incidents.models import EscalationRun, Incident, Page
+from incidents.models import ContactMethod, EscalationRun, Incident, NotificationRule, Page
 from incidents.services.timeline import add_timeline_entry
 
 PAGER = system_principal("escalation")
 PAGE_PRIORITY = 1
 LINK_SALT = "incidents.acknowledge"
+LINK_LIFE = timedelta(days=7)
 # A storm for a person: this many pages within the window. The first page of a service always goes out by itself.
 STORM_PAGES = 5
 STORM_WINDOW = timedelta(minutes=5)
@@ -107,8 +114,9 @@ def _send(page: Page, incident: Incident, person: OnCallPerson) -> list[str]:
         priority=PAGE_PRIORITY,
         about=about(incident),
     )
-    if not person.mail:
-        return ["in the site"]
+    told = _send_by_rules(page, incident, subject, text, room)
+    if told or not person.mail:
+        return ["in the site", *told]
     link = acknowledge_link(incident, person.user_id)
     send(
         channel=Channel.EMAIL,
@@ -120,6 +128,104 @@ def _send(page: Page, incident: Incident, person: OnCallPerson) -> list[str]:
         about=about(incident),
     )
     return ["in the site", "by mail"]
+
+
+def _send_by_rules(page: Page, incident: Incident, subject: str, text: str, room: str) -> list[str]:
+    """Send by the person's own rules, now or later; without rules nothing is sent here and mail is the way."""
+    rules = NotificationRule.objects.filter(method__user_id=page.user_id).select_related("method")
+    told = []
+    for rule in rules:
+        if rule.severities and incident.severity not in rule.severities:
+            continue
+        channel = Channel(rule.method.channel)
+        link = acknowledge_link(incident, page.user_id)
+        token = link.rstrip("/").rpartition("/")[2]
+        body = f"{text}\nRoom: {settings.SITE_URL.rstrip('/')}{room}\nAcknowledge: {link}\n"
+        send(
+            channel=channel,
+            address=rule.method.address,
+            idempotency_key=f"{page.key}:{channel}-{rule.pk}",
+            subject=subject,
+            text=body if channel is Channel.EMAIL else text,
+            payload=None
+            if channel is Channel.EMAIL
+            else {"acknowledge": token, "acknowledge_url": link, "voice_url": voice_link(token)},
+            link="" if channel is Channel.EMAIL else f"{settings.SITE_URL.rstrip('/')}{room}",
+            priority=PAGE_PRIORITY,
+            about=about(incident),
+            delay=rule.delay,
+        )
+        told.append(f"by {channel}{f' after {written_duration(rule.delay)}' if rule.delay else ''}")
+    return told
+
+
+def voice_link(token: str) -> str:
+    """Return the address from which a provider fetches what a call says."""
+    return f"{settings.SITE_URL.rstrip('/')}/phone/voice/{token}/"
+
+
+def person_of_link(token: str) -> tuple[Incident, int] | None:
+    """Return the incident and person that a signed link names, or None when it is not one, too old, or of nobody."""
+    try:
+        incident_id, _, user_id = TimestampSigner(salt=LINK_SALT).unsign(token, max_age=LINK_LIFE).partition(":")
+    except BadSignature:
+        return None
+    incident = Incident.objects.filter(pk=int(incident_id)).first()
+    return (incident, int(user_id)) if incident is not None else None
+
+
+def save_contact_method(
+    *, principal: Principal, channel: Channel, address: str, delay: timedelta, severities: Sequence[str] = ()
+) -> NotificationRule:
+    """Let one's own pages go out by a way of one's own. Raises InputRefusedError when the way does not exist."""
+    if principal.user_id is None:
+        raise PermissionDenied("Only a person is paged.")
+    address = address.strip()
+    if channel in {Channel.WEBHOOK, Channel.IN_APP}:
+        raise refuse("channel", found=channel, allowed="mail, Slack, Teams, SMS, voice and Apprise are allowed")
+    if channel is Channel.EMAIL:
+        if "@" not in address:
+            raise refuse("address", found=address, allowed="a mail address is allowed")
+    else:
+        connector = connector_by_slug(slug=address.partition("/")[0])
+        if connector is None or channel not in CHANNELS_OF[ConnectorKind(connector.kind)]:
+            raise refuse("address", found=address, allowed="CONNECTOR/TARGET of a connector of this kind is allowed")
+    with transaction.atomic():
+        method, _ = ContactMethod.objects.get_or_create(user_id=principal.user_id, channel=channel, address=address)
+        rule, _ = NotificationRule.objects.update_or_create(
+            method=method, delay=delay, defaults={"severities": list(severities)}
+        )
+    return rule
+
+
+def remove_rule(*, principal: Principal, rule_id: int) -> None:
+    """Remove one of one's own rules, and its contact method once no rule is left."""
+    if principal.user_id is None:
+        return
+    with transaction.atomic():
+        NotificationRule.objects.filter(pk=rule_id, method__user_id=principal.user_id).delete()
+        ContactMethod.objects.filter(user_id=principal.user_id, rules=None).delete()
+
+
+def send_test_page(*, principal: Principal, mail: str) -> int:
+    """Send oneself a page by every way one has set up, at once; returns by how many."""
+    if principal.user_id is None:
+        raise PermissionDenied("Only a person is paged.")
+    key = new_id("test")
+    methods = [(Channel(one.channel), one.address) for one in ContactMethod.objects.filter(user_id=principal.user_id)]
+    ways = [(Channel.IN_APP, f"user:{principal.user_id}"), *(methods or ([(Channel.EMAIL, mail)] if mail else []))]
+    for channel, address in ways:
+        send(
+            channel=channel,
+            address=address,
+            idempotency_key=f"{key}:{channel}:{address}"[:255],
+            subject="A test page from Assay",
+            text="You asked for it. Nothing is wrong.",
+            payload=None if channel in {Channel.EMAIL, Channel.IN_APP} else {"voice_url": voice_link("test")},
+            priority=PAGE_PRIORITY,
+            about=f"test:{principal.user_id}",
+        )
+    return len(ways)
 
 
 def _send_digest(key: str, pages: list[Page]) -> None:

@@ -11,10 +11,11 @@ from django.views import View
 
 from core.clock import database_now
 from core.parsing import InputRefusedError
-from incidents.forms import CalendarForm, SpanForm
+from delivery.data import Channel
+from incidents.forms import CalendarForm, ContactForm, SpanForm
 from incidents.models import Schedule
 from incidents.selectors import schedules, shifts_between
-from incidents.selectors.oncall import absences_between, swap_requests_open
+from incidents.selectors.oncall import absences_between, rules_of, swap_requests_open
 from incidents.services import (
     add_absence,
     cancel_swap,
@@ -22,7 +23,10 @@ from incidents.services import (
     import_absences,
     import_overrides,
     make_feed,
+    remove_rule,
     request_swap,
+    save_contact_method,
+    send_test_page,
     take_swap,
 )
 from incidents.views.access import RoomView
@@ -45,6 +49,13 @@ class MyOnCallView(RoomView):
                 self._absence(request)
             elif step == "import":
                 self._import(request)
+            elif step == "rule":
+                self._rule(request)
+            elif step == "remove-rule" and request.POST.get("rule", "").isdecimal():
+                remove_rule(principal=self.principal, rule_id=int(request.POST["rule"]))
+            elif step == "test":
+                count = send_test_page(principal=self.principal, mail=getattr(request.user, "email", ""))
+                messages.success(request, f"A test page goes out by {count} ways.")
         except InputRefusedError as error:
             messages.error(request, f"Nothing was changed: {error}")
         return redirect("incidents:my_oncall")
@@ -68,6 +79,20 @@ class MyOnCallView(RoomView):
         count = import_absences(principal=self.principal, raw=raw, zone=timezone.get_current_timezone_name())
         messages.success(request, f"{count} absences of the coming year were read.")
 
+    def _rule(self, request: HttpRequest) -> None:
+        form = ContactForm(request.POST)
+        if not form.is_valid():
+            messages.error(request, "Nothing was added: a way needs a channel, an address and a delay.")
+            return
+        data = form.cleaned_data
+        save_contact_method(
+            principal=self.principal,
+            channel=Channel(data["channel"]),
+            address=data["address"],
+            delay=timedelta(minutes=data["after_minutes"]),
+            severities=data["severities"],
+        )
+
     def _page(self, request: HttpRequest, *, address: str = "") -> HttpResponse:
         now = database_now()
         name = request.user.get_username()
@@ -86,6 +111,8 @@ class MyOnCallView(RoomView):
                 {"schedule": one, "shift": shift} for one, shift in sorted(found, key=lambda pair: pair[1].starts_at)
             ],
             "absences": list(absences_between(usernames=[name], start=now, end=now + timedelta(days=365))[:50]),
+            "rules": list(rules_of(user_id=self.principal.user_id)),
+            "contact_form": ContactForm(),
             "span_form": SpanForm(),
             "calendar_form": CalendarForm(),
         }

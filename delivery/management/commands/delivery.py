@@ -1,5 +1,6 @@
 """`manage.py delivery`: what left the site, and sending it again."""
 
+import sys
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -7,9 +8,9 @@ import typer
 from django_typer.management import command
 
 from core.cli import ExitCode, FormatOption, OutputFormat, RoomCommand, answering, fail, print_json, print_rows
-from delivery.data import Channel, DeliveryState
+from delivery.data import Channel, ConnectorKind, DeliveryState
 from delivery.selectors import attempts_of, deliveries, delivery_by_reference
-from delivery.services import redeliver
+from delivery.services import redeliver, save_connector
 
 
 @dataclass(frozen=True)
@@ -82,6 +83,29 @@ class Command(RoomCommand):
             output=output,
             empty="It has not been handed over yet.",
         )
+
+    @command(name="connect")
+    @answering
+    def connect(
+        self,
+        name: str,
+        kind: Annotated[ConnectorKind, typer.Option()],
+        setting: Annotated[
+            list[str], typer.Option(help="NAME=VALUE, or NAME=- to read the value from standard input.")
+        ],
+        allow: Annotated[list[str] | None, typer.Option(help="A private host that it may be at.")] = None,
+        output: FormatOption = OutputFormat.TEXT,
+    ) -> None:
+        """Set up Slack, Teams, a Twilio-compatible account or Apprise as a way out."""
+        settings = {}
+        for one in setting:
+            key, _, value = one.partition("=")
+            settings[key] = sys.stdin.readline().strip() if value == "-" else value
+        made = save_connector(principal=ShellActor(), slug=name, kind=kind, settings=settings, allow=allow or ())
+        if output is OutputFormat.JSON:
+            print_json({"connector": made.slug, "kind": made.kind})
+        else:
+            typer.echo(f"{made.slug} is set up ({made.kind})")
 
     @command(name="redeliver")
     @answering
