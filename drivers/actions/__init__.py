@@ -2,7 +2,9 @@
 
 from drivers.actions.haproxy import HAPROXY_ACTIONS
 from drivers.actions.http import HTTP_ACTIONS
+from drivers.actions.kubernetes import KUBERNETES_ACTIONS
 from drivers.actions.network import NETWORK_ACTIONS
+from drivers.actions.postgresql import POSTGRESQL_ACTIONS
 from drivers.actions.pressure import PRESSURE_ACTIONS
 from drivers.actions.processes import PROCESS_ACTIONS
 from drivers.actions.proxy import PROXY_ACTIONS
@@ -15,5 +17,7 @@ for _action in (
     *PROXY_ACTIONS,
     *NETWORK_ACTIONS,
     *HAPROXY_ACTIONS,
+    *POSTGRESQL_ACTIONS,
+    *KUBERNETES_ACTIONS,
 ):
     register_action(_action)

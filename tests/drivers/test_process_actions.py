@@ -85,7 +85,7 @@ def test_this_process_is_never_a_target() -> None:
 @pytest.mark.parametrize(
     ("name", "arguments", "said"),
     [
-        ("process.explode", {}, "one of http.check, http.request"),
+        ("process.explode", {}, "http.check, http.request"),
         ("process.stop", {"process": {}}, "empty selector"),
         ("process.stop", {"process": {"cmdline": "("}}, "not a regular expression"),
         ("process.stop", {"process": {"cmdline": "x"}, "count": 0}, "with count: found 0"),
@@ -111,5 +111,7 @@ def test_every_action_says_what_it_is() -> None:
 def test_the_reference_names_every_action_with_its_risk() -> None:
     page = (Path(__file__).parents[2] / "docs" / "reference" / "drivers.md").read_text("utf-8")
     for name, action in actions().items():
+        if not type(action).__module__.startswith("drivers."):
+            continue  # a room describes its own
         row = next((line for line in page.splitlines() if line.startswith(f"| `{name}` |")), "")
         assert f"| {action.risk.value}" in row, f"{name} is missing, or its risk is not {action.risk.value}"
