@@ -79,10 +79,12 @@ class AlertListView(RecordListView):
         found = [
             Action("Groups", reverse("incidents:alert_group_list"), icon="stack-2", primary=False),
             Action("Silences", reverse("incidents:silence_list"), icon="bell-off", primary=False),
-            Action("Rules", reverse("incidents:policy_editor"), icon="route", primary=False),
-            Action("Integrations", reverse("incidents:integration_list"), icon="plug", primary=False),
         ]
-        if principal_of(self.request).may(Capability.INCIDENT_RESPOND):
+        principal = principal_of(self.request)
+        if principal.may(Capability.ALERTING_EDIT):
+            found.append(Action("Rules", reverse("incidents:policy_editor"), icon="route", primary=False))
+        found.append(Action("Integrations", reverse("incidents:integration_list"), icon="plug", primary=False))
+        if principal.may(Capability.INCIDENT_RESPOND):
             found.append(Action("Inbound events", reverse("incidents:inbound_list"), icon="inbox", primary=False))
         return found
 
