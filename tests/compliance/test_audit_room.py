@@ -226,6 +226,7 @@ OWN = {
     "accounts:account",
     "accounts:password",
     "incidents:acknowledge_by_link",
+    "incidents:phone_voice",
     "notification-list",
     "token-list",
     "accounts:sign_in",

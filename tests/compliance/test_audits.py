@@ -14,7 +14,7 @@ from django.utils import timezone
 from accounts.data import Principal, Role, system_principal
 from accounts.models import User
 from accounts.selectors import principal_for_user
-from compliance.models import Engagement, PackExport
+from compliance.models import ControlRequirement, Engagement, PackExport
 from compliance.selectors import access_of, controls_visible, frameworks_visible
 from compliance.services import create_engagement, grant_auditor, request_export, revoke_auditor, run_checks
 from compliance.services.audits import EXPORT_QUEUE
@@ -79,6 +79,7 @@ def test_a_pack_verifies_offline_and_lists_what_is_missing(
     grant_auditor(
         principal=manager, engagement=engagement, user_id=user.pk, expires_at=timezone.now() + timedelta(days=1)
     )
+    ControlRequirement.objects.filter(requirement__framework__slug="soc2", requirement__ref="CC1.1").delete()
     seal_pending()
     run_checks()
     seal_pending()
@@ -87,7 +88,9 @@ def test_a_pack_verifies_offline_and_lists_what_is_missing(
     export.refresh_from_db()
     assert (export.state, export.done) == (PackExport.State.COMPLETED, export.total), export.last_error
     assert export.entries > 0
-    assert any("CC1.1" in one["what"] for one in export.omissions)
+    missing = {one["what"]: one["reason"] for one in export.omissions}
+    assert any(what.startswith("SOC 2 CC1.1 ") and "no control" in reason for what, reason in missing.items()), missing
+    assert missing["proof of the control backups-restored"].startswith("not tested"), missing
     file = tmp_path / "pack.zip"
     file.write_bytes(read_artifact(export.sha256) or b"")
     names = zipfile.ZipFile(file).namelist()
