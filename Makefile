@@ -23,7 +23,7 @@ bench: development
 	@for bench in bench/[a-z]*.py; do $(BIN)/python $$bench; done
 
 soak: development
-	@$(BIN)/pytest -m soak tests/soak
+	@$(BIN)/pytest -m soak tests
 
 # The infrastructure scanner, in an environment of its own: its pins clash with everything else.
 checkov: .venv-checkov/.done

@@ -25,6 +25,7 @@ class LoadArguments(Arguments):
 
     url: str = Field(pattern=r"^https?://", max_length=2000)
     rate: float = Field(gt=0, le=2000, description="Requests a second.")
+    factor: float = Field(default=1, gt=0, le=100, description="How many times the rate.")
     seconds: float = Field(gt=0, le=900)
     body: dict[str, Any] | None = Field(default=None, description="Posted as JSON; without it, GET.")
     max_p95_ms: float | None = Field(default=None, gt=0)
@@ -34,9 +35,14 @@ class LoadArguments(Arguments):
 
     @model_validator(mode="after")
     def _bounded(self) -> "LoadArguments":
-        if self.rate * self.seconds > MOST_REQUESTS:
+        if self.pace * self.seconds > MOST_REQUESTS:
             raise ValueError(f"at most {MOST_REQUESTS} requests in one step are allowed")
         return self
+
+    @property
+    def pace(self) -> float:
+        """Requests a second, with the factor."""
+        return self.rate * self.factor
 
 
 class DriveLoad(RunbookAction):
@@ -49,9 +55,9 @@ class DriveLoad(RunbookAction):
 
     def plan(self, arguments: LoadArguments) -> Plan:
         verb = "POST" if arguments.body is not None else "GET"
-        count = round(arguments.rate * arguments.seconds)
+        count = round(arguments.pace * arguments.seconds)
         return Plan(
-            summary=f"{count} requests to {arguments.url}: {arguments.rate:g} a second for {arguments.seconds:g} s",
+            summary=f"{count} requests to {arguments.url}: {arguments.pace:g} a second for {arguments.seconds:g} s",
             targets=(Target("url", arguments.url),),
             commands=(f"{verb} {arguments.url} x {count}",),
         )
@@ -104,11 +110,11 @@ def _drive(arguments: LoadArguments) -> tuple[list[float], int]:
     sessions: list[GuardedSession] = []
     began = time.monotonic()
     until = began + seconds_left(otherwise=arguments.seconds)
-    count = round(arguments.rate * arguments.seconds)
+    count = round(arguments.pace * arguments.seconds)
     told = began
     with ThreadPoolExecutor(max_workers=min(THREADS, count), thread_name_prefix="load") as pool:
         for number in range(count):
-            due = began + number / arguments.rate
+            due = began + number / arguments.pace
             now = time.monotonic()
             if due >= until:
                 break

@@ -168,7 +168,7 @@ class _Acting(_Block):
     with_: dict[str, Any] = Field(alias="with", default={})
     # A short form of `with: {target: …}`, the commonest argument.
     target: str = Field(default="", max_length=200)
-    timeout: Duration = Field(le=timedelta(hours=1))
+    timeout: Duration = Field(le=timedelta(days=7))
     retry: Retry | None = None
     foreach: str = Field(default="", pattern=r"^(inputs\.[a-z_][a-z0-9_]*)?$")
 

@@ -18,6 +18,7 @@ from runbooks.events import ApprovalRequested, RunNoted
 from runbooks.models import RunbookRun, RunNote, RunStep
 from runbooks.services.arguments import fill, guarded_digest, known_steps
 from runbooks.services.ending import finish_step
+from runbooks.services.linting import is_by_hand
 from runbooks.services.starting import seconds_of
 
 RELEASE_PATIENCE = timedelta(days=1)
@@ -28,7 +29,8 @@ def ask(run: RunbookRun, step: RunStep, block: dict[str, Any]) -> None:
     """Put a question to people; from here on the row waits, no worker does."""
     now = database_now()
     patience = block.get("expires") or block.get("timeout")
-    step.waiting_until = now + (seconds_of(patience) if patience and step.kind != "step" else RELEASE_PATIENCE)
+    answers = step.kind != "step" or is_by_hand(block)
+    step.waiting_until = now + (seconds_of(patience) if patience and answers else RELEASE_PATIENCE)
     step.state = StepState.WAITING
     step.arguments_sha256 = guarded_digest(run, block) if step.kind == "approve" else step.arguments_sha256
     with transaction.atomic():

@@ -4,10 +4,12 @@ import hashlib
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 from zoneinfo import available_timezones
 
 from cronsim import CronSim, CronSimError
+from pydantic import TypeAdapter
 
 from core.clock import database_now
 from core.parsing import MAX_BYTES, InputRefusedError, Problem, load_yaml_documents, parse_document
@@ -28,6 +30,8 @@ SECRET = re.compile(
     r"(?i)(password|passwd|secret|token|api[_-]?key)\s*[:=]\s*['\"]?(?!secret://|\{\{)[A-Za-z0-9+/_\-]{12,}"
     r"|-----BEGIN [A-Z ]*PRIVATE KEY|\bAKIA[0-9A-Z]{16}\b|\bassay_[A-Za-z0-9_-]{30,}"
 )
+LONGEST = timedelta(hours=1)
+_DURATION = TypeAdapter(timedelta)
 RISKS = (Risk.READ, Risk.CHANGE, Risk.DESTRUCTIVE)
 
 
@@ -249,6 +253,8 @@ class _Linter:
         if block["kind"] == "step" and risk is Risk.READ:
             yield self.at(block, f"the action {found.name} (read)", "a step changes something; make it a check")
         yield from self._arguments(block, found)
+        if not is_by_hand(block) and _DURATION.validate_python(block["timeout"]) > LONGEST:
+            yield self.at(block, "timeout: more than an hour", "an action has an hour at most; only people have longer")
         if block["foreach"]:
             spec = self.front.inputs.get(block["foreach"].removeprefix("inputs."))
             if spec is None or spec.type != "list":
@@ -293,6 +299,7 @@ class _Linter:
             and not block["verify"]
             and found is not None
             and (found.idempotency is Idempotency.NONE)
+            and found.risk is Risk.DESTRUCTIVE
         ):
             yield self.at(block, "idempotency: natural without verify", "name a check that says whether it is done")
         if block["verify"] and self.by_id.get(block["verify"], {}).get("kind") != "check":
