@@ -3,7 +3,7 @@
 from reliability.models.exclusions import Exclusion
 from reliability.models.policies import BudgetPolicy, GateOverride, PolicyStanding
 from reliability.models.slos import COMPOSITE, SLO, BurnAlert, Definition, SLOVersion
-from reliability.models.sources import Backfill, Collection, DataSource, SeenSpan, StreamState
+from reliability.models.sources import Backfill, Collection, DataSource, Exemplar, SeenSpan, StreamBlock
 from reliability.models.tallies import KEY_BASE, KeptMinute, TallyBlock, TallyDay, TallyPack, TallyShelf, TallySlot
 
 __all__ = [
@@ -17,12 +17,13 @@ __all__ = [
     "DataSource",
     "Definition",
     "Exclusion",
+    "Exemplar",
     "GateOverride",
     "KeptMinute",
     "PolicyStanding",
     "SLOVersion",
     "SeenSpan",
-    "StreamState",
+    "StreamBlock",
     "TallyBlock",
     "TallyDay",
     "TallyPack",

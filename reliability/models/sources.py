@@ -87,11 +87,14 @@ class Backfill(LeasedModel):
         return 1.0 if self.finished_at else (self.position - self.since) / (self.until - self.since)
 
 
-class StreamState(models.Model):
-    """What was counted of an OTLP metric stream, so that each event is credited once."""
+class StreamBlock(models.Model):
+    """What was counted of the OTLP streams of one metric of one resource, so that each event is credited once."""
 
     digest = models.CharField(max_length=64, unique=True)
-    state = models.JSONField()
+    revision = models.BigIntegerField(help_text="Changes at random with each write.")
+    shape = models.BinaryField(default=bytes, help_text="Streams with one life: attributes, start and bounds.")
+    numbers = models.BinaryField(default=bytes, help_text="Their last time and counts.")
+    others = models.BinaryField(default=bytes, help_text="Streams that need more than numbers.")
     seen_at = models.DateTimeField(db_index=True)
 
     class Meta:
@@ -112,3 +115,22 @@ class SeenSpan(models.Model):
 
     def __str__(self) -> str:
         return self.digest[:12]
+
+
+class Exemplar(models.Model):
+    """A trace of a bad event: up to five for each SLO and minute, for as long as minutes are kept."""
+
+    version = models.ForeignKey("reliability.SLOVersion", on_delete=models.CASCADE, related_name="exemplars")
+    minute = models.PositiveIntegerField(help_text="Minutes since 1970 UTC.")
+    trace_id = models.CharField(max_length=32)
+    span_id = models.CharField(max_length=16, blank=True)
+    value = models.FloatField(help_text="Of the metric; of a span, its seconds.")
+
+    class Meta:
+        ordering = ("-minute", "pk")
+        constraints = (
+            models.UniqueConstraint(fields=("version", "minute", "trace_id", "span_id"), name="one_exemplar_per_trace"),
+        )
+
+    def __str__(self) -> str:
+        return self.trace_id

@@ -14,6 +14,7 @@ from reliability.services.exclusions import (
 from reliability.services.otlp import forget_old_streams, receive_metrics, receive_spans
 from reliability.services.otlp_bodies import MAX_BODY_BYTES, decode
 from reliability.services.otlp_points import Received
+from reliability.services.otlp_wire import WireRequest
 from reliability.services.packing import look_after_tallies
 from reliability.services.policies import grant_override, revoke_override, update_standings
 from reliability.services.refreshing import refresh
@@ -25,6 +26,7 @@ __all__ = [
     "MAX_BODY_BYTES",
     "Received",
     "Stretch",
+    "WireRequest",
     "apply_documents",
     "approve_exclusion",
     "backfill",

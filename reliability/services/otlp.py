@@ -4,84 +4,66 @@ Delivery is at least once: a repeated point or span is counted once. Everything 
 """
 
 import hashlib
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from datetime import timedelta
+from collections.abc import Iterable
+from typing import Any
 
 import orjson
 from django.db import transaction
-from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
+from google.protobuf.message import DecodeError, Message
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.common.v1.common_pb2 import InstrumentationScope
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from core.clock import database_now
 from core.parsing import refuse
 from reliability.domain.budgets import Counts
-from reliability.domain.readings import Reading
-from reliability.domain.streams import Credit, CumulativeStream, DeltaStream, Stream, stream_from_json
-from reliability.models import SeenSpan, SLOVersion, StreamState
-from reliability.services.otlp_points import (
-    REMEMBERED,
-    Point,
-    Received,
-    attributes_of,
-    countable_points,
-    is_cumulative,
-    point_count,
-)
-from reliability.services.tallying import Increments, add_to_tallies, lock_tallies, merge
+from reliability.domain.rules import EventRule
+from reliability.models import Exemplar, SeenSpan, StreamBlock
+from reliability.services.otlp_counting import EXEMPLARS_PER_MINUTE, MetricCounter, Tallied, problem_of
+from reliability.services.otlp_points import REMEMBERED, Received, attributes_of
+from reliability.services.otlp_rules import NANO, Registry, Rules, registry
+from reliability.services.otlp_streams import keep_blocks, load_blocks, store_blocks
+from reliability.services.otlp_wire import WireRequest, kind_of
+from reliability.services.tallying import Increments, add_to_tallies, group_tally, lock_tallies, merge
 
 MAX_POINTS = 100_000
-CLOCK_TOLERANCE = timedelta(minutes=5)
-LONGEST_COVER_MINUTES = 60
-NANO = 1_000_000_000
 SPAN_STATUS = {0: "unset", 1: "ok", 2: "error"}
 
 
-@dataclass(frozen=True)
-class _Matched:
-    """A point with its stream and the SLO versions whose events it holds."""
-
-    digest: str
-    cumulative: bool
-    point: Point
-    metric: str
-    versions: tuple[SLOVersion, ...]
-
-
-@transaction.atomic
-def receive_metrics(request: ExportMetricsServiceRequest) -> Received:
-    """Count the points that SLOs match."""
+def receive_metrics(request: Message) -> Received:
+    """Count the points that SLOs match. Takes OTLP's message, or the same with its points left as bytes."""
     received = Received(database_now())
-    matched = list(_matched_points(request, received))
+    known = registry()
+    try:
+        wire = request if isinstance(request, WireRequest) else WireRequest.FromString(request.SerializeToString())
+        matched = list(_matched_metrics(wire, known, received))
+    except DecodeError:
+        raise refuse(
+            "body", found="bytes that are not the message", allowed="an OTLP export request is allowed"
+        ) from None
     if not matched:
         return received
-    lock_tallies(version.tally_id for one in matched for version in one.versions)
-    digests = {one.digest for one in matched}
-    streams: dict[str, Stream] = {
-        row.digest: stream_from_json(row.state) for row in StreamState.objects.filter(digest__in=digests)
-    }
-    increments: Increments = {}
-    for one in matched:
-        stream = streams.get(one.digest) or (CumulativeStream() if one.cumulative else DeltaStream())
-        point = one.point
-        streams[one.digest], credit = stream.credit(start=point.start, time=point.time, reading=point.reading)
-        if credit.refused:
-            received.reject(1, f"{one.metric}: {credit.refused}")
-            continue
-        for version in one.versions:
-            _credit(version, point, credit, increments)
-    StreamState.objects.bulk_create(
-        [
-            StreamState(digest=digest, state=streams[digest].as_json(), seen_at=received.now)
-            for digest in sorted(digests)
-        ],
-        batch_size=500,
-        update_conflicts=True,
-        unique_fields=["digest"],
-        update_fields=["state", "seen_at"],
-    )
-    add_to_tallies(increments)
+    with transaction.atomic():
+        lock_tallies(rule.tally_id for _, _, rules, _, _ in matched for rule in rules)
+        blocks = load_blocks(digest for _, _, _, _, digest in matched)
+        tallied = Tallied()
+        for metric, kind, rules, resource, digest in matched:
+            data = getattr(metric, kind)
+            counter = MetricCounter(
+                metric.name,
+                kind,
+                data.aggregation_temporality,
+                rules,
+                known.resource(resource),
+                blocks[digest],
+                received,
+                tallied,
+            )
+            counter.count(data.data_points)
+            counter.finish()
+        store_blocks(blocks.values(), now=received.now)
+        _add(tallied, {rule.tally_id: rule for _, _, rules, _, _ in matched for rule in rules})
+        transaction.on_commit(lambda: keep_blocks(blocks.values()))
     return received
 
 
@@ -89,117 +71,107 @@ def receive_metrics(request: ExportMetricsServiceRequest) -> Received:
 def receive_spans(request: ExportTraceServiceRequest) -> Received:
     """Count the spans that SLOs match; each span once."""
     received = Received(database_now())
-    found: dict[str, tuple[Span, tuple[SLOVersion, ...]]] = {}
-    versions = _versions("span")
+    found: dict[str, tuple[Span, Rules, dict[str, str]]] = {}
+    known = registry()
     for resource_spans in request.resource_spans:
         resource = attributes_of(resource_spans.resource.attributes)
         for scope_spans in resource_spans.scope_spans:
             for span in scope_spans.spans:
-                matching = _matching(versions.get(span.name, ()), resource)
-                if not matching:
+                rules = known.for_span(span.name, resource)
+                if not rules:
                     continue
                 if problem := _span_problem(span, received):
                     received.reject(1, f"{span.name}: {problem}")
                     continue
-                found.setdefault(hashlib.sha256(span.trace_id + span.span_id).hexdigest(), (span, matching))
+                found.setdefault(hashlib.sha256(span.trace_id + span.span_id).hexdigest(), (span, rules, resource))
                 if len(found) > MAX_POINTS:
                     raise refuse("body", found=f"more than {MAX_POINTS} spans", allowed="send smaller batches")
     if not found:
         return received
-    lock_tallies(version.tally_id for _, matching in found.values() for version in matching)
+    lock_tallies(rule.tally_id for _, rules, _ in found.values() for rule in rules)
     seen = set(SeenSpan.objects.filter(digest__in=found).values_list("digest", flat=True))
     fresh = {digest: one for digest, one in found.items() if digest not in seen}
     SeenSpan.objects.bulk_create([SeenSpan(digest=one, seen_at=received.now) for one in fresh], batch_size=500)
-    increments: Increments = {}
-    for span, matching in fresh.values():
-        for version in matching:
-            _count_span(version, span, increments)
-    add_to_tallies(increments)
+    tallied = Tallied()
+    for span, rules, resource in fresh.values():
+        for rule in rules:
+            _count_span(rule, span, resource, tallied)
+    _add(tallied, {rule.tally_id: rule for _, rules, _ in fresh.values() for rule in rules})
     return received
 
 
 def forget_old_streams() -> None:
     """Drop the state of streams and spans that were not seen for longer than a late point is taken."""
     horizon = database_now() - 2 * REMEMBERED
-    StreamState.objects.filter(seen_at__lt=horizon).delete()
+    StreamBlock.objects.filter(seen_at__lt=horizon).delete()
     SeenSpan.objects.filter(seen_at__lt=horizon).delete()
 
 
-def _matched_points(request: ExportMetricsServiceRequest, received: Received) -> Iterable[_Matched]:
-    versions = _versions("metric")
+def _matched_metrics(wire: Any, known: Registry, received: Received) -> Iterable[tuple[Any, str, Rules, bytes, str]]:
+    """Return the metrics that SLOs count, with their kind, rules, resource and the digest of their block."""
     points = 0
-    for resource_metrics in request.resource_metrics:
-        resource = attributes_of(resource_metrics.resource.attributes)
+    for resource_metrics in wire.resource_metrics:
+        resource = resource_metrics.resource
         for scope_metrics in resource_metrics.scope_metrics:
             for metric in scope_metrics.metrics:
-                points += point_count(metric)
+                kind = kind_of(metric)
+                data = getattr(metric, kind) if kind else None
+                points += len(data.data_points) if data is not None else 0
                 if points > MAX_POINTS:
                     raise refuse("body", found=f"more than {MAX_POINTS} points", allowed="send smaller batches")
-                matching = _matching(versions.get(metric.name, ()), resource)
-                if not matching:
+                rules = known.for_metric(metric.name, resource)
+                if not rules or data is None:
                     continue
-                kind = metric.WhichOneof("data")
-                identity = [sorted(resource.items()), scope_metrics.scope.name, metric.name, metric.unit, kind]
-                for point in countable_points(metric, received):
-                    cumulative = is_cumulative(metric)
-                    stream = orjson.dumps([*identity, cumulative, sorted(point.attributes.items())])
-                    yield _Matched(hashlib.sha256(stream).hexdigest(), cumulative, point, metric.name, matching)
+                if problem := problem_of(kind, data.aggregation_temporality, rules, monotonic=data.is_monotonic):
+                    received.reject(len(data.data_points), f"{metric.name}: {problem}")
+                    continue
+                scope = InstrumentationScope.FromString(scope_metrics.scope).name
+                attributes = sorted(known.resource(resource).items())
+                identity = [attributes, scope, metric.name, metric.unit, kind, data.aggregation_temporality]
+                yield metric, kind, rules, resource, hashlib.sha256(orjson.dumps(identity)).hexdigest()
 
 
-def _versions(signal: str) -> dict[str, list[SLOVersion]]:
-    found: dict[str, list[SLOVersion]] = {}
-    in_force = SLOVersion.objects.filter(retired_at__isnull=True, source_type="otlp").select_related("counts_with")
-    for version in in_force:
-        if name := version.indicator["total"][signal]:
-            found.setdefault(name, []).append(version)
-    return found
+def _add(tallied: Tallied, rules: dict[int, EventRule]) -> None:
+    """Add what was counted to the tallies, groups beside the whole, and keep exemplars."""
+    increments: Increments = {}
+    for (tally_id, group, minute), (good, bad, unknown) in tallied.counts.items():
+        counts = Counts(good, bad, unknown, 0, unknown)
+        merge(increments, tally_id=tally_id, minute=minute, counts=counts)
+        if group:
+            labels = dict(zip(rules[tally_id].group_by, group, strict=True))
+            merge(increments, tally_id=group_tally(version_id=tally_id, labels=labels), minute=minute, counts=counts)
+    add_to_tallies(increments)
+    for (tally_id, minute), found in tallied.exemplars.items():
+        room = EXEMPLARS_PER_MINUTE - Exemplar.objects.filter(version_id=tally_id, minute=minute).count()
+        Exemplar.objects.bulk_create(
+            [
+                Exemplar(version_id=tally_id, minute=minute, trace_id=trace_id, span_id=span_id, value=value)
+                for trace_id, span_id, value in found[: max(room, 0)]
+            ],
+            ignore_conflicts=True,
+        )
 
 
-def _matching(versions: Iterable[SLOVersion], resource: Mapping[str, str]) -> tuple[SLOVersion, ...]:
-    return tuple(version for version in versions if _has(version.indicator["total"]["resource"], resource))
-
-
-def _credit(version: SLOVersion, point: Point, credit: Credit, increments: Increments) -> None:
-    """Add what a point adds to a version's minutes."""
-    counted_from = (version.counted_from - CLOCK_TOLERANCE).timestamp() * NANO
-    minute = _minute(point.time)
-    if point.time < counted_from or not _has(version.indicator["total"]["where"], point.attributes):
-        return
-    counts = Counts()
-    if credit.increment is not None and credit.since >= counted_from:
-        # What a stream counted before the SLO took effect is not the SLO's.
-        counts = _count(version, point.attributes, credit.increment)
-        first = max(_minute(credit.since) + 1, minute - LONGEST_COVER_MINUTES)
-        for covered in range(first, minute):
-            merge(increments, tally_id=version.tally_id, minute=covered, counts=Counts())
-    merge(increments, tally_id=version.tally_id, minute=minute, counts=counts)
-
-
-def _count(version: SLOVersion, attributes: Mapping[str, str], increment: Reading) -> Counts:
-    """Return an increment as events."""
-    good = version.indicator["good"]
-    if not _has(good["where"], attributes):
-        return Counts(bad=increment.total)
-    if good["le"] is None:
-        return Counts(good=increment.total)
-    below, above, unknown = increment.split_at(good["le"])
-    return Counts(good=below, bad=above, unknown=unknown)
-
-
-def _count_span(version: SLOVersion, span: Span, increments: Increments) -> None:
-    good, total = version.indicator["good"], version.indicator["total"]
+def _count_span(rule: EventRule, span: Span, resource: dict[str, str], tallied: Tallied) -> None:
     attributes = {
         **attributes_of(span.attributes),
         "span.kind": str(span.kind),
         "status": SPAN_STATUS.get(span.status.code, "unset"),
     }
-    early = span.end_time_unix_nano < (version.counted_from - CLOCK_TOLERANCE).timestamp() * NANO
-    if early or not _has(total["where"], attributes):
+    if span.end_time_unix_nano < rule.counted_from or not rule.total.takes(attributes, resource):
         return
     seconds = (span.end_time_unix_nano - span.start_time_unix_nano) / NANO
-    is_good = _has(good["where"], attributes) and (good["le"] is None or seconds <= good["le"])
-    counts = Counts(good=1) if is_good else Counts(bad=1)
-    merge(increments, tally_id=version.tally_id, minute=_minute(span.end_time_unix_nano), counts=counts)
+    minute = span.end_time_unix_nano // (60 * NANO)
+    if rule.op:
+        counts = rule.judged(seconds)
+    else:
+        in_part = rule.part.takes(attributes, resource) and (rule.part.le is None or seconds <= rule.part.le)
+        counts = rule.sided(1, 0, 0) if in_part else rule.sided(0, 1, 0)
+    tallied.add(rule.tally_id, rule.group(attributes, resource), minute, counts)
+    if counts.bad:
+        kept = tallied.exemplars.setdefault((rule.tally_id, minute), [])
+        if len(kept) < EXEMPLARS_PER_MINUTE:
+            kept.append((span.trace_id.hex(), span.span_id.hex(), seconds))
 
 
 def _span_problem(span: Span, received: Received) -> str:
@@ -208,11 +180,3 @@ def _span_problem(span: Span, received: Received) -> str:
     if span.end_time_unix_nano < span.start_time_unix_nano:
         return "a span that ends before it starts"
     return received.time_problem(span.end_time_unix_nano)
-
-
-def _has(wanted: Mapping[str, str], attributes: Mapping[str, str]) -> bool:
-    return all(attributes.get(key) == value for key, value in wanted.items())
-
-
-def _minute(nano: int) -> int:
-    return nano // (60 * NANO)

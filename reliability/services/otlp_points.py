@@ -1,14 +1,13 @@
-"""The data points of OTLP metrics in one shape, with what cannot be counted refused and named."""
+"""What single OTLP data points say, with what cannot be counted refused and named."""
 
 import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
-from opentelemetry.proto.metrics.v1.metrics_pb2 import AggregationTemporality, Metric
 
 from reliability.domain.readings import ExponentialReading, HistogramReading, Reading
 
@@ -18,8 +17,7 @@ MAX_BUCKETS = 10_000
 MAX_REASONS = 10
 AHEAD = timedelta(minutes=10)
 REMEMBERED = timedelta(days=2)
-DELTA = AggregationTemporality.AGGREGATION_TEMPORALITY_DELTA
-CUMULATIVE = AggregationTemporality.AGGREGATION_TEMPORALITY_CUMULATIVE
+CLOCK_TOLERANCE = timedelta(minutes=5)
 
 
 @dataclass
@@ -45,44 +43,9 @@ class Received:
         return ""
 
 
-@dataclass(frozen=True)
-class Point:
-    """A data point; times in nanoseconds since 1970 UTC."""
-
-    attributes: dict[str, str]
-    start: int
-    time: int
-    reading: Reading
-
-
-def countable_points(metric: Metric, received: Received) -> Iterator[Point]:
-    """Return the metric's points that count events; the others are refused in `received`."""
-    kind = metric.WhichOneof("data")
-    data: Any = getattr(metric, kind) if kind else None
-    refusal = _metric_problem(kind, data)
-    if refusal:
-        received.reject(point_count(metric), f"{metric.name}: {refusal}")
-        return
-    for point in data.data_points:
-        if point.flags & NO_RECORDED_VALUE:
-            continue
-        reading = _READERS[str(kind)](point)
-        problem = received.time_problem(point.time_unix_nano) if not isinstance(reading, str) else reading
-        if problem or isinstance(reading, str):
-            received.reject(1, f"{metric.name}: {problem}")
-            continue
-        yield Point(attributes_of(point.attributes), point.start_time_unix_nano, point.time_unix_nano, reading)
-
-
-def point_count(metric: Metric) -> int:
-    """Return how many data points a metric has."""
-    kind = metric.WhichOneof("data")
-    return len(getattr(metric, kind).data_points) if kind else 0
-
-
-def is_cumulative(metric: Metric) -> bool:
-    """Say whether a metric's points are running totals."""
-    return bool(getattr(metric, str(metric.WhichOneof("data"))).aggregation_temporality == CUMULATIVE)
+def reading_of(kind: str, point: Any) -> Reading | str:
+    """Return what a point says, or why it says nothing."""
+    return _READERS[kind](point)
 
 
 def attributes_of(pairs: Sequence[KeyValue]) -> dict[str, str]:
@@ -97,16 +60,6 @@ def _text(value: AnyValue) -> str:
     if kind == "bool_value":
         return "true" if value.bool_value else "false"
     return str(getattr(value, kind))
-
-
-def _metric_problem(kind: str | None, data: Any) -> str:
-    if kind not in _READERS:
-        return f"a {kind or 'metric without data'} does not count events"
-    if kind == "sum" and not data.is_monotonic:
-        return "a sum that is not monotonic does not count events"
-    if data.aggregation_temporality not in {DELTA, CUMULATIVE}:
-        return "the aggregation temporality is not given"
-    return ""
 
 
 def _read_sum(point: Any) -> Reading | str:

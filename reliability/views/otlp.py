@@ -22,7 +22,7 @@ from accounts.selectors import live_token, principal_for_token
 from accounts.services import token_used
 from core.clock import database_now
 from core.parsing import InputRefusedError
-from reliability.services import MAX_BODY_BYTES, Received, decode, receive_metrics, receive_spans
+from reliability.services import MAX_BODY_BYTES, Received, WireRequest, decode, receive_metrics, receive_spans
 
 PROTOBUF, JSON = "application/x-protobuf", "application/json"
 
@@ -77,7 +77,8 @@ class MetricsView(OtlpView):
     """`/v1/metrics`."""
 
     def _receive(self, request: HttpRequest, content_type: str) -> Message:
-        message = ExportMetricsServiceRequest()
+        # JSON is read into the official message; protobuf leaves the points as bytes, for the receiver to read.
+        message = ExportMetricsServiceRequest() if content_type == JSON else WireRequest()
         self._decode(request, content_type, message)
         received = receive_metrics(message)
         response = ExportMetricsServiceResponse()

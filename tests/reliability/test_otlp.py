@@ -26,7 +26,7 @@ from accounts.services import create_api_token, create_user, grant_role
 from core.work import drain
 from ledger.selectors import entries
 from reliability.data import BudgetState
-from reliability.models import BurnAlert, SLOVersion, StreamState, TallyBlock
+from reliability.models import BurnAlert, SLOVersion, StreamBlock, TallyBlock
 from reliability.selectors import budget_status, counts_in_last, sums_before
 from reliability.services import evaluate, receive_metrics
 from tests.reliability.conftest import SITE, forget_tallies
@@ -94,7 +94,7 @@ def test_what_a_stream_counted_before_the_slo_existed_is_not_credited(version: S
 def test_other_services_are_not_counted(version: SLOVersion) -> None:
     receive_metrics(export((NOW, NOW + 5, [3, 1]), service="other"))
     assert counted(version) == (0, 0)
-    assert not StreamState.objects.exists()
+    assert not StreamBlock.objects.exists()
 
 
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -103,7 +103,7 @@ def test_cumulative_points_in_any_order_with_repeats_end_at_the_same_total(
     version: SLOVersion, steps: list[tuple[int, int]], chance: random.Random
 ) -> None:
     forget_tallies()
-    StreamState.objects.all().delete()
+    StreamBlock.objects.all().delete()
     good = bad = 0
     points = []
     for number, (more_good, more_bad) in enumerate(steps, start=1):

@@ -20,7 +20,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Status
 from accounts.data import Capability, Role
 from accounts.services import create_api_token, create_user, grant_role
 from core.clock import database_now
-from reliability.models import SLO, SLOVersion, StreamState
+from reliability.models import SLO, SLOVersion, StreamBlock
 from reliability.selectors import counts_in_last, minute_of
 from reliability.services import receive_metrics, receive_spans
 from tests.reliability.conftest import SITE, TTFT, apply, minutes_of
@@ -225,6 +225,6 @@ def test_a_request_of_a_thousand_points_asks_a_fixed_number_of_queries(
     with django_assert_max_num_queries(22):
         receive_metrics(request)
     assert counted(version) == (3000, 1000)
-    assert StreamState.objects.count() == 1000
+    assert StreamBlock.objects.count() == 1000
     assert counts_in_last(version=version, minutes=60, now=database_now()).total == 4000
     assert minute_of(database_now()) > 0
