@@ -70,6 +70,18 @@ def written_ratio(value: float | Decimal | None, *, digits: int | None = None) -
     return f"{text.rstrip('0').rstrip('.') if '.' in text else text} %".replace("-", MINUS)
 
 
+def written_interval(low: float, high: float, *, digits: int | None = None) -> str:
+    """Return a share that lies between two bounds, with as many digits as tell them apart: `98.57 to 98.63 %`."""
+    if low == high:
+        return written_ratio(low, digits=digits)
+    texts = ["", ""]
+    for more in range(digits or 1, 6):
+        texts = [written_ratio(bound, digits=more).removesuffix(" %") for bound in (low, high)]
+        if texts[0] != texts[1]:
+            break
+    return f"{texts[0]} to {texts[1]} %"
+
+
 def time_element(moment: datetime | None, *, now: datetime | None = None) -> SafeString:
     """Return a `<time>`: relative in the text, exact in the reader's zone on hover."""
     if moment is None:

@@ -24,4 +24,5 @@ def find_slos(principal: Principal, text: str, limit: int) -> Iterable[Hit]:
 
 
 add_entry(Entry("Observe", "SLOs", "reliability:slo_list", "target", 11, may_view))
+add_entry(Entry("Observe", "Service levels", "reliability:report_list", "report", 13, may_view))
 add_search(SearchProvider("SLO", 11, find_slos))

@@ -14,6 +14,7 @@ from reliability.services import (
     report_all_windows,
     report_ended_periods,
     update_standings,
+    write_ended_reports,
 )
 
 COLLECTION_QUEUE = register_queue(
@@ -41,6 +42,12 @@ def move_standings() -> None:
 def report() -> None:
     """Record every SLO's window in the ledger."""
     report_all_windows()
+
+
+@periodic("reliability.service-levels", every=timedelta(hours=1))
+def write_reports() -> None:
+    """Write the service-level reports of months and quarters that have ended."""
+    write_ended_reports()
 
 
 @periodic("reliability.report-periods", every=timedelta(minutes=10))

@@ -75,6 +75,12 @@ def percent(value: float | Decimal | None, digits: int | None = None) -> str:
     return formatting.written_ratio(value, digits=digits)
 
 
+@register.filter
+def interval(bounds: Any, digits: int | None = None) -> str:
+    """Write a share between two bounds (`low`, `high`): one number where they are equal."""
+    return formatting.written_interval(bounds.low, bounds.high, digits=digits) if bounds is not None else "unknown"
+
+
 @register.simple_tag
 def budget_bar(
     low: float | None, high: float | None = None, *, forecast: float | None = None, label: str = "", tone: str = "ok"

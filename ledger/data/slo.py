@@ -126,3 +126,14 @@ class GateOverrideChanged(LedgerPayload):
     reason: str
     change: str
     expires_at: datetime
+
+
+class ServiceLevelReported(LedgerPayload):
+    """A service's month or quarter has ended: what it kept of its promises, with the report's files as artifacts."""
+
+    entry_type: ClassVar[str] = "slo.service_level_reported"
+    evidence_type: ClassVar[EvidenceType | None] = EvidenceType.SLO
+    service: str
+    report_period: str
+    objectives: list[dict[str, str | int]]
+    incidents: int

@@ -2,20 +2,30 @@
 
 from datetime import timedelta
 from decimal import Decimal, InvalidOperation
+from pathlib import Path
 from typing import Annotated
 
 import typer
 from django_typer.management import command
 
-from core.cli import FormatOption, OutputFormat, answering, fail, print_json, print_rows
+from core.cli import ExitCode, FormatOption, OutputFormat, answering, fail, print_json, print_rows
 from core.clock import database_now
 from core.parsing import load_yaml_documents
+from reliability.domain.periods import period as period_of
 from reliability.management.asking import AsOption, definition_for, find_service, instant, principal_for
 from reliability.management.reading_commands import ReadingCommands
 from reliability.selectors import budget_forecast, forecast_as_json, what_if
 from reliability.selectors.delivery_measures import delivery_measures, measures_as_json
 from reliability.selectors.packs import packs
-from reliability.services import apply_documents, standard_tiers, written_tiers, written_window
+from reliability.selectors.reports import level_report
+from reliability.services import (
+    apply_documents,
+    report_html,
+    report_pdf,
+    standard_tiers,
+    written_tiers,
+    written_window,
+)
 
 
 class ForesightCommands(ReadingCommands):
@@ -114,6 +124,33 @@ class ForesightCommands(ReadingCommands):
             output=output,
             empty="Nothing changed.",
         )
+
+    @command()
+    @answering
+    def report(
+        self,
+        service: Annotated[str, typer.Argument(help="Slug of the service.")],
+        period: Annotated[str, typer.Argument(help="A month or quarter in UTC: 2026-03 or 2026-Q1.")],
+        *,
+        html: Annotated[Path | None, typer.Option(help="Write the report as HTML to this file.")] = None,
+        pdf: Annotated[Path | None, typer.Option(help="Write the report as PDF to this file.")] = None,
+        output: FormatOption = OutputFormat.TEXT,
+    ) -> None:
+        """Say what a service kept of its promises in a month or quarter. Exit code 1: a promise was broken."""
+        now = database_now()
+        wanted = period_of(period)
+        if wanted is None or wanted.start > now:
+            fail(f"PERIOD: found {period!r}; a month as 2026-03 or a quarter as 2026-Q1 that has begun is allowed.")
+        found = level_report(service=find_service(service), period=wanted, now=now)
+        if html is not None:
+            html.write_text(report_html(found))
+        if pdf is not None:
+            pdf.write_bytes(report_pdf(found))
+        rows = [line.as_json() for line in found.lines]
+        columns = ("slo", "objective", "target", "good", "bad", "unknown", "sli_low", "sli_high", "verdict")
+        print_rows(rows, columns=columns, output=output, empty=f"{service} promised nothing in {wanted.title}.")
+        if any(line.kept is False for line in found.lines):
+            raise typer.Exit(ExitCode.NO)
 
     @command()
     @answering

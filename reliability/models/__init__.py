@@ -2,6 +2,7 @@
 
 from reliability.models.exclusions import Exclusion
 from reliability.models.policies import BudgetPolicy, GateOverride, PolicyStanding
+from reliability.models.reports import ServiceReport
 from reliability.models.slos import COMPOSITE, SLO, BurnAlert, Definition, SLOVersion
 from reliability.models.sources import Backfill, Collection, DataSource, Exemplar, SeenSpan, StreamBlock
 from reliability.models.tallies import KEY_BASE, KeptMinute, TallyBlock, TallyDay, TallyPack, TallyShelf, TallySlot
@@ -23,6 +24,7 @@ __all__ = [
     "PolicyStanding",
     "SLOVersion",
     "SeenSpan",
+    "ServiceReport",
     "StreamBlock",
     "TallyBlock",
     "TallyDay",

@@ -19,7 +19,9 @@ from reliability.services.packing import look_after_tallies
 from reliability.services.policies import grant_override, revoke_override, update_standings
 from reliability.services.refreshing import refresh
 from reliability.services.reporting import report_all_windows, report_ended_periods, report_window
+from reliability.services.reports import report_html, report_pdf, write_ended_reports, write_report
 from reliability.services.resolving import written_window
+from reliability.services.samples import samples_behind
 from reliability.services.tiers import standard_tiers, written_tiers
 
 __all__ = [
@@ -42,14 +44,19 @@ __all__ = [
     "reject_exclusion",
     "report_all_windows",
     "report_ended_periods",
+    "report_html",
+    "report_pdf",
     "report_window",
     "request_backfill",
     "request_exclusion",
     "revoke_override",
     "run_backfills",
+    "samples_behind",
     "standard_tiers",
     "update_standings",
     "withdraw_exclusion",
+    "write_ended_reports",
+    "write_report",
     "written_tiers",
     "written_window",
 ]

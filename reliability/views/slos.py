@@ -1,18 +1,13 @@
-"""The pages of SLOs."""
+"""The list of SLOs."""
 
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import cached_property
 from typing import Any
 
-import yaml
-from django.contrib.auth.mixins import LoginRequiredMixin
-from django.core.exceptions import PermissionDenied
-from django.http import Http404, HttpRequest, HttpResponse
-from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
-from django.views import View
 
 from accounts.services import principal_of
 from core import formatting
@@ -20,22 +15,11 @@ from core.clock import database_now
 from core.lists import Column, Empty, Filter, RecordListView
 from core.templatetags.assay import budget_bar, sparkline
 from reliability.data import BudgetState, BudgetStatus
-from reliability.models import SLO, SLOVersion
+from reliability.models import SLO
 from reliability.navigation import may_view
-from reliability.selectors import (
-    budget_status,
-    budget_statuses,
-    burn_rates,
-    minute_of,
-    minute_series,
-    slo_by_slug,
-    slos_visible,
-    versions_in_force,
-    versions_of,
-)
-from reliability.selectors.history import burn_chart, burn_down, burn_sparklines, measured_axis, spenders
+from reliability.selectors import budget_statuses, slos_visible, versions_in_force
+from reliability.selectors.history import burn_sparklines
 
-RECENT_MINUTES = 15
 TONES = {"BREACHED": "bad", "AT RISK": "risk", "OK": "ok"}
 
 
@@ -46,6 +30,11 @@ class SLORow:
     slo: SLO
     status: BudgetStatus | None
     burn: list[float | None]
+
+    @property
+    def team(self) -> str:
+        """The team that owns the service, for sorting."""
+        return self.slo.service.team.name.lower() if self.slo.service.team else ""
 
     @property
     def state(self) -> str:
@@ -111,6 +100,16 @@ class SLOListView(RecordListView):
         ),
         Column("state", "State", lambda row: row.state, kind="state", sort_key=lambda row: row.state),
         Column("service", "Service", lambda row: row.slo.service.name, sort_key=lambda row: row.slo.service.name),
+        Column(
+            "team",
+            "Team",
+            lambda row: row.slo.service.team.name if row.slo.service.team else None,
+            sort_key=lambda row: row.team,
+            shown=False,
+        ),
+        Column(
+            "tier", "Tier", lambda row: row.slo.service.tier, kind="number", sort_key=lambda row: row.slo.service.tier
+        ),
         Column("target", "Target", lambda row: row.status.target if row.status else None, kind="ratio"),
         Column("sli", "SLI", lambda row: row.sli),
         Column("left", "Budget left", lambda row: row.left, render=_left_bar, sort_key=lambda row: row.left),
@@ -146,6 +145,34 @@ class SLOListView(RecordListView):
         ),
     )
     default_sort = "exhausts"
+
+    def get_filters(self) -> list[Filter]:
+        services = {row.slo.service.slug: row.slo.service for row in self._rows}
+        teams = {one.team.slug: one.team.name for one in services.values() if one.team}
+        return [
+            *self.filters,
+            Filter(
+                "tier",
+                "Tier",
+                [(str(tier), str(tier)) for tier in sorted({one.tier for one in services.values()})],
+                apply=lambda rows, chosen: [row for row in rows if str(row.slo.service.tier) in chosen],
+            ),
+            Filter(
+                "team",
+                "Team",
+                sorted(teams.items(), key=lambda one: one[1].lower()),
+                apply=lambda rows, chosen: [
+                    row for row in rows if row.slo.service.team and row.slo.service.team.slug in chosen
+                ],
+            ),
+            Filter(
+                "service",
+                "Service",
+                sorted(((slug, one.name) for slug, one in services.items()), key=lambda one: one[1].lower()),
+                apply=lambda rows, chosen: [row for row in rows if row.slo.service.slug in chosen],
+            ),
+        ]
+
     refresh_seconds = 10
     empty = Empty(
         "No SLO is defined yet. Write one as OpenSLO and apply it.",
@@ -156,6 +183,10 @@ class SLOListView(RecordListView):
         return bool(may_view(principal))
 
     def get_records(self) -> list[SLORow]:
+        return self._rows
+
+    @cached_property
+    def _rows(self) -> list[SLORow]:
         now = database_now()
         slos = list(slos_visible(viewer=principal_of(self.request)))
         statuses = budget_statuses(slos, now=now)
@@ -164,50 +195,3 @@ class SLOListView(RecordListView):
 
     def row_tone(self, record: SLORow) -> str:
         return TONES.get(record.state, "unknown") if record.state != "OK" else ""
-
-
-class SLODetailView(LoginRequiredMixin, View):
-    """One SLO: how much is left, what spent it, and whether the number can be trusted."""
-
-    http_method_names = ["get", "head"]
-
-    def get(self, request: HttpRequest, slug: str) -> HttpResponse:
-        principal = principal_of(request)
-        slo = slo_by_slug(slug=slug)
-        if slo is None:
-            raise Http404("There is no SLO of this name.")
-        if not slos_visible(viewer=principal).filter(pk=slo.pk).exists():
-            raise PermissionDenied("Your roles do not open this service's SLOs.")
-        now = database_now()
-        versions = list(versions_of(slo=slo))
-        version = next((one for one in versions if one.retired_at is None), None)
-        context: dict[str, Any] = {
-            "title": slo.name,
-            "slo": slo,
-            "version": version,
-            "versions": versions,
-            "status": budget_status(slo=slo, now=now),
-            "now": now,
-        }
-        if version is not None:
-            context.update(self._live(slo, version, now))
-            context["definition"] = yaml.safe_dump(version.definition, sort_keys=False, allow_unicode=True)
-        live = bool(getattr(request, "htmx", False))
-        template = "reliability/slo_live.html" if live else "reliability/slo_detail.html"
-        return TemplateResponse(request, template, context)
-
-    @staticmethod
-    def _live(slo: SLO, version: SLOVersion, now: Any) -> dict[str, Any]:
-        end = minute_of(now) + 1
-        minutes = minute_series(version=version, start_minute=end - RECENT_MINUTES, end_minute=end)
-        return {
-            "burn_down": burn_down(version=version, now=now),
-            "burn_chart": burn_chart(version=version, now=now),
-            "burn_rates": burn_rates(slo=slo, now=now).items(),
-            "spenders": spenders(version=version, slo=slo, now=now),
-            "axis": measured_axis(version=version, slo=slo, now=now),
-            "alerts": slo.burn_alerts.all(),
-            "tiers": {tier["name"]: tier for tier in version.tiers},
-            "minutes": [(now.fromtimestamp(minute * 60, now.tzinfo), counts) for minute, counts in reversed(minutes)],
-            "collection": getattr(version.counts_with or version, "collection", None),
-        }

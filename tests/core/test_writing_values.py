@@ -3,7 +3,15 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from django.utils import timezone
 
-from core.formatting import exact_time, relative_time, time_element, written_duration, written_number, written_ratio
+from core.formatting import (
+    exact_time,
+    relative_time,
+    time_element,
+    written_duration,
+    written_interval,
+    written_number,
+    written_ratio,
+)
 from core.states import Tone, shown, tone_of
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -66,3 +74,10 @@ def test_a_state_that_nobody_listed_never_looks_good() -> None:
 )
 def test_spelling_does_not_change_the_tone(word: str, tone: Tone) -> None:
     assert tone_of(word) is tone
+
+
+def test_an_interval_has_as_many_digits_as_tell_its_bounds_apart() -> None:
+    assert written_interval(0.98566, 0.98623) == "98.57 to 98.62 %"
+    assert written_interval(0.1, 0.5) == "10.0 to 50.0 %"
+    assert written_interval(0.999, 0.999) == "99.9 %"
+    assert written_interval(-0.5, 1.0, digits=1) == "\N{MINUS SIGN}50.0 to 100.0 %"

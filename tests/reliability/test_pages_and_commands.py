@@ -19,8 +19,9 @@ from core.parsing import load_yaml_documents
 from drivers.services import run_action
 from reliability.domain.budgets import Counts
 from reliability.models import SLO, SLOVersion
-from reliability.selectors import budget_status, burn_rates, minute_of
-from reliability.selectors.history import burn_chart, burn_down, spenders
+from reliability.selectors import budget_status, burn_rates, minute_of, subjects_of
+from reliability.selectors.charts import burn_chart, burn_down, events_chart, frame_of, lanes_chart
+from reliability.selectors.history import spenders
 from reliability.services import evaluate
 from reliability.services.tallying import add_to_tallies
 from tests.reliability.conftest import SITE, TTFT, apply
@@ -58,6 +59,36 @@ def test_the_list_shows_the_promise_that_breaks_first_at_the_top(version: SLOVer
     assert "not measured" in page
     csv = b"".join(signed_in(viewer).get("/slos/?format=csv").streaming_content).decode()  # type: ignore[attr-defined]
     assert csv.splitlines()[1].startswith("First token within a second,BREACHED,gateway,")
+
+
+def test_the_list_is_narrowed_by_service_tier_and_team(version: SLOVersion, viewer: User) -> None:
+    create_team(principal=SITE, slug="inference", name="Inference")
+    give_to_team(version, "inference")
+    client = signed_in(viewer)
+    assert b"First token" in client.get("/slos/?team=inference&service=gateway&tier=3").content
+    assert b"First token" in client.get("/slos/?team=unknown").content, "an unknown choice narrows nothing"
+    apply(TTFT.replace("gateway-ttft", "other-ttft").replace("First token", "Last token"))
+    other = SLO.objects.get(slug="other-ttft")
+    other.service = SLO.objects.get(slug="gateway-ttft").service.__class__.objects.create(
+        slug="other", name="Other", environment=version.slo.service.environment, tier=1
+    )
+    other.save(update_fields=["service"])
+    page = client.get("/slos/?tier=1").content
+    assert b"Last token" in page
+    assert b"First token" not in page
+    assert client.get("/slos/?sort=-left").status_code == 200
+
+
+def test_a_minute_says_by_which_query_it_was_counted(version: SLOVersion, viewer: User) -> None:
+    count(version, (2, Counts(good=94, bad=1, unknown=5)))
+    minute = minute_of(database_now()) - 2
+    client = signed_in(viewer)
+    pages = [client.get(f"/slos/gateway-ttft/minutes/{one}/").content.decode() for one in (minute - 1, minute)]
+    assert "not measured" in pages[0].lower() or "94" in pages[0]
+    assert any("metric ttft, service.name=gateway, up to 1" in page for page in pages)
+    assert client.get("/slos/gateway-ttft/minutes/99999999999/").status_code == 404
+    refused = client.get(f"/slos/gateway-ttft/minutes/{minute}/", headers={"HX-Request": "true"}).content.decode()
+    assert "only a source can be read again" in refused
 
 
 def test_the_page_shows_counts_and_unknown_as_an_interval(version: SLOVersion, viewer: User) -> None:
@@ -105,11 +136,18 @@ def test_charts_and_spenders_add_up_to_the_counts(version: SLOVersion) -> None:
     status = budget_status(slo=version.slo, now=now)
     assert status is not None
     assert status.remaining is not None
-    down = burn_down(version=version, now=now)
+    frame = frame_of(version, now)
+    subject = subjects_of([version])[version.pk][0]
+    down = burn_down(subject=subject, frame=frame)
     assert down["rows"][1][-1] == pytest.approx(status.remaining.low * 100, abs=0.01)
     assert sum(one.bad for one in spenders(version=version, slo=version.slo, now=now)) == 9
-    chart = burn_chart(version=version, now=now)
-    assert len({len(row) for row in chart["rows"]}) == 1
+    events = events_chart(subject=subject, frame=frame)
+    assert [sum(one or 0 for one in row) for row in events["rows"][1:]] == [91, 9, 0]
+    lanes = lanes_chart(subject=subject, frame=frame, slo=version.slo)
+    charts = [down, events, lanes, burn_chart(subject=subject, frame=frame)]
+    assert len({tuple(chart["rows"][0]) for chart in charts}) == 1
+    assert all(len({len(row) for row in chart["rows"]}) == 1 for chart in charts)
+    assert [lane["label"] for lane in lanes["lanes"]] == ["Measured"]
 
 
 def run(*arguments: str, capsys: Any) -> tuple[int, Any]:
