@@ -56,6 +56,29 @@ class PlanApproval(models.Model):
         return f"{self.revision} by {self.approved_by}"
 
 
+class ApprovalRequest(models.Model):
+    """Someone asks for a plan to be approved; it waits until the plan is approved or no longer the newest."""
+
+    revision = models.ForeignKey(ExperimentRevision, on_delete=models.CASCADE, related_name="approval_requests")
+    plan_sha256 = models.CharField(max_length=64)
+    asked_by = models.CharField(max_length=80)
+    asked_at = models.DateTimeField()
+    settled_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ("-asked_at",)
+        constraints = (
+            models.UniqueConstraint(
+                fields=("revision", "plan_sha256"),
+                condition=models.Q(settled_at__isnull=True),
+                name="one_open_request_per_plan",
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.revision} asked by {self.asked_by}"
+
+
 class ChaosRun(LeasedModel):
     """One run of an experiment. Its row is due until the runner has been started."""
 

@@ -2,11 +2,13 @@
 
 from typing import Any
 
-from django.db.models import QuerySet, Sum
+from django.db.models import F, Max, QuerySet, Sum
 
 from accounts.data import Capability, Principal
 from chaos.data import RunState
-from chaos.models import ChaosRun, Experiment, ExperimentRevision, ExperimentSchedule, KillSwitch
+from chaos.models import ApprovalRequest, ChaosRun, Experiment, ExperimentRevision, ExperimentSchedule, KillSwitch
+from chaos.recovery_models import RecoveryTest
+from chaos.recovery_selectors import recovery_tests_visible
 
 
 def experiments_visible(*, viewer: Principal) -> QuerySet[Experiment]:
@@ -57,6 +59,27 @@ def schedules_visible(*, viewer: Principal) -> QuerySet[ExperimentSchedule]:
     """Return the schedules of experiments that the viewer may see, the next one first."""
     seen = experiments_visible(viewer=viewer).values("pk")
     return ExperimentSchedule.objects.filter(experiment__in=seen).select_related("experiment").order_by("due_at")
+
+
+def waiting_requests(*, viewer: Principal) -> QuerySet[ApprovalRequest]:
+    """Return the plans that wait for an approval which the viewer may give, the oldest first.
+
+    Nobody approves what they have written, and a request for a revision that is not the newest is past.
+    """
+    found = (
+        ApprovalRequest.objects.filter(settled_at=None)
+        .annotate(newest=Max("revision__experiment__revisions__number"))
+        .filter(revision__number=F("newest"))
+        .exclude(revision__author=viewer.reference)
+        .select_related("revision__experiment")
+        .order_by("asked_at")
+    )
+    return found if viewer.may(Capability.APPROVE) else found.none()
+
+
+def next_recovery_tests(*, viewer: Principal) -> QuerySet[RecoveryTest]:
+    """Return the recovery tests that the viewer may see and that run by themselves, the next one first."""
+    return recovery_tests_visible(viewer=viewer).filter(next_due_at__isnull=False).order_by("next_due_at")
 
 
 def missed_turns(*, experiment: Experiment) -> int:

@@ -28,6 +28,7 @@ from chaos.services import (
     GuardRefusedError,
     RunPlan,
     approve_plan,
+    ask_for_approval,
     ask_guards,
     engage_kill_switch,
     plan_run,
@@ -139,6 +140,7 @@ class ExperimentDetailView(LoginRequiredMixin, View):
             "guards": guards,
             "allowed": bool(guards) and all(guard.allowed for guard in guards),
             "may_run": principal.may_somewhere(Capability.CHAOS_RUN),
+            "asks_for": next((one for one in guards if one.guard == "approval" and not one.allowed), None),
             "may_approve": principal.may(Capability.APPROVE) and revision.author != principal.reference,
             "runs": runs_visible(viewer=principal).filter(revision__experiment=experiment)[:8],
             "facts": [
@@ -158,6 +160,9 @@ class ExperimentDetailView(LoginRequiredMixin, View):
             if request.POST.get("action") == "approve":
                 approve_plan(principal=principal, experiment=experiment)
                 messages.success(request, "Approved for an hour, as it stands now.")
+            elif request.POST.get("action") == "ask":
+                ask_for_approval(principal=principal, experiment=experiment)
+                messages.success(request, "Those who may approve have been asked.")
             elif request.POST.get("action") == "run":
                 run = request_run(principal=principal, experiment=experiment)
                 return redirect("chaos:run_detail", reference=run.reference)

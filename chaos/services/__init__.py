@@ -1,9 +1,10 @@
 """Plan, approve, run, stop, schedule, clean."""
 
+from chaos.services.approvals import approve_plan, ask_for_approval
 from chaos.services.cleaning import Remnant, verify_clean
 from chaos.services.faults import note
 from chaos.services.guards import SCHEDULER, ask_guards, ask_guards_of
-from chaos.services.planning import RunPlan, apply_documents, approve_plan, plan_as_json, plan_run, spec_of
+from chaos.services.planning import RunPlan, apply_documents, plan_as_json, plan_run, spec_of
 from chaos.services.running import (
     START_QUEUE,
     GuardRefusedError,
@@ -37,6 +38,7 @@ __all__ = [
     "RunPlan",
     "apply_documents",
     "approve_plan",
+    "ask_for_approval",
     "ask_guards",
     "ask_guards_of",
     "clear_dirty_run",

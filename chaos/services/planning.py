@@ -3,14 +3,13 @@
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any
 
 import orjson
 from django.db import transaction
 
 from accounts.data import Capability, Principal
-from accounts.services import ensure_may, ensure_other_person
+from accounts.services import ensure_may
 from catalog.selectors import environment_ids, services_by_slugs
 from chaos.data import GuardDecision
 from chaos.domain.documents import (
@@ -20,7 +19,7 @@ from chaos.domain.documents import (
     FaultSpec,
     ProbeSpec,
 )
-from chaos.models import Blackout, Experiment, ExperimentRevision, PlanApproval
+from chaos.models import Blackout, Experiment, ExperimentRevision
 from chaos.selectors import latest_revision
 from chaos.services.schedules import set_schedule
 from core.clock import database_now
@@ -28,11 +27,7 @@ from core.parsing import LineIndex, parse_document, refuse
 from drivers.data import Plan, Risk
 from drivers.services import action, parse_arguments, plan_action, risk_of_action
 from drivers.services import plan_as_json as driver_plan_as_json
-from ledger.data.chaos import ChaosPlanApproved
-from ledger.services import record
 from reliability.selectors import slo_by_slug
-
-APPROVAL_LIFE = timedelta(hours=1)
 
 
 @dataclass(frozen=True)
@@ -175,31 +170,3 @@ def plan_run(*, experiment: Experiment) -> RunPlan:
     names = [[target.name for target in plan.targets] for plan in plans]
     digest = hashlib.sha256(orjson.dumps([revision.sha256, names])).hexdigest()
     return RunPlan(revision=revision, spec=spec, faults=plans, sha256=digest)
-
-
-@transaction.atomic
-def approve_plan(*, principal: Principal, experiment: Experiment) -> PlanApproval:
-    """Agree to the plan as it is now, for an hour. The author of the revision cannot."""
-    plan = plan_run(experiment=experiment)
-    ensure_may(principal, Capability.APPROVE)
-    ensure_other_person(principal, requester=plan.revision.author)
-    now = database_now()
-    approval = PlanApproval.objects.create(
-        revision=plan.revision,
-        plan_sha256=plan.sha256,
-        approved_by=principal.reference,
-        approved_at=now,
-        expires_at=now + APPROVAL_LIFE,
-    )
-    record(
-        ChaosPlanApproved(
-            experiment=experiment.slug,
-            plan_sha256=plan.sha256,
-            author=plan.revision.author,
-            approved_at=now,
-            expires_at=approval.expires_at,
-        ),
-        actor=principal.reference,
-        subject=f"experiment:{experiment.slug}",
-    )
-    return approval

@@ -5,8 +5,10 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from accounts.data import Capability, Principal, Role
+from accounts.selectors import name_of
 from catalog.data import ActivityKind
 from catalog.selectors import open_action_items, open_activities, services_visible
+from chaos.selectors import next_recovery_tests, schedules_visible, waiting_requests
 from compliance.selectors import access_of, coming_due, controls_visible, engagements_visible
 from core.states import Tone, tone_of
 from delivery.selectors import notifications_for
@@ -20,6 +22,7 @@ from reliability.selectors import slos_visible
 from runbooks.selectors import waiting_approvals, waiting_confirmations
 
 SHOWN = 8
+COMING_SHOWN = 4
 
 
 def now_for(*, viewer: Principal, username: str, now: datetime) -> Now:
@@ -49,7 +52,7 @@ def now_for(*, viewer: Principal, username: str, now: datetime) -> Now:
         )
         services = list(services_visible(viewer=viewer))
         budgets = budget_lines(slos_visible(viewer=viewer), now=now)
-        experiments = _experiments(services)
+        experiments = _experiments(services) + _coming(viewer, now)
     return Now(
         mine=mine,
         incidents=[incident_line(incident) for incident in incidents],
@@ -120,6 +123,16 @@ def _waiting(viewer: Principal) -> list[Line]:
                 at=step.waiting_until,
             )
         )
+    lines += [
+        Line(
+            title=f"Approve {asked.revision.experiment}",
+            url=page("chaos:experiment_detail", asked.revision.experiment.slug),
+            detail=f"a chaos experiment, asked for by {name_of(asked.asked_by)}",
+            state="waiting",
+            at=asked.asked_at,
+        )
+        for asked in waiting_requests(viewer=viewer)[:SHOWN]
+    ]
     return lines
 
 
@@ -160,3 +173,29 @@ def _experiments(services: list[Any]) -> list[Line]:
         service_ids=[service.pk for service in services], kinds=[ActivityKind.CHAOS_RUN, ActivityKind.DR_TEST]
     )
     return [activity_line(activity) for activity in going]
+
+
+def _coming(viewer: Principal, now: datetime) -> list[Line]:
+    """Return the scheduled experiments and recovery tests that come next, the soonest first."""
+    lines = [
+        Line(
+            title=str(one.experiment),
+            url=page("chaos:experiment_detail", one.experiment.slug),
+            detail=ActivityKind.CHAOS_RUN.label,
+            state="paused" if one.paused_by else "scheduled",
+            tone=Tone.FROZEN if one.paused_by else Tone.PLAIN,
+            at=one.due_at,
+        )
+        for one in schedules_visible(viewer=viewer)[:COMING_SHOWN]
+    ] + [
+        Line(
+            title=str(test),
+            url=test.get_absolute_url(),
+            detail=ActivityKind.DR_TEST.label,
+            state="scheduled",
+            tone=Tone.PLAIN,
+            at=test.next_due_at,
+        )
+        for test in next_recovery_tests(viewer=viewer)[:COMING_SHOWN]
+    ]
+    return sorted(lines, key=lambda line: line.at or now)[:COMING_SHOWN]

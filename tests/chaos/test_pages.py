@@ -6,15 +6,17 @@ from django.test import Client
 from accounts.data import system_principal
 from accounts.models import User
 from accounts.services import create_user
-from chaos.models import ChaosRun, KillSwitch, PlanApproval
+from chaos.models import ApprovalRequest, ChaosRun, KillSwitch, PlanApproval
+from core.work import drain_all
+from delivery.models import Notification
 from tests.chaos.conftest import load_chaos_world
 
 pytestmark = pytest.mark.django_db
 EXPERIMENT = "/chaos/model-servers-freeze/"
 
 
-@pytest.fixture(autouse=True)
-def organization(db: None) -> None:
+@pytest.fixture(scope="module", autouse=True)
+def organization(undone_after_module: None) -> None:
     load_chaos_world()
     create_user(principal=system_principal("test"), username="charlie", password=None)
 
@@ -45,6 +47,22 @@ def test_only_an_approver_approves() -> None:
     assert not PlanApproval.objects.exists()
     assert ask("bob", EXPERIMENT, {"action": "approve"}).status_code == 302
     assert PlanApproval.objects.count() == 1
+
+
+def test_who_asks_for_approval_puts_the_plan_before_those_who_may_give_it() -> None:
+    assert "Ask for approval" in ask("olga", EXPERIMENT).content.decode()
+    assert ask("dana", EXPERIMENT, {"action": "ask"}).status_code == 403
+    for _ in range(2):
+        assert ask("olga", EXPERIMENT, {"action": "ask"}).status_code == 302
+    asked = ApprovalRequest.objects.get()
+    drain_all()
+    assert Notification.objects.filter(title__contains="asks for approval").count() >= 1
+    waiting = f"Approve {asked.revision.experiment}"
+    assert waiting in ask("bob", "/").content.decode()
+    assert waiting not in ask("olga", "/").content.decode()
+    ask("bob", EXPERIMENT, {"action": "approve"})
+    assert waiting not in ask("bob", "/").content.decode()
+    assert ApprovalRequest.objects.get().settled_at is not None
 
 
 def test_a_viewer_cannot_run() -> None:

@@ -13,8 +13,8 @@ from tests.browser.organization import build
 pytestmark = pytest.mark.django_db
 
 
-@pytest.fixture
-def organization() -> None:
+@pytest.fixture(scope="module")
+def organization(undone_after_module: None) -> None:
     build()
     create_user(principal=system_principal("test"), username="charlie", password=None)
 
