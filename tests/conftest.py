@@ -1,10 +1,12 @@
 """Fixtures that every room's tests share."""
 
 import os
+from collections.abc import Iterator
+from contextlib import ExitStack
 
 import pytest
 from django.conf import settings
-from django.db import connection
+from django.db import connection, transaction
 from pytest_django.plugin import DjangoDbBlocker
 
 from ledger.services.guarding import remove_guard
@@ -29,3 +31,16 @@ def django_db_modify_db_settings_xdist_suffix() -> None:
     worker = os.environ.get("PYTEST_XDIST_WORKER")
     if worker and connection.vendor != "sqlite":
         connection.settings_dict["TEST"]["NAME"] = f"test_assay_{worker}"
+
+
+@pytest.fixture(scope="module")
+def undone_after_module(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
+    """Let a module's fixtures build a world once: its tests see it and undo only what they add to it.
+
+    What those fixtures write stands in a transaction around those of the tests. Not for modules with tests that commit.
+    """
+    with ExitStack() as around:
+        around.enter_context(django_db_blocker.unblock())
+        around.enter_context(transaction.atomic())
+        around.callback(transaction.set_rollback, True)
+        yield

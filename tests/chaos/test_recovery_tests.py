@@ -48,8 +48,8 @@ spec:
 """
 
 
-@pytest.fixture(autouse=True)
-def organization(db: None) -> None:
+@pytest.fixture(scope="module", autouse=True)
+def organization(undone_after_module: None) -> None:
     load_organization(port=8000)
     create_user(principal=SITE, username="charlie", password=None)
 

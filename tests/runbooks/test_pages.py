@@ -27,8 +27,8 @@ ask: Is the queue growing?
 """
 
 
-@pytest.fixture
-def organization() -> None:
+@pytest.fixture(scope="module")
+def organization(undone_after_module: None) -> None:
     load_organization(port=8000)
     apply_documents(principal=SITE, documents=[("ask-first.md", ASKING)])
     create_user(principal=SITE, username="charlie", password=None)
