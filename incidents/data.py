@@ -32,6 +32,10 @@ class IncidentRole(StrEnum):
     RESPONDER = "responder"
 
 
+# Part of the source key of a timeline entry that tells of a step that went on without its approval.
+BREAK_GLASS = "break-glass"
+
+
 class TimelineKind(StrEnum):
     """What sort of thing a timeline entry tells."""
 

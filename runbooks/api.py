@@ -20,6 +20,7 @@ from runbooks.services import (
     answer_step,
     apply_documents,
     cancel_run,
+    hand_over_run,
     lint_documents,
     pause_run,
     plan_run,
@@ -220,6 +221,12 @@ class PauseRunSerializer(serializers.Serializer[Any]):
     reason = serializers.CharField(max_length=300, default="", allow_blank=True)
 
 
+class HandOverSerializer(serializers.Serializer[Any]):
+    """Who operates the run from now on."""
+
+    to = serializers.CharField(max_length=150, help_text="A user name.")
+
+
 class CancelRunSerializer(PauseRunSerializer):
     """Why, and whether what was done is to be undone."""
 
@@ -358,6 +365,13 @@ class RunViewSet(mixins.ListModelMixin, viewsets.GenericViewSet[RunbookRun]):
     def take_over(self, request: Request, reference: str) -> Response:  # noqa: ARG002 the route's names
         """Become the operator."""
         take_over_run(principal=self._principal, run=self._run())
+        return self._answer()
+
+    @extend_schema(request=HandOverSerializer, responses=RunbookRunDetailSerializer)
+    @action(detail=True, methods=["post"], url_path="hand-over")
+    def hand_over(self, request: Request, reference: str) -> Response:  # noqa: ARG002 the route's names
+        """Make somebody else the operator; they must be allowed to run it."""
+        hand_over_run(principal=self._principal, run=self._run(), to=_body(HandOverSerializer, request)["to"])
         return self._answer()
 
     @extend_schema(request=CancelRunSerializer, responses=RunbookRunDetailSerializer)

@@ -52,6 +52,7 @@ class RunNoted(DomainEvent):
     kind: ClassVar[str] = "runbook.run_noted"
     run_reference: str
     runbook: str
+    note_id: int
     text: str
     by: str
     incident_reference: str

@@ -13,6 +13,7 @@ from core.events import publish
 from core.formatting import written_duration
 from core.identifiers import new_id
 from core.parsing import refuse
+from incidents.data import BREAK_GLASS
 from incidents.domain.measures import measures_of
 from incidents.events import ReviewApproved, ReviewDrafted
 from incidents.models import Incident, Review
@@ -35,6 +36,13 @@ def draft_review(*, incident: Incident, now: datetime) -> Review:
             for entry in incident.timeline.all()[:500]
         ],
     }
+    # Whoever reviews must see at once that a safeguard was passed over, not find it in the timeline.
+    overridden = list(
+        incident.timeline.filter(source_key__contains=f":{BREAK_GLASS}:").values_list("text", flat=True)[:50]
+    )
+    drafted["overridden"] = overridden
+    factors = [incident.caused_by] if incident.caused_by else []
+    factors += [f"Went on without an approval: {text}" for text in overridden]
     lasted = written_duration(measures["time_to_resolve"] or timedelta(0))
     services = ", ".join(drafted["services"]) or "no service"
     review, created = Review.objects.get_or_create(
@@ -42,7 +50,7 @@ def draft_review(*, incident: Incident, now: datetime) -> Review:
         defaults={
             "summary": f"{incident.title} ({services}), {incident.severity.upper()}, lasted {lasted}.",
             "impact": f"From {incident.impact_started_at:%Y-%m-%d %H:%M:%S} UTC for {lasted}.",
-            "contributing_factors": f"- {incident.caused_by}\n" if incident.caused_by else "",
+            "contributing_factors": "".join(f"- {factor}\n" for factor in factors),
             "drafted": drafted,
             "drafted_at": now,
         },

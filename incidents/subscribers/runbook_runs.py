@@ -1,40 +1,60 @@
-"""Start the runbook that an incident's route names, and write what becomes of it to the timeline."""
+"""Start the runbooks that an incident calls for, and write what becomes of it to the timeline."""
 
 from accounts.data import system_principal
 from core.events import subscribe
 from core.parsing import InputRefusedError
-from incidents.data import TimelineKind
+from incidents.data import BREAK_GLASS, TimelineKind
 from incidents.events import IncidentOpened
 from incidents.models import Incident
-from incidents.selectors import incident_by_reference
+from incidents.selectors import firing_alerts_of, incident_by_reference
 from incidents.services import add_timeline_entry, link_runbook_run
-from runbooks.events import ApprovalRequested, RunFinished, StepFinished
+from runbooks.events import ApprovalRequested, RunFinished, RunNoted, StepFinished
+from runbooks.selectors import runbooks_called_by
 from runbooks.services import start_run
 
 TRIGGER = system_principal("incident-trigger")
 
 
 @subscribe(IncidentOpened)
-def start_named_runbook(event: IncidentOpened) -> None:
-    """Start the run; only its checks go on without a person. A runbook that does not exist is said, not hidden."""
+def start_called_runbooks(event: IncidentOpened) -> None:
+    """Start the runbook that the route names, and those whose triggers are labels of the incident's alerts.
+
+    Only their checks go on without a person. A runbook that does not exist is said, not hidden.
+    """
     incident = incident_by_reference(reference=event.reference)
-    if incident is None or not incident.runbook_slug:
+    if incident is None:
         return
+    labels: dict[str, str] = {}
+    for alert in firing_alerts_of(incident=incident):
+        labels = {**{name: str(value) for name, value in alert.labels.items()}, **labels}
+    called = [runbook.slug for runbook in runbooks_called_by(labels=labels)] if labels else []
+    named = [incident.runbook_slug] if incident.runbook_slug else []
+    context = {
+        **{f"alert.labels.{name}": value for name, value in labels.items()},
+        "incident.reference": incident.reference,
+        "incident.severity": incident.severity,
+    }
+    for slug in dict.fromkeys([*named, *called]):
+        _start(incident, slug, context)
+
+
+def _start(incident: Incident, slug: str, context: dict[str, str]) -> None:
     try:
         run = start_run(
             principal=TRIGGER,
-            runbook_slug=incident.runbook_slug,
+            runbook_slug=slug,
             inputs={},
-            trigger=f"incident {event.reference}",
-            idempotency_key=f"incident:{event.reference}:{incident.runbook_slug}",
-            incident_reference=event.reference,
+            trigger=f"incident {incident.reference}",
+            idempotency_key=f"incident:{incident.reference}:{slug}",
+            incident_reference=incident.reference,
+            context=context,
         )
     except InputRefusedError as error:
         add_timeline_entry(
             incident=incident,
             kind=TimelineKind.RUNBOOK,
-            text=f"The runbook {incident.runbook_slug} could not be started: {error}",
-            source_key=f"runbook-not-started:{incident.runbook_slug}",
+            text=f"The runbook {slug} could not be started: {error}",
+            source_key=f"runbook-not-started:{slug}",
             principal=TRIGGER,
         )
         return
@@ -72,6 +92,14 @@ def follow_run(event: RunFinished) -> None:
             title=event.runbook,
             state=event.state,
         )
+
+
+@subscribe(RunNoted)
+def follow_note(event: RunNoted) -> None:
+    """Write to the timeline what people did with a run; a broken glass keeps a key that the review looks for."""
+    mark = f"{BREAK_GLASS}:" if event.break_glass else ""
+    text = f"{event.runbook}: {event.text} ({event.by})"
+    _write(event.incident_reference, event.run_reference, text, f"{mark}note:{event.note_id}")
 
 
 def _write(incident_reference: str, run_reference: str, text: str, key: str) -> None:

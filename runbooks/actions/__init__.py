@@ -3,6 +3,7 @@
 from drivers.services import register_action
 from runbooks.actions.load import DriveLoad
 from runbooks.actions.outside import DoByHand, SendTask, SendWebhook
+from runbooks.actions.plugins import load_plugins
 from runbooks.actions.prometheus import QueryPrometheus
 from runbooks.actions.remote import RunCommand, RunReadingCommand
 
@@ -16,3 +17,5 @@ for _action in (
     DriveLoad(),
 ):
     register_action(_action)
+
+load_plugins()

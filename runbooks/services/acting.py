@@ -31,6 +31,7 @@ from runbooks.domain.machine import Recovery, recover
 from runbooks.events import StepFinished
 from runbooks.models import OutputLine, RunbookRun, RunStep, StepAttempt
 from runbooks.services.arguments import digest_of, fill, known_steps, masked, resolve_arguments, with_secrets
+from runbooks.services.asking import tell_owners
 from runbooks.services.ending import finish_step
 from runbooks.services.linting import idempotency_of, risk_of
 from runbooks.services.starting import seconds_of
@@ -104,6 +105,8 @@ def _tell_unknown(run: RunbookRun, step: RunStep) -> None:
             detail=detail,
         )
     )
+    words = f"{run.revision.runbook}: nobody knows what became of {step.step_id}; say whether it is done"
+    tell_owners(run, f"{step.step_id}:{step.item_index}:unknown:{step.attempts.count()}", words)
 
 
 def _try(run: RunbookRun, step: RunStep, block: dict[str, Any]) -> tuple[StepAttempt, ActionResult, bool]:

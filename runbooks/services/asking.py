@@ -49,11 +49,12 @@ def escalate(run: RunbookRun, step: RunStep, reason: str) -> None:
 
 def note(run: RunbookRun, *, text: str, by: str, label: str, break_glass: bool = False) -> None:
     """Write down what people did with a run, and announce it."""
-    RunNote.objects.create(run=run, at=database_now(), by=by, by_label=label[:200], text=text)
+    written = RunNote.objects.create(run=run, at=database_now(), by=by, by_label=label[:200], text=text)
     publish(
         RunNoted(
             run_reference=run.reference,
             runbook=run.revision.runbook.slug,
+            note_id=written.pk,
             text=text[:500],
             by=label,
             incident_reference=run.incident_reference,

@@ -4,11 +4,11 @@ import pytest
 
 from accounts.data import system_principal
 from core.work import drain_all
-from incidents.models import Incident, Route, TimelineEntry
+from incidents.models import Incident, Review, Route, TimelineEntry
 from incidents.services import resolve_incident
 from ledger.models import LedgerEntry
 from runbooks.models import RunbookRun
-from runbooks.services import apply_documents, confirm_step
+from runbooks.services import apply_documents, break_glass, confirm_step
 from tests.incidents.conftest import World, an_alert
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
@@ -59,3 +59,55 @@ def test_the_run_is_started_once_and_told_from_start_to_end(world: World) -> Non
     entry = LedgerEntry.objects.get(entry_type="incident.resolved")
     assert entry.payload is not None
     assert entry.payload["runbook_runs"] == [run.reference]
+
+
+CALLED = """---
+runbook: called
+title: Called by its alert
+owner: inference
+triggers: [{label: alertname, equals: HighErrorRate}]
+inputs: {service: {from: alert.labels.service, required: true}}
+---
+# Called by its alert
+
+```confirm id=seen
+ask: Is {{ inputs.service }} unwell?
+```
+
+```approve id=agree
+before: [restart]
+```
+
+```step id=restart
+action: process.restart
+with: {process: {environ: {ASSAY_TARGET: nothing-has-this}}}
+timeout: 5s
+```
+"""
+
+
+def test_an_alert_calls_for_a_runbook_by_its_labels_and_gives_it_its_inputs(world: World) -> None:
+    name = an_alert()["labels"]["alertname"]
+    text = CALLED.replace("HighErrorRate", name)
+    apply_documents(principal=system_principal("test"), documents=[("called.md", text)])
+    incident = open_incident(world)
+    run = RunbookRun.objects.get()
+    assert (run.incident_reference, run.inputs) == (incident.reference, {"service": "gateway"})
+
+
+def test_a_broken_glass_is_in_the_timeline_and_flagged_in_the_review(world: World) -> None:
+    text = CALLED.replace("HighErrorRate", an_alert()["labels"]["alertname"])
+    apply_documents(principal=system_principal("test"), documents=[("called.md", text)])
+    incident = open_incident(world)
+    run = RunbookRun.objects.get()
+    confirm_step(principal=world.who("alice"), run=run, step_id="seen", answer="yes")
+    drain_all()
+    reason = "the approver cannot be reached and customers wait"
+    break_glass(principal=world.who("alice"), run=run, step_id="agree", reason=reason)
+    drain_all()
+    assert any("broke the glass" in text for text in texts())
+    resolve_incident(principal=world.who("alice"), incident=incident)
+    drain_all()
+    review = Review.objects.get(incident=incident)
+    assert reason in review.contributing_factors
+    assert any(reason in text for text in review.drafted["overridden"])

@@ -2,6 +2,7 @@
 
 import sys
 import time
+from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -13,7 +14,7 @@ from accounts.data import Principal, system_principal
 from accounts.selectors import principal_for_user, user_by_username
 from core.cli import ExitCode, FormatOption, OutputFormat, RoomCommand, answering, fail, print_json, print_rows
 from core.identifiers import new_id
-from core.parsing import refuse
+from core.parsing import Problem, refuse
 from core.work import drain
 from drivers.services import actions
 from runbooks.data import ENDED, RunState
@@ -27,6 +28,7 @@ from runbooks.services import (
     approve_step,
     cancel_run,
     confirm_step,
+    hand_over_run,
     keep_secret,
     lint_documents,
     pause_run,
@@ -34,13 +36,14 @@ from runbooks.services import (
     resume_run,
     shipped_playbooks,
     start_run,
+    take_over_run,
 )
 
 Slug = Annotated[str, typer.Argument(help="The runbook.")]
 Given = Annotated[list[str] | None, typer.Option("--input", help="name=value; may be repeated.")]
 As = Annotated[str, typer.Option("--as", help="User name to act as; without it, the site itself.")]
-Paths = Annotated[list[Path], typer.Argument(exists=True, dir_okay=False, help="Markdown files.")]
-PathsOrNone = Annotated[list[Path] | None, typer.Argument(exists=True, dir_okay=False, help="Markdown files.")]
+Paths = Annotated[list[Path], typer.Argument(exists=True, help="Markdown files, or folders of them.")]
+PathsOrNone = Annotated[list[Path] | None, typer.Argument(exists=True, help="Markdown files, or folders of them.")]
 Reference = Annotated[str, typer.Argument(help="The run.")]
 
 
@@ -72,9 +75,9 @@ class Command(RoomCommand):
     @answering
     def lint(self, paths: Paths, output: FormatOption = OutputFormat.TEXT) -> None:
         """Check files: file, line, what, how to mend. Exit code 1: something is to mend."""
-        problems = lint_documents([(str(path), _read(path)) for path in paths])
+        problems = lint_documents([(str(path), _read(path)) for path in _files(paths)])
         if output is OutputFormat.JSON:
-            print_json([vars(problem) for problem in problems])
+            print_json([_as_json(problem) for problem in problems])
         else:
             for problem in problems:
                 typer.echo(f"{problem.where}: {problem.found}; {problem.allowed}")
@@ -90,7 +93,9 @@ class Command(RoomCommand):
         as_user: As = "",
     ) -> None:
         """Put files into force, all or nothing."""
-        documents = [(path.name, _read(path)) for path in paths or ()] + (shipped_playbooks() if shipped else [])
+        documents = [(path.name, _read(path)) for path in _files(paths or ())] + (
+            shipped_playbooks() if shipped else []
+        )
         if not documents:
             fail("Name a file, or say --shipped.")
         changed = apply_documents(principal=_principal(as_user), documents=documents)
@@ -184,6 +189,18 @@ class Command(RoomCommand):
         """Let a paused run go on."""
         resume_run(principal=_principal(as_user), run=_run(reference))
 
+    @command(name="take-over")
+    @answering
+    def take_over(self, reference: Reference, as_user: As = "") -> None:
+        """Become the operator of a run; needs --as, since a run is operated by a person."""
+        take_over_run(principal=_principal(as_user), run=_run(reference))
+
+    @command(name="hand-over")
+    @answering
+    def hand_over(self, reference: Reference, to: str, as_user: As = "") -> None:
+        """Make somebody else, by user name, the operator of a run."""
+        hand_over_run(principal=_principal(as_user), run=_run(reference), to=to)
+
     @command()
     @answering
     def hosts(
@@ -260,6 +277,18 @@ class Command(RoomCommand):
     ) -> None:
         """End a run; what it has done stays done, unless it is rolled back."""
         cancel_run(principal=_principal(as_user), run=_run(reference), reason=reason, roll_back=roll_back)
+
+
+def _files(paths: Iterable[Path]) -> list[Path]:
+    """Return files as they are, and the Markdown files of folders in the order of their names."""
+    return [file for path in paths for file in (sorted(path.rglob("*.md")) if path.is_dir() else [path])]
+
+
+def _as_json(problem: Problem) -> dict[str, str | int | None]:
+    place, _, _ = problem.where.partition(" ")
+    file, colon, line = place.rpartition(":")
+    known = bool(colon) and line.isdigit()
+    return {"file": file if known else place, "line": int(line) if known else None, **vars(problem)}
 
 
 def _read(path: Path) -> str:
