@@ -34,6 +34,10 @@ class Cadence:
         """The error bar of what is measured: a change can go unseen for a cadence and an answer for a timeout."""
         return self.every + self.timeout
 
+    def counts(self, *, sent: float, answered: float) -> bool:
+        """Say whether an answer came while the client still waited; one after its timeout acknowledges nothing."""
+        return answered - sent <= self.timeout
+
     def can_measure(self, target: float | None) -> bool:
         """Say whether a promise is above the resolution; one below it cannot be told from its breach."""
         return target is None or target > self.resolution
@@ -72,11 +76,12 @@ def measure(
     after = [one for one in ordered if one.sent > fault_done]
     successes = [one.answered for one in after if one.acknowledged and one.answered is not None]
     first = min(successes, default=None)
+    sustained = sustained_from(after, after=fault_done, settle=settle)
     last_before = max((one.answered for one in before if one.answered is not None), default=None)
     return Measured(
         acknowledged=len(done),
         first_success=None if first is None else first - fault_at,
-        sustained=_sustained(after, fault_at, settle),
+        sustained=None if sustained is None else sustained - fault_at,
         client_outage=None if first is None or last_before is None else first - last_before,
         recovery_point=None if newest is None or newest.answered is None else fault_at - newest.answered,
         lost=lost,
@@ -85,16 +90,21 @@ def measure(
     )
 
 
-def _sustained(after: Sequence[Marker], fault_at: float, settle: float) -> float | None:
-    start: float | None = None
-    for marker in after:
+def sustained_from(markers: Sequence[Marker], *, after: float, settle: float) -> float | None:
+    """Return the instant of the first success after the last failure, if markers went on well for `settle` after it.
+
+    Only markers sent after `after` count, in the order in which they were sent; one without an answer is a failure.
+    """
+    start, last = None, after
+    for marker in sorted(markers, key=lambda one: (one.sent, one.number)):
+        if marker.sent <= after:
+            continue
+        last = marker.sent
         if not marker.acknowledged or marker.answered is None:
             start = None
-        elif start is None:
-            start = marker.answered
-    if start is None or after[-1].sent - start < settle:
-        return None
-    return start - fault_at
+        else:
+            start = marker.answered if start is None else min(start, marker.answered)
+    return None if start is None or last - start < settle else start
 
 
 @dataclass(frozen=True)

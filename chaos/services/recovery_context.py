@@ -42,6 +42,18 @@ class DrillResult:
     security: dict[str, bool] = field(default_factory=dict)
     decisions: list[str] = field(default_factory=list)
     more: dict[str, Any] = field(default_factory=dict)
+    _phase_from: float = 0.0
+
+    def fault(self, *, at: float) -> None:
+        """Note the fault: it began at an instant and is done now; the first part of the recovery begins with it."""
+        self.fault_at = self._phase_from = at
+        self.fault_done = time.monotonic()
+
+    def end_part(self, name: str) -> None:
+        """End a part of the recovery time now; the next begins here, so that the parts add up."""
+        now = time.monotonic()
+        self.parts[name] = now - self._phase_from
+        self._phase_from = now
 
     @property
     def security_passed(self) -> bool | None:
@@ -55,7 +67,7 @@ class DrillContext:
     def __init__(self, run: RecoveryTestRun, spec: RecoveryTestSpec) -> None:
         self.run = run
         self.spec = spec
-        self.folder = Path(tempfile.mkdtemp(prefix=PREFIX))
+        self.folder = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{run.reference}-"))
         # The database server runs as another user and must reach its own folder within.
         self.folder.chmod(0o711)
         self._owed: list[Callable[[], None]] = []

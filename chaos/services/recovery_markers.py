@@ -6,10 +6,11 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
-from chaos.domain.recovery_measure import Cadence, Marker
+from chaos.domain.recovery_measure import Cadence, Marker, sustained_from
 
 # Enough for every marker of a timeout to hang at once, without a thread for each marker of a long outage.
 MAX_IN_FLIGHT = 64
@@ -22,7 +23,8 @@ class MarkerWriter:
     """Sends a marker whenever one is due, whatever became of those before.
 
     Every line of the account is on disk before the next step: sent before the write, acknowledged after the answer. A
-    marker that finds no free thread is noted as failed, never left out.
+    marker that finds no free thread is noted as failed, never left out. Whether an answer acknowledges is judged by the
+    instants of sending and answering alone.
     """
 
     def __init__(self, write: Write, cadence: Cadence, *, account: Path, on_close: Callable[[], None] | None = None):
@@ -34,6 +36,7 @@ class MarkerWriter:
         self._lock = threading.Lock()
         self._markers: dict[int, Marker] = {}
         self._in_flight = 0
+        self._closed = False
         self._pool = ThreadPoolExecutor(MAX_IN_FLIGHT, thread_name_prefix="marker")
         self._thread = threading.Thread(target=self._run, name="markers", daemon=True)
 
@@ -42,13 +45,21 @@ class MarkerWriter:
         self._thread.start()
 
     def stop(self) -> list[Marker]:
-        """Send no more, wait for the answers that are due, and return every marker."""
+        """Send no more, wait for answers for as long as the client would, and return every marker.
+
+        A write that hangs longer is left unanswered: what it says afterwards is heard by nobody.
+        """
         self._stop.set()
         self._thread.join()
-        self._pool.shutdown(wait=True)
+        deadline = time.monotonic() + self._cadence.timeout
+        while self._waiting() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        with self._lock:
+            self._closed = True
+            os.close(self._account)
         if self._on_close is not None:
             self._on_close()
-        os.close(self._account)
+        self._pool.shutdown(wait=False, cancel_futures=True)
         return self.markers()
 
     def markers(self) -> list[Marker]:
@@ -56,23 +67,30 @@ class MarkerWriter:
         with self._lock:
             return [self._markers[number] for number in sorted(self._markers)]
 
-    def last_failure(self) -> float:
-        """Return when the last marker that failed was sent; 0 when none has."""
-        return max((one.sent for one in self.markers() if one.acknowledged is not True and one.answered), default=0.0)
+    def wait_for_acknowledged(self, count: int, *, give_up_after: float) -> bool:
+        """Wait until so many more markers have been acknowledged than at the call."""
+        goal = sum(one.acknowledged is True for one in self.markers()) + count
+        deadline = time.monotonic() + give_up_after
+        while time.monotonic() < deadline:
+            if sum(one.acknowledged is True for one in self.markers()) >= goal:
+                return True
+            time.sleep(0.02)
+        return False
 
     def wait_until_sustained(self, *, after: float, seconds: float, give_up_after: float) -> bool:
         """Wait until markers sent after an instant have succeeded for `seconds` without a failure."""
         deadline = time.monotonic() + give_up_after
         while time.monotonic() < deadline:
-            good_since: float | None = None
-            for one in self.markers():
-                if one.sent <= after or one.answered is None:
-                    continue
-                good_since = (good_since or one.sent) if one.acknowledged else None
-            if good_since is not None and time.monotonic() - good_since >= seconds + self._cadence.every:
+            # As it is judged in the end, over those whose answers are known in one piece.
+            known = list(takewhile(lambda one: one.answered is not None, self.markers()))
+            if sustained_from(known, after=after, settle=seconds) is not None:
                 return True
             time.sleep(0.05)
         return False
+
+    def _waiting(self) -> bool:
+        with self._lock:
+            return self._in_flight > 0
 
     def _run(self) -> None:
         start, number = time.monotonic(), 0
@@ -100,12 +118,11 @@ class MarkerWriter:
         except Exception as failure:  # noqa: BLE001 whatever the client path raises is an answer that is not yes
             error = type(failure).__name__
         answered = time.monotonic()
-        if answered - sent > self._cadence.timeout:
-            # The client had given up by then: for it, the write was never acknowledged.
+        if not self._cadence.counts(sent=sent, answered=answered):
             acknowledged = None
+        self._note(Marker(number, sent, answered=answered, acknowledged=acknowledged), error=error)
         with self._lock:
             self._in_flight -= 1
-        self._note(Marker(number, sent, answered=answered, acknowledged=acknowledged), error=error)
 
     def _note(self, marker: Marker, *, error: str = "") -> None:
         line: dict[str, Any] = {"number": marker.number, "sent": round(marker.sent, 6)}
@@ -113,8 +130,10 @@ class MarkerWriter:
             line |= {"answered": round(marker.answered, 6), "acknowledged": marker.acknowledged}
         if error:
             line["error"] = error
-        os.write(self._account, json.dumps(line).encode() + b"\n")
-        if marker.acknowledged:
-            os.fsync(self._account)
         with self._lock:
+            if self._closed:
+                return
+            os.write(self._account, json.dumps(line).encode() + b"\n")
+            if marker.acknowledged:
+                os.fsync(self._account)
             self._markers[marker.number] = marker

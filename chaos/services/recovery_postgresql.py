@@ -55,26 +55,25 @@ def rehearse_failover(context: DrillContext) -> DrillResult:
     protections = _protections(primary)
     writer = _writer(context, primary, front, "failover")
     with context.step("write markers"):
-        time.sleep(spec.write_for.total_seconds())
+        _write_for(writer, spec)
     _kill_and_detect(context, result, primary, link)
     with context.step("promote the standby"):
-        started = time.monotonic()
         standby.promote()
-        result.parts["promote"] = time.monotonic() - started
+        result.end_part("promote")
     _move_clients(context, result, front, writer)
     _look_at(context, result, standby, before, protections)
     if spec.failback:
-        result.more["failback"] = _fail_back(context, front, primary, standby)
-        if result.more["failback"]["lost_rows"]:
+        said = result.more["failback"] = _fail_back(context, front, primary, standby)
+        if said["lost_rows"] or not said["recovered"]:
             result.data_passed = False
-            result.differences.append(f"failing back lost {result.more['failback']['lost_rows']} rows")
+            lost = f"failing back lost {said['lost_rows']} rows"
+            result.differences.append(lost if said["recovered"] else "after failing back, writes did not succeed")
     result.more["replication_delay_s"] = spec.replication_delay.total_seconds()
     return result
 
 
 def _fail_back(context: DrillContext, front: Front, old: PrivateCluster, new: PrivateCluster) -> dict[str, Any]:
     """Bring the failed server back as a standby, then hand over to it in order; a planned move may lose nothing."""
-    probe = context.spec.probe
     with context.step("rebuild the failed server as a standby") as step:
         with psycopg.connect(new.dsn(), autocommit=True) as connection:
             connection.execute("CHECKPOINT")
@@ -89,17 +88,18 @@ def _fail_back(context: DrillContext, front: Front, old: PrivateCluster, new: Pr
         _wait_for_replication(new, old)
     writer = _writer(context, new, front, "failback", base=1_000_000)
     with context.step("hand over"):
-        time.sleep(10 * probe.cadence.every)
+        writer.wait_for_acknowledged(10, give_up_after=CATCH_UP_SECONDS)
         started = time.monotonic()
         front.close_server("b")
         _wait_for_replication(new, old)
         new.stop()
         old.promote()
         front.open_server("a")
-        writer.wait_until_sustained(after=started, seconds=1.0, give_up_after=CATCH_UP_SECONDS)
+        held = writer.wait_until_sustained(after=started, seconds=1.0, give_up_after=CATCH_UP_SECONDS)
     markers = writer.stop()
     found = measure(markers, {number - 1_000_000 for number in _survivors(old)}, fault_at=started, fault_done=started)
     return {
+        "recovered": held,
         "outage_s": None if found.client_outage is None else round(found.client_outage, 3),
         "acknowledged_rows": found.acknowledged,
         "lost_rows": len(found.lost),
@@ -139,12 +139,11 @@ def rehearse_point_in_time(context: DrillContext) -> DrillResult:
     protections = _protections(original)
     writer = _writer(context, original, front, "point-in-time")
     with context.step("write markers"):
-        time.sleep(spec.write_for.total_seconds())
+        _write_for(writer, spec)
         if not wait_until(lambda: _archived(original) > 0, seconds=CATCH_UP_SECONDS):
             raise DrillError("the server archived nothing")
     _kill_and_detect(context, result, original, None)
     with context.step("replay base backup and archive"):
-        started = time.monotonic()
         rebuilt.configure(
             f"restore_command = 'cp {archive}/%f %p'", "recovery_target_timeline = 'latest'", "archive_mode = off"
         )
@@ -152,7 +151,7 @@ def rehearse_point_in_time(context: DrillContext) -> DrillResult:
         rebuilt.start()
         if not wait_until(lambda: not _in_recovery(rebuilt), seconds=probe.give_up_after.total_seconds()):
             raise DrillError("the rebuilt server did not leave recovery")
-        result.parts["restore"] = time.monotonic() - started
+        result.end_part("restore")
     _move_clients(context, result, front, writer)
     _look_at(context, result, rebuilt, before, protections)
     result.more["archive_timeout"] = ARCHIVE_TIMEOUT
@@ -229,6 +228,13 @@ def _writer(
     return writer
 
 
+def _write_for(writer: MarkerWriter, spec: RehearsalSpec) -> None:
+    """Let markers be written for a while, and for as long as it takes until some were acknowledged."""
+    time.sleep(spec.write_for.total_seconds())
+    if not writer.wait_for_acknowledged(1, give_up_after=CATCH_UP_SECONDS):
+        raise DrillError("no marker was acknowledged before the fault")
+
+
 def _wait_for_replication(source: PrivateCluster, target: PrivateCluster) -> None:
     """Wait until the target follows the source, and has replayed what the source has written by now."""
     if not wait_until(lambda: _is_followed(source), seconds=CATCH_UP_SECONDS):
@@ -274,24 +280,22 @@ def _kill_and_detect(
     context: DrillContext, result: DrillResult, server: PrivateCluster, link: DelayedLink | None
 ) -> None:
     with context.step("kill the primary"):
-        result.fault_at = time.monotonic()
+        began = time.monotonic()
         server.kill()
         if link is not None:
             # What was still on the line is lost with the host that sent it.
             link.close()
-        result.fault_done = time.monotonic()
+        result.fault(at=began)
     with context.step("detect"):
         _detect(server, _rehearsal(context).detect_after_failures)
-        result.parts["detect"] = time.monotonic() - result.fault_at
-        result.parts["decide"] = 0.0
+        result.end_part("detect")
+        result.end_part("decide")
 
 
 def _move_clients(context: DrillContext, result: DrillResult, front: Front, writer: MarkerWriter) -> None:
     probe = context.spec.probe
     with context.step("move the clients over"):
-        started = time.monotonic()
         front.switch(away_from="a", to="b")
-        result.parts["cutover"] = time.monotonic() - started
     with context.step("wait until it holds"):
         writer.wait_until_sustained(
             after=result.fault_done,

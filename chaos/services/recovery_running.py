@@ -1,5 +1,6 @@
 """Carry a recovery test out, judge it, record it; and clean up after a runner that died."""
 
+import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -60,7 +61,7 @@ def carry_out(run: RecoveryTestRun) -> bool:
             problem = str(error)
         except Exception as error:  # noqa: BLE001 whatever broke, the run ends with a verdict and is cleaned up
             problem = f"{type(error).__name__}: {error}"
-        accounts = _keep_accounts(context)
+        accounts = _keep_accounts(context, result)
         left = context.clean_up()
         RecoveryMarker.objects.filter(run=run.reference).delete()
     finish_recovery_run(run, spec=spec, result=result, problem=problem, left=left, artifacts=accounts)
@@ -87,14 +88,30 @@ def _heartbeat(run: RecoveryTestRun) -> Iterator[None]:
         thread.join()
 
 
-def _keep_accounts(context: DrillContext) -> list[str]:
-    """Keep the client's own account of its writes as artifacts, before the folder goes."""
-    return [
-        store_artifact(
-            path.read_bytes(), media_type="application/x-ndjson", name=f"{context.run.reference}-{path.name}"
-        )
+def _keep_accounts(context: DrillContext, result: DrillResult | None) -> list[str]:
+    """Keep the client's own account of its writes, and what it is compared with, before the folder goes.
+
+    With both, anybody can reckon the figures anew.
+    """
+    reference = context.run.reference
+    kept = [
+        store_artifact(path.read_bytes(), media_type="application/x-ndjson", name=f"{reference}-{path.name}")
         for path in sorted(context.folder.glob("*.jsonl"))
     ]
+    if result is not None and result.markers:
+        facts = {
+            "fault_at": result.fault_at,
+            "fault_done": result.fault_done,
+            "every": context.spec.probe.cadence.every,
+            "timeout": context.spec.probe.cadence.timeout,
+            "survivors": sorted(result.survivors),
+        }
+        kept.append(
+            store_artifact(
+                json.dumps(facts).encode(), media_type="application/json", name=f"{reference}-measurement.json"
+            )
+        )
+    return kept
 
 
 @transaction.atomic
@@ -141,13 +158,18 @@ def finish_recovery_run(
 def _measured(spec: RecoveryTestSpec, result: DrillResult | None) -> Measured | None:
     if result is None or not result.markers:
         return None
-    return measure(
+    found = measure(
         result.markers,
         result.survivors,
         fault_at=result.fault_at,
         fault_done=result.fault_done,
         settle=spec.probe.sustained_for.total_seconds(),
     )
+    if found.first_success is not None and result.parts:
+        # The last part ends with the first answer, so that the parts add up to what the client saw.
+        known = sum(seconds for name, seconds in result.parts.items() if name != "cutover")
+        result.parts["cutover"] = max(found.first_success - known, 0.0)
+    return found
 
 
 def _verdict(

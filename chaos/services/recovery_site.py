@@ -18,7 +18,7 @@ from django.conf import settings
 from django.db import connection
 
 from accounts.data import system_principal
-from chaos.domain.recovery_documents import Kind
+from chaos.domain.recovery_documents import Kind, ProbeSpec
 from chaos.domain.recovery_measure import Marker
 from chaos.recovery_models import RecoveryMarker
 from chaos.services.recovery_context import DrillContext, DrillError, DrillResult
@@ -32,7 +32,9 @@ from drivers.services.site_postgresql import PrivateCluster, free_port
 ACTOR = system_principal("recovery-test")
 LOOPBACK = "127.0.0.1/32"
 PROBES_FROM = 1_000_000
-FAILURES_TO_DETECT = 3
+DETECT_AFTER = 3
+MARKERS_AROUND = 5
+WAIT_SECONDS = 60.0
 RESTORE_SECONDS = 900
 
 
@@ -52,38 +54,21 @@ def rehearse_site_restore(context: DrillContext) -> DrillResult:
     with context.step("write markers, then back up") as step:
         before = MarkerWriter(_marker_of(run.reference), probe.cadence, account=context.folder / "written.jsonl")
         before.start()
-        time.sleep(5 * probe.cadence.every)
-        report = _back_up(context.folder / "site.assay", key)
-        step["detail"] = f"{report.size} bytes, {report.manifest.rows} rows, log at {_log_size(report)}"
-        time.sleep(5 * probe.cadence.every)
-        markers = before.stop()
-    if not any(one.acknowledged for one in markers):
-        raise DrillError("no marker could be written: the site's database did not answer")
-    result.fault_at = result.fault_done = time.monotonic()
+        try:
+            _await_markers(before)
+            report = _back_up(context.folder / "site.assay", key)
+            step["detail"] = f"{report.size} bytes, {report.manifest.rows} rows, log at {_log_size(report)}"
+            _await_markers(before)
+        finally:
+            markers = before.stop()
+    result.fault(at=time.monotonic())
     port = free_port()
-    probes = MarkerWriter(_probe_of(port), probe.cadence, account=context.folder / "probes.jsonl")
+    probes = MarkerWriter(_probe_of(port, probe), probe.cadence, account=context.folder / "probes.jsonl")
     probes.start()
-    with context.step("detect"):
-        _wait(lambda: len(probes.markers()) > FAILURES_TO_DETECT, 30.0)
-        result.parts["decide"] = 0.0
-        result.parts["detect"] = time.monotonic() - result.fault_at
-    environment = _isolated_environment(context, port)
-    with context.step("restore") as step:
-        started = time.monotonic()
-        said = _restore(context.folder / "site.assay", key_file, environment)
-        result.parts["restore"] = time.monotonic() - started
-        step["detail"] = f"{said['rows']} rows, log at {said['ledger_size']}"
-    with context.step("serve and wait until it holds"):
-        restored_at = time.monotonic()
-        _serve(context, port, environment)
-        held = probes.wait_until_sustained(
-            after=result.fault_done,
-            seconds=probe.sustained_for.total_seconds(),
-            give_up_after=probe.give_up_after.total_seconds(),
-        )
-    answered = [_renumbered(one) for one in probes.stop()]
-    if successes := [one.answered for one in answered if one.acknowledged and one.answered is not None]:
-        result.parts["cutover"] = min(successes) - restored_at
+    try:
+        said, environment, held = _recover(context, result, probes, key_file, port)
+    finally:
+        answered = [_renumbered(one) for one in probes.stop()]
     with context.step("look at the restored side"):
         survivors = _markers_in(environment, run.reference)
         result.differences = [*said["differences"], *said["ledger_problems"]]
@@ -98,6 +83,30 @@ def rehearse_site_restore(context: DrillContext) -> DrillResult:
     result.survivors = survivors | {one.number for one in answered if one.acknowledged}
     result.more = {"backup": said["backup"], "backup_bytes": report.size, "rows_restored": said["rows"]}
     return result
+
+
+def _recover(
+    context: DrillContext, result: DrillResult, probes: MarkerWriter, key_file: Path, port: int
+) -> tuple[dict[str, Any], dict[str, str], bool]:
+    """Detect, restore, serve; returns what the restore said, the isolated environment, and whether it held."""
+    probe = context.spec.probe
+    with context.step("detect"):
+        _wait(lambda: sum(one.acknowledged is not True for one in probes.markers() if one.answered) >= DETECT_AFTER)
+        result.end_part("detect")
+        result.end_part("decide")
+    with context.step("restore") as step:
+        environment = _isolated_environment(context, port)
+        said = _restore(context.folder / "site.assay", key_file, environment)
+        result.end_part("restore")
+        step["detail"] = f"{said['rows']} rows, log at {said['ledger_size']}"
+    with context.step("serve and wait until it holds"):
+        _serve(context, port, environment)
+        held = probes.wait_until_sustained(
+            after=result.fault_done,
+            seconds=probe.sustained_for.total_seconds(),
+            give_up_after=probe.give_up_after.total_seconds(),
+        )
+    return said, environment, held
 
 
 def check_a_backup(context: DrillContext) -> DrillResult:
@@ -131,9 +140,14 @@ def _marker_of(reference: str) -> Callable[[int], None]:
     return write
 
 
-def _probe_of(port: int) -> Callable[[int], None]:
+def _await_markers(writer: MarkerWriter) -> None:
+    if not writer.wait_for_acknowledged(MARKERS_AROUND, give_up_after=WAIT_SECONDS):
+        raise DrillError("the site's database did not acknowledge the markers")
+
+
+def _probe_of(port: int, probe: ProbeSpec) -> Callable[[int], None]:
     def ask(_: int) -> None:
-        with guarded_session(allow=[LOOPBACK], timeout_seconds=2.0) as session:
+        with guarded_session(allow=[LOOPBACK], timeout_seconds=probe.cadence.timeout) as session:
             answer = session.get(f"http://127.0.0.1:{port}/readyz")
             if answer.status_code != requests.codes.ok:
                 raise DrillError(f"the restored site answers {answer.status_code}")
@@ -204,7 +218,7 @@ def _serve(context: DrillContext, port: int, environment: dict[str, str]) -> Non
     command = ["-m", "granian", "--interface", "wsgi", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
     with (context.folder / "web.log").open("wb") as log:
         process = subprocess.Popen(  # noqa: S603 this program's own web server
-            [sys.executable, *command, "--blocking-threads", "2", "--no-ws", "config.wsgi:application"],
+            [sys.executable, *command, "--blocking-threads", "4", "--no-ws", "config.wsgi:application"],
             cwd=settings.BASE_DIR,
             env=environment,
             stdout=log,
@@ -272,7 +286,7 @@ def _on_restored(environment: dict[str, str], statement: str) -> list[Any]:
         return database.execute(statement).fetchall()
 
 
-def _wait(ready: Callable[[], bool], seconds: float) -> None:
-    deadline = time.monotonic() + seconds
+def _wait(ready: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + WAIT_SECONDS
     while not ready() and time.monotonic() < deadline:
         time.sleep(0.02)

@@ -11,6 +11,11 @@ from accounts.data import system_principal
 from catalog.data import ActivityKind
 from catalog.selectors import service_by_slug
 from catalog.services import open_action_item, record_deployment, start_activity
+from chaos.domain.recovery_measure import Marker
+from chaos.recovery_selectors import recovery_tests_visible, spec_of_run
+from chaos.services.recovery import request_recovery_run
+from chaos.services.recovery_context import DrillResult
+from chaos.services.recovery_running import finish_recovery_run
 from core.periodic import run_now
 from core.work import drain_all
 from demo.services import load_organization
@@ -33,6 +38,7 @@ def build() -> None:
     drain_all()
     _declared_incident()
     drain_all()
+    _recovery_tests()
     run_now("ledger.seal")
 
 
@@ -86,6 +92,28 @@ def _declared_incident() -> None:
             team_id=store.team_id,
         ),
     )
+
+
+def _recovery_tests() -> None:
+    """A restore that has ended and did not keep its promise, and a tabletop that is going on."""
+    tests = {test.slug: test for test in recovery_tests_visible(viewer=SITE)}
+    run = request_recovery_run(principal=SITE, test=tests["assay-backup-restore"])
+    run.steps = [{"name": "restore", "state": "done", "started_at": timezone.now().isoformat(), "seconds": 3.2}]
+    result = DrillResult(
+        scope="isolated",
+        witness="markers",
+        markers=[Marker(number, number / 5, number / 5 + 0.1, True) for number in range(1, 60)],
+        survivors=set(range(1, 60)) - {19, 20},
+        fault_at=4.15,
+        fault_done=4.15,
+        parts={"detect": 0.6, "restore": 3.2},
+        data_check="103 tables by row count and SHA-256",
+        data_passed=False,
+        differences=["table accounts_team has 1 rows; the backup says 2"],
+        security={"a stranger is refused": True, "the ledger refuses changes": False},
+    )
+    finish_recovery_run(run, spec=spec_of_run(run), result=result)
+    request_recovery_run(principal=SITE, test=tests["region-lost-tabletop"])
 
 
 def _telemetry(now: datetime) -> ExportMetricsServiceRequest:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chaos.domain.recovery_measure import Cadence, Findings, Marker, judge, measure
+from chaos.domain.recovery_measure import Cadence, Findings, Marker, judge, measure, sustained_from
 
 CADENCE = Cadence(every=0.1, timeout=0.4)
 GOOD = Findings(data_passed=True, security_passed=True, cleaned_up=True)
@@ -89,6 +89,14 @@ def test_a_verdict_says_why(
     word, said = judge(found, CADENCE, findings, rto=rto, rpo=rpo)
     assert word == verdict
     assert reason in said
+
+
+def test_sustained_is_counted_from_the_first_answer_however_slow_answers_are() -> None:
+    slow = [written(2.0 + number / 10, number, took=3.0 - number / 10) for number in range(20)]
+    assert sustained_from(slow, after=1.9, settle=1.0) is None, "what came together at one instant does not last"
+    later = [written(5.0 + number / 10, 100 + number, took=2.0) for number in range(20)]
+    assert sustained_from([*slow, *later], after=1.9, settle=1.0) == pytest.approx(5.0)
+    assert sustained_from([*slow, *later, Marker(200, 7.0)], after=1.9, settle=1.0) is None, "the last one hangs"
 
 
 @given(

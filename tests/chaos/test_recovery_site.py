@@ -29,26 +29,21 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
     return one
 
 
-def folders() -> set[Path]:
-    return set(Path(tempfile.gettempdir()).glob(f"{PREFIX}*"))
-
-
 def test_the_demo_restores_itself_within_its_promise(site: Site) -> None:
-    before = folders()
     said = site.json("dr", "run", "assay-backup-restore", "--wait")
     assert said.keys() >= KEYS
-    assert said["verdict"] == "passed"
+    assert said["verdict"] == "passed", said["reason"]
     assert 0 < said["rto_first_success_s"] <= said["rto_sustained_s"] < said["rto_target_s"] == 3600
     # Markers went on after the backup's instant: a restore that shows none of them lost would not be this backup.
     assert 0 < said["lost_rows"] < said["acknowledged_rows"]
-    assert 0.2 <= said["rpo_s"] < 60
+    assert said["rpo_s"] > 0
     assert said["data_check_passed"] is True
     assert said["security"]
     assert said["security_passed"] is True
     assert set(said["parts_s"]) == {"detect", "decide", "restore", "cutover"}
-    assert sum(said["parts_s"].values()) == pytest.approx(said["rto_first_success_s"], abs=1.0)
+    assert sum(said["parts_s"].values()) == pytest.approx(said["rto_first_success_s"], abs=0.01)
     assert said["clean_up"] == "nothing is left"
-    assert folders() <= before
+    assert not list(Path(tempfile.gettempdir()).glob(f"{PREFIX}{said['run']}*"))
     (run,) = site.json("dr", "runs")
     assert run["verdict"] == "passed"
     (test,) = [one for one in site.json("dr", "list") if one["test"] == "assay-backup-restore"]

@@ -40,7 +40,7 @@ class Site:
             env=self.environment,
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=600,
             check=False,
         )
         assert done.returncode == expect, f"{arguments} exited {done.returncode}: {done.stdout} {done.stderr}"
