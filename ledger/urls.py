@@ -10,5 +10,6 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("ledger/checkpoints/", views.CheckpointListView.as_view(), name="checkpoint_list"),
     path("ledger/checkpoints/<int:pk>/", views.CheckpointNoteView.as_view(), name="checkpoint_note"),
     path("ledger/verify/", views.VerifyView.as_view(), name="verify"),
+    path("ledger/verifier/", views.VerifierView.as_view(), name="verifier"),
     path("ledger/export/", views.ExportView.as_view(), name="export"),
 ]

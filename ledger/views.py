@@ -1,13 +1,15 @@
 """Pages of the ledger: entries, checkpoints, verification, packs."""
 
+import tempfile
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import orjson
 from django.contrib.auth.mixins import LoginRequiredMixin
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
+from django.http import FileResponse, Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.views import View
@@ -31,15 +33,17 @@ from ledger.selectors import (
     rotations,
 )
 from ledger.services import (
+    VERIFIER,
     NothingSealedError,
     PackTooLargeError,
     compare_checkpoint,
     explain_proof,
-    export_pack,
     log_origin,
     public_verifier_key,
     read_artifact,
     request_verification,
+    scratch_folder,
+    write_pack,
 )
 
 
@@ -241,6 +245,13 @@ class VerifyView(LedgerView):
         return render(request, "ledger/verify.html", context)
 
 
+class VerifierView(LoginRequiredMixin, View):
+    """The verifier, apart from any pack: a pack cannot vouch for itself. Everybody who signs in may have it."""
+
+    def get(self, request: HttpRequest) -> FileResponse:  # noqa: ARG002 Django's signature
+        return FileResponse(VERIFIER.open("rb"), as_attachment=True, filename="verify.py", content_type="text/x-python")
+
+
 class ExportView(LedgerView):
     """Ask for an evidence pack and get it."""
 
@@ -252,21 +263,23 @@ class ExportView(LedgerView):
     def get(self, request: HttpRequest) -> HttpResponse:
         return self._page(request, PackForm())
 
-    def post(self, request: HttpRequest) -> HttpResponse:
+    def post(self, request: HttpRequest) -> HttpResponseBase:
         form = PackForm(request.POST)
         if form.is_valid():
-            try:
-                pack = export_pack(
-                    principal=reader_of(request), title=form.cleaned_data["title"], selection=form.selection()
-                )
-            except (NothingSealedError, PackTooLargeError) as error:
-                form.add_error(None, str(error))
-            else:
-                return HttpResponse(
-                    pack.content,
-                    content_type="application/zip",
-                    headers={"Content-Disposition": f'attachment; filename="{pack.name}"'},
-                )
+            with tempfile.TemporaryDirectory(prefix="assay-pack-", dir=scratch_folder()) as folder:
+                target = Path(folder) / "pack.zip"
+                try:
+                    pack = write_pack(
+                        target,
+                        principal=reader_of(request),
+                        title=form.cleaned_data["title"],
+                        selection=form.selection(),
+                    )
+                except (NothingSealedError, PackTooLargeError) as error:
+                    form.add_error(None, str(error))
+                else:
+                    # The open file outlives its name: the folder is gone before the answer has been sent.
+                    return FileResponse(target.open("rb"), as_attachment=True, filename=pack.name)
         return self._page(request, form)
 
     def _page(self, request: HttpRequest, form: PackForm) -> HttpResponse:

@@ -1,7 +1,9 @@
 """Audits: engagements, who may read them, and the evidence packs made for them."""
 
+import tempfile
 from collections.abc import Sequence
 from datetime import datetime
+from pathlib import Path
 
 from django.db import transaction
 
@@ -21,7 +23,14 @@ from core.work import wake
 from ledger.data.access import AuditedAction
 from ledger.data.packs import Selection
 from ledger.selectors import entries
-from ledger.services import NothingSealedError, PackTooLargeError, export_pack, record, store_artifact
+from ledger.services import (
+    NothingSealedError,
+    PackTooLargeError,
+    record,
+    scratch_folder,
+    store_artifact_file,
+    write_pack,
+)
 
 EXPORT_QUEUE = "compliance.exports"
 
@@ -144,15 +153,20 @@ def run_export(export: PackExport) -> None:
     rows = entries().filter(pk__in=keys, seal__isnull=False) if len(keys) < 30_000 else entries()
     selected = frozenset(seq for pk, seq in rows.values_list("pk", "seal__seq") if pk in keys and seq is not None)
     try:
-        with transaction.atomic():
-            pack = export_pack(
+        # The file is written outside a transaction: nobody waits for the database while gigabytes are copied.
+        with tempfile.TemporaryDirectory(prefix="assay-pack-", dir=scratch_folder()) as folder:
+            target = Path(folder) / "pack.zip"
+            pack = write_pack(
+                target,
                 principal=_requester(export),
                 title=f"{engagement.name} evidence",
                 selection=Selection(seqs=selected),
                 omissions=draft.omissions,
                 documents=draft.documents,
+                progress=lambda step: progress(step, draft.steps - 1, draft.steps),
             )
-            digest = store_artifact(pack.content, media_type="application/zip", name=pack.name)
+            digest = store_artifact_file(target, media_type="application/zip", name=pack.name)
+        with transaction.atomic():
             settle(
                 export,
                 state=PackExport.State.COMPLETED,

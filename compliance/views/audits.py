@@ -6,7 +6,7 @@ from typing import Any
 from django.contrib import messages
 from django.contrib.auth.mixins import LoginRequiredMixin
 from django.db.models import QuerySet
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import FileResponse, Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.views import View
@@ -31,7 +31,7 @@ from compliance.views.room import room_links
 from core.clock import database_now
 from core.lists import Action, Column, Empty, RecordListView
 from core.parsing import refuse
-from ledger.services import public_verifier_key, read_artifact
+from ledger.services import artifact_path, public_verifier_key
 
 
 class EngagementListView(RecordListView):
@@ -124,20 +124,18 @@ class PackProgressView(ComplianceView):
 class PackDownloadView(ComplianceView):
     """The finished pack; each download is recorded."""
 
-    def get(self, request: HttpRequest, slug: str, reference: str) -> HttpResponse:
+    def get(self, request: HttpRequest, slug: str, reference: str) -> FileResponse:
         export: PackExport = self.find(
             exports_visible(access=self.access),
             engagement__slug=slug,
             reference=reference,
             state=PackExport.State.COMPLETED,
         )
-        content = read_artifact(export.sha256)
-        if content is None:
+        place = artifact_path(export.sha256)
+        if not place.is_file():
             raise Http404("The file is gone from the store; make the pack again.")
         note_download(principal=principal_of(request), export=export)
-        response = HttpResponse(content, content_type="application/zip")
-        response["Content-Disposition"] = f'attachment; filename="{export.name}"'
-        return response
+        return FileResponse(place.open("rb"), as_attachment=True, filename=export.name)
 
 
 class EngagementAddView(FormView):

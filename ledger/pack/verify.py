@@ -267,6 +267,21 @@ class Pack:
         except (OSError, zipfile.BadZipFile) as error:
             raise BrokenError(f"{name} cannot be read: {error}") from None
 
+    def digest(self, name: str) -> tuple[str, int]:
+        """Return a file's SHA-256 and size, without holding it whole. Raises BrokenError."""
+        if name not in self.names:
+            raise BrokenError(f"{name} is missing")
+        digest, size = hashlib.sha256(), 0
+        try:
+            folder = self._folder or Path()
+            with self._zip.open(name) if self._zip is not None else (folder / name).open("rb") as file:
+                while chunk := file.read(1 << 20):
+                    digest.update(chunk)
+                    size += len(chunk)
+        except (OSError, zipfile.BadZipFile) as error:
+            raise BrokenError(f"{name} cannot be read: {error}") from None
+        return digest.hexdigest(), size
+
     def lines(self, name: str) -> list[bytes]:
         """Return a file's lines."""
         return self.read(name).splitlines()
@@ -365,7 +380,7 @@ def verify(pack: Pack, key: str | None, known: list[str]) -> Report:
             report.check("Payloads", _payloads, pack, manifest, entries)
             if any(item["payload"] != "included" for item in manifest["entries"]):
                 _tombstones(report, pack, manifest)
-            report.check("Artifacts", _artifacts, pack, manifest, entries)
+            report.check("Artifacts", _artifacts, manifest, entries)
             _completeness(report, pack, manifest, entries, head)
         for text in known:
             report.check("A checkpoint received earlier", _earlier, pack, text, name, keys, head)
@@ -420,8 +435,7 @@ def _files(pack: Pack, manifest: dict[str, Any]) -> str:
     if extra := sorted(pack.names - set(listed) - UNLISTED):
         raise BrokenError(f"{extra[0]} is in the pack and not in the manifest")
     for name, said in sorted(listed.items()):
-        content = pack.read(name)
-        if hashlib.sha256(content).hexdigest() != said["sha256"] or len(content) != said["bytes"]:
+        if pack.digest(name) != (said["sha256"], said["bytes"]):
             raise BrokenError(f"{name} was changed")
     return f"All {len(listed)} files are the ones that the manifest lists"
 
@@ -502,7 +516,7 @@ def _tombstones(report: Report, pack: Pack, manifest: dict[str, Any]) -> None:
     report.check("Erased payloads", buried)
 
 
-def _artifacts(pack: Pack, manifest: dict[str, Any], entries: dict[int, dict[str, Any]]) -> str:
+def _artifacts(manifest: dict[str, Any], entries: dict[int, dict[str, Any]]) -> str:
     listed = {item["sha256"]: item for item in manifest["artifacts"]}
     said = " ".join(item["what"] for item in manifest["omissions"])
     for item in manifest["artifacts"]:
@@ -514,7 +528,8 @@ def _artifacts(pack: Pack, manifest: dict[str, Any], entries: dict[int, dict[str
                 raise BrokenError(f"entry {seq} refers to {digest}, which the manifest does not mention")
     there = [item for item in listed.values() if item["path"]]
     for item in there:
-        if hashlib.sha256(pack.read(item["path"])).hexdigest() != item["sha256"]:
+        # The file is the one that the manifest lists; it must also be the one that the entry names.
+        if manifest["files"].get(item["path"], {}).get("sha256") != item["sha256"]:
             raise BrokenError(f"{item['path']} is not the file that was recorded")
     left_out = f", {len(listed) - len(there)} are left out with a reason" if len(there) < len(listed) else ""
     return f"All {len(there)} artifacts are the files that were recorded{left_out}"
@@ -629,7 +644,7 @@ def main(arguments: list[str] | None = None) -> int:
         sys.stderr.write(f"NO  {error}\n")
         return 1
     report = verify(pack, given.key, known)
-    answer = {0: "yes", 1: "no", 3: "could not tell"}[report.code]
+    answer = {0: "yes", 1: "no", 3: "origin unproven"}[report.code]
     if given.json:
         result = {"answer": answer, "holds": report.holds, "broken": report.broken, "unproved": report.unproved}
         sys.stdout.write(json.dumps(result, indent=2) + "\n")
@@ -641,7 +656,7 @@ def main(arguments: list[str] | None = None) -> int:
         {
             0: "YES: the pack is whole and unchanged, and signed with the key that you trust.",
             1: "NO: the pack does not hold. See the lines that begin with NO.",
-            3: "COULD NOT TELL: nothing in the pack contradicts itself, but nothing shows who made it (see --key).",
+            3: "ORIGIN UNPROVEN: nothing in the pack contradicts itself, but nothing shows who made it (see --key).",
         }[report.code]
     ]
     sys.stdout.write("\n".join(out) + "\n")

@@ -1,10 +1,10 @@
 """What other rooms call: record what happened, keep a file, seal, checkpoint, prove, verify."""
 
 from ledger.services.anchoring import AnchorRefusedError, add_anchor, anchor_checkpoint, stamp_holds, tell_anchor
-from ledger.services.artifacts import read_artifact, store_artifact
+from ledger.services.artifacts import artifact_path, read_artifact, scratch_folder, store_artifact, store_artifact_file
 from ledger.services.checkpoints import NothingSealedError, make_checkpoint, public_key, public_verifier_key
 from ledger.services.keeping import NotErasableError, Witnessed, compare_checkpoint, erase_payload, rotate_key
-from ledger.services.packing import PackTooLargeError, export_pack
+from ledger.services.packing import VERIFIER, PackTooLargeError, export_pack, write_pack
 from ledger.services.proving import ExplainedProof, NotInLogError, explain_proof, prove_consistency, prove_inclusion
 from ledger.services.recording import record
 from ledger.services.sealing import log_origin, seal_pending
@@ -12,6 +12,7 @@ from ledger.services.verification_runs import perform_verification, request_veri
 from ledger.services.verifying import Verification, verify_log
 
 __all__ = [
+    "VERIFIER",
     "AnchorRefusedError",
     "ExplainedProof",
     "NotErasableError",
@@ -22,6 +23,7 @@ __all__ = [
     "Witnessed",
     "add_anchor",
     "anchor_checkpoint",
+    "artifact_path",
     "compare_checkpoint",
     "erase_payload",
     "explain_proof",
@@ -37,9 +39,12 @@ __all__ = [
     "record",
     "request_verification",
     "rotate_key",
+    "scratch_folder",
     "seal_pending",
     "stamp_holds",
     "store_artifact",
+    "store_artifact_file",
     "tell_anchor",
     "verify_log",
+    "write_pack",
 ]

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import shutil
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -34,6 +35,30 @@ def store_artifact(content: bytes, *, media_type: str, name: str) -> str:
         defaults={"name": name[:255], "media_type": media_type, "size": len(content), "stored_at": timezone.now()},
     )
     return digest
+
+
+def store_artifact_file(path: Path, *, media_type: str, name: str) -> str:
+    """Take a file of any size into the store, without reading it whole, and return its SHA-256. The file is moved."""
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    target = artifact_path(digest)
+    size = path.stat().st_size
+    target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    draft = target.with_name(f".{new_id('draft')}")
+    shutil.move(path, draft)
+    draft.replace(target)
+    Artifact.objects.get_or_create(
+        sha256=digest,
+        defaults={"name": name[:255], "media_type": media_type, "size": size, "stored_at": timezone.now()},
+    )
+    return digest
+
+
+def scratch_folder() -> Path:
+    """Return a folder on the store's own disk, where large files are made before they are moved into it."""
+    folder = artifact_path("00").parent.parent
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return folder
 
 
 def artifact_path(sha256: str) -> Path:

@@ -1,13 +1,13 @@
 """Evidence packs: entries with everything that somebody needs to verify them without this site."""
 
 import hashlib
-import io
+import tempfile
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
 from datetime import datetime
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import IO, Any
 
 import orjson
 from django.template.loader import render_to_string
@@ -21,7 +21,7 @@ from ledger.domain.entries import entry_bytes, instant_text
 from ledger.domain.notes import sign_note
 from ledger.models import Artifact, Checkpoint, KeyRotation, LedgerEntry, Seal
 from ledger.selectors import entries as entries_by
-from ledger.services.artifacts import read_artifact
+from ledger.services.artifacts import artifact_path
 from ledger.services.checkpoints import make_checkpoint, public_verifier_key, signing_key
 from ledger.services.proving import prove_consistency, prove_many
 from ledger.services.recording import record
@@ -31,9 +31,13 @@ FORMAT = "assay-evidence-pack"
 FORMAT_VERSION = 1
 MAX_ENTRIES = 100_000
 MAX_HEADERS = 100_000
-MAX_ARTIFACT_BYTES = 400 * 1024 * 1024
+MAX_ARTIFACT_BYTES = 8 * 1024 * 1024 * 1024
 MAX_EARLIER_CHECKPOINTS = 2_000
 CHUNK = 500
+PIECE = 1024 * 1024
+PROVED_TOGETHER = 4_000
+# Entries that index.html shows; all are in entries.jsonl.
+SHOWN = 2_000
 VERIFIER = Path(__file__).resolve().parent.parent / "pack" / "verify.py"
 
 
@@ -41,12 +45,33 @@ class PackTooLargeError(ValueError):
     """The selection covers more than one pack may hold."""
 
 
-@dataclass
 class _Draft:
-    """A pack while it is made."""
+    """A pack while it is written: each file goes straight into the ZIP file, and its digest into the manifest."""
 
-    files: dict[str, bytes] = field(default_factory=dict)
-    omissions: list[Omission] = field(default_factory=list)
+    def __init__(
+        self, archive: zipfile.ZipFile, stamp: tuple[int, int, int, int, int, int], omissions: Sequence[Omission]
+    ) -> None:
+        self._archive = archive
+        self._stamp = stamp
+        self.omissions = list(omissions)
+        self.listed: dict[str, dict[str, Any]] = {}
+
+    def add(self, name: str, content: bytes, *, listed: bool = True) -> None:
+        """Write a file from memory."""
+        self.add_chunks(name, (content,), listed=listed)
+
+    def add_chunks(self, name: str, chunks: Iterable[bytes], *, listed: bool = True, packed: bool = True) -> None:
+        """Write a file piece by piece."""
+        info = zipfile.ZipInfo(name, self._stamp)
+        info.compress_type = zipfile.ZIP_DEFLATED if packed else zipfile.ZIP_STORED
+        digest, size = hashlib.sha256(), 0
+        with self._archive.open(info, "w", force_zip64=True) as file:
+            for chunk in chunks:
+                file.write(chunk)
+                digest.update(chunk)
+                size += len(chunk)
+        if listed:
+            self.listed[name] = {"sha256": digest.hexdigest(), "bytes": size}
 
 
 def export_pack(
@@ -58,7 +83,33 @@ def export_pack(
     documents: Mapping[str, bytes] | None = None,
     headers: bool = True,
 ) -> EvidencePack:
-    """Make a pack of the entries that a selection covers, and record that it was made.
+    """Make a pack in memory; see `write_pack`."""
+    with tempfile.TemporaryDirectory(prefix="assay-pack-") as folder:
+        target = Path(folder) / "pack.zip"
+        pack = write_pack(
+            target,
+            principal=principal,
+            title=title,
+            selection=selection,
+            omissions=omissions,
+            documents=documents,
+            headers=headers,
+        )
+        return replace(pack, content=target.read_bytes())
+
+
+def write_pack(
+    target: Path,
+    *,
+    principal: Reader,
+    title: str,
+    selection: Selection | None = None,
+    omissions: Sequence[Omission] = (),
+    documents: Mapping[str, bytes] | None = None,
+    headers: bool = True,
+    progress: Callable[[str], None] = lambda _step: None,
+) -> EvidencePack:
+    """Write a pack of the entries that a selection covers to a file, piece by piece, and record that it was made.
 
     The caller has checked that the principal may. `documents` are further files by relative path; they come to lie
     under `documents/` and are covered by the signed manifest. With `headers`, the pack carries the headers (type,
@@ -67,36 +118,64 @@ def export_pack(
     path that leads elsewhere.
     """
     selection = selection or Selection()
+    paths = {_document_path(path): content for path, content in (documents or {}).items()}
     checkpoint = make_checkpoint()
     chosen = _chosen(selection, checkpoint.size)
-    draft = _Draft(omissions=list(omissions))
-    for path, content in (documents or {}).items():
-        draft.files[_document_path(path)] = content
-    _add_entries(draft, chosen, checkpoint)
-    if headers:
-        _add_headers(draft, checkpoint)
-    artifacts = _add_artifacts(draft, chosen)
-    _add_proofs(draft, chosen, checkpoint)
     created_at = timezone.now()
-    manifest: dict[str, Any] = {
-        "format": FORMAT,
-        "version": FORMAT_VERSION,
-        "title": title,
-        "log": log_origin(),
-        "created_at": instant_text(created_at),
-        "created_by": principal.reference,
-        "selection": _selection_record(selection),
-        "checkpoint": {"size": checkpoint.size, "root": bytes(checkpoint.root).hex()},
-        "key": public_verifier_key(),
-        "entries": [_listed(entry) for entry in chosen],
-        "artifacts": artifacts,
-        "omissions": [asdict(omission) for omission in draft.omissions],
-    }
-    _add_readables(draft, manifest, chosen, created_at)
-    return _finished(draft, manifest, principal=principal, title=title, created_at=created_at)
+    stamp = (created_at.year, created_at.month, created_at.day, created_at.hour, created_at.minute, created_at.second)
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED, compresslevel=3) as archive:
+        draft = _Draft(archive, stamp, omissions)
+        for path, content in paths.items():
+            draft.add(path, content)
+        progress("Writing entries")
+        listed, used, first = _add_entries(draft, chosen)
+        draft.add("checkpoint.note", checkpoint.note.encode())
+        if headers:
+            _add_headers(draft, checkpoint)
+        progress("Copying artifacts")
+        artifacts = _add_artifacts(draft, used)
+        progress("Writing proofs")
+        _add_proofs(draft, chosen, checkpoint)
+        manifest: dict[str, Any] = {
+            "format": FORMAT,
+            "version": FORMAT_VERSION,
+            "title": title,
+            "log": log_origin(),
+            "created_at": instant_text(created_at),
+            "created_by": principal.reference,
+            "selection": _selection_record(selection),
+            "checkpoint": {"size": checkpoint.size, "root": bytes(checkpoint.root).hex()},
+            "key": public_verifier_key(),
+            "entries": listed,
+            "artifacts": artifacts,
+            "omissions": [asdict(omission) for omission in draft.omissions],
+        }
+        _add_readables(draft, manifest, first, created_at)
+        manifest["files"] = dict(sorted(draft.listed.items()))
+        digest = _add_manifest(draft, manifest)
+    record(
+        AuditedAction(
+            action="ledger.pack_exported",
+            target=title[:200],
+            after={"manifest_sha256": digest, "entries": str(len(listed))},
+        ),
+        actor=principal.reference,
+        subject=f"pack:{digest[:16]}",
+    )
+    return EvidencePack(
+        name=f"{slugify(title)[:60] or 'evidence'}-{created_at:%Y-%m-%d-%H%M}.zip",
+        content=b"",
+        manifest_sha256=digest,
+        entries=len(listed),
+        artifacts=sum(1 for item in artifacts if item["path"]),
+        checkpoint_size=manifest["checkpoint"]["size"],
+        key=manifest["key"],
+        omissions=tuple(draft.omissions),
+    )
 
 
-def _chosen(selection: Selection, size: int) -> list[LedgerEntry]:
+def _chosen(selection: Selection, size: int) -> list[int]:
+    """Return the numbers of the entries that a selection covers, in order."""
     found = entries_by(
         types=selection.types,
         evidence_types=selection.evidence_types,
@@ -104,12 +183,17 @@ def _chosen(selection: Selection, size: int) -> list[LedgerEntry]:
         since=selection.since,
         until=selection.until,
     ).filter(seal__seq__lt=size)
-    if selection.seqs is not None:
-        found = found.filter(seal__seq__in=sorted(selection.seqs))
-    chosen = list(found.order_by("seal__seq")[: MAX_ENTRIES + 1])
+    numbers = found.order_by("seal__seq").values_list("seal__seq", flat=True).iterator(chunk_size=5_000)
+    wanted = selection.seqs
+    chosen = [int(seq) for seq in numbers if wanted is None or seq in wanted]
     if len(chosen) > MAX_ENTRIES:
         raise PackTooLargeError(f"The selection covers more than {MAX_ENTRIES} entries; narrow it.")
     return chosen
+
+
+def _by_number(chosen: Sequence[int]) -> Iterator[LedgerEntry]:
+    for start in range(0, len(chosen), CHUNK):
+        yield from entries_by().filter(seal__seq__in=chosen[start : start + CHUNK]).order_by("seal__seq")
 
 
 def _place(entry: LedgerEntry) -> int:
@@ -117,36 +201,42 @@ def _place(entry: LedgerEntry) -> int:
     return int(entry.seal.seq)
 
 
-def _listed(entry: LedgerEntry) -> dict[str, Any]:
-    erased = entry.content.erased_at is not None
-    return {
-        "seq": _place(entry),
-        "leaf": bytes(entry.seal.leaf_hash).hex(),
-        "type": entry.entry_type,
-        "payload": "erased" if erased else "included",
-    }
-
-
-def _add_entries(draft: _Draft, chosen: list[LedgerEntry], checkpoint: Checkpoint) -> None:
-    before = [_place(entry) - 1 for entry in chosen]
-    previous = dict(_leaves_at(before))
+def _add_entries(
+    draft: _Draft, chosen: Sequence[int]
+) -> tuple[list[dict[str, Any]], dict[str, list[int]], list[LedgerEntry]]:
+    """Write entries and payloads in one pass; return their list, who uses which artifact, and the first entries."""
+    listed: list[dict[str, Any]] = []
+    used: dict[str, list[int]] = {}
+    first: list[LedgerEntry] = []
     origin = log_origin()
-    lines, payloads = [], []
-    for entry in chosen:
-        seq = _place(entry)
-        lines.append(entry_bytes(facts_of(entry), origin=origin, seq=seq, previous=previous.get(seq - 1, b"")))
-        if entry.content.erased_at is None:
-            payload = {
-                "seq": seq,
-                "nonce": bytes(entry.content.nonce).hex(),
-                "payload": bytes(entry.content.body).decode(),
-            }
-            payloads.append(orjson.dumps(payload))
-        else:
-            draft.omissions.append(Omission(f"the payload of entry {seq}", "it was erased from the log"))
-    draft.files["entries.jsonl"] = _joined(lines)
-    draft.files["payloads.jsonl"] = _joined(payloads)
-    draft.files["checkpoint.note"] = checkpoint.note.encode()
+    before = dict(_leaves_at([seq - 1 for seq in chosen]))
+    with tempfile.TemporaryFile() as entries_file, tempfile.TemporaryFile() as payloads_file:
+        for entry in _by_number(chosen):
+            seq = _place(entry)
+            previous = before.get(seq - 1, b"")
+            entries_file.write(entry_bytes(facts_of(entry), origin=origin, seq=seq, previous=previous) + b"\n")
+            erased = entry.content.erased_at is not None
+            if erased:
+                draft.omissions.append(Omission(f"the payload of entry {seq}", "it was erased from the log"))
+            else:
+                nonce, body = bytes(entry.content.nonce).hex(), bytes(entry.content.body).decode()
+                payloads_file.write(orjson.dumps({"seq": seq, "nonce": nonce, "payload": body}) + b"\n")
+            for digest in entry.artifacts:
+                used.setdefault(digest, []).append(seq)
+            if len(first) < SHOWN:
+                first.append(entry)
+            state = "erased" if erased else "included"
+            leaf = bytes(entry.seal.leaf_hash).hex()
+            listed.append({"seq": seq, "leaf": leaf, "type": entry.entry_type, "payload": state})
+        draft.add_chunks("entries.jsonl", _chunks_of(entries_file))
+        draft.add_chunks("payloads.jsonl", _chunks_of(payloads_file))
+    return listed, used, first
+
+
+def _chunks_of(file: IO[bytes]) -> Iterator[bytes]:
+    file.seek(0)
+    while chunk := file.read(PIECE):
+        yield chunk
 
 
 def _leaves_at(seqs: list[int]) -> Iterator[tuple[int, bytes]]:
@@ -162,39 +252,40 @@ def _add_headers(draft: _Draft, checkpoint: Checkpoint) -> None:
             Omission("the headers of the entries outside the selection", f"the log has more than {MAX_HEADERS} entries")
         )
         return
-    origin, previous, lines = log_origin(), b"", []
-    seals = Seal.objects.select_related("entry").filter(seq__lt=checkpoint.size).order_by("seq")
-    for seal in seals.iterator(chunk_size=2_000):
-        lines.append(entry_bytes(facts_of(seal.entry), origin=origin, seq=seal.seq, previous=previous))
-        previous = bytes(seal.leaf_hash)
-    draft.files["headers.jsonl"] = _joined(lines)
+
+    def lines() -> Iterator[bytes]:
+        origin, previous = log_origin(), b""
+        seals = Seal.objects.select_related("entry").filter(seq__lt=checkpoint.size).order_by("seq")
+        for seal in seals.iterator(chunk_size=2_000):
+            yield entry_bytes(facts_of(seal.entry), origin=origin, seq=seal.seq, previous=previous) + b"\n"
+            previous = bytes(seal.leaf_hash)
+
+    draft.add_chunks("headers.jsonl", lines())
 
 
-def _add_artifacts(draft: _Draft, chosen: list[LedgerEntry]) -> list[dict[str, Any]]:
-    """Add the files that entries refer to; one that cannot be added is listed with the reason."""
-    used: dict[str, list[int]] = {}
-    for entry in chosen:
-        for digest in entry.artifacts:
-            used.setdefault(digest, []).append(_place(entry))
+def _add_artifacts(draft: _Draft, used: Mapping[str, list[int]]) -> list[dict[str, Any]]:
+    """Copy the files that entries refer to; one that cannot be added is listed with the reason."""
     known = Artifact.objects.in_bulk(list(used))
     listed, total = [], 0
     for digest, seqs in sorted(used.items()):
-        artifact = known.get(digest)
-        content = read_artifact(digest)
+        artifact, place = known.get(digest), artifact_path(digest)
+        size = place.stat().st_size if place.is_file() else None
         reason = ""
-        if content is None:
+        if size is None:
             reason = "the file is gone from the store"
-        elif hashlib.sha256(content).hexdigest() != digest:
+        elif _digest_of(place) != digest:
             reason = "the file in the store is not the one that was recorded"
-        elif total + len(content) > MAX_ARTIFACT_BYTES:
+        elif total + size > MAX_ARTIFACT_BYTES:
             reason = f"the pack would exceed {MAX_ARTIFACT_BYTES} bytes"
         path = ""
-        if reason or content is None:
+        if reason:
             draft.omissions.append(Omission(f"the artifact {digest}", reason))
         else:
             path = f"artifacts/{digest}"
-            draft.files[path] = content
-            total += len(content)
+            with place.open("rb") as file:
+                # Most are packed already; packing them again would cost more time than it saves room.
+                draft.add_chunks(path, _chunks_of(file), packed=bool(size and size < PIECE))
+            total += size or 0
         listed.append(
             {
                 "sha256": digest,
@@ -207,24 +298,32 @@ def _add_artifacts(draft: _Draft, chosen: list[LedgerEntry]) -> list[dict[str, A
     return listed
 
 
-def _add_proofs(draft: _Draft, chosen: list[LedgerEntry], checkpoint: Checkpoint) -> None:
-    paths = prove_many([_place(entry) for entry in chosen], size=checkpoint.size)
-    draft.files["proofs.jsonl"] = _joined(
-        [orjson.dumps({"seq": seq, "path": [value.hex() for value in path]}) for seq, path in paths.items()]
-    )
+def _digest_of(place: Path) -> str:
+    with place.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _add_proofs(draft: _Draft, chosen: Sequence[int], checkpoint: Checkpoint) -> None:
+    def lines() -> Iterator[bytes]:
+        for start in range(0, len(chosen), PROVED_TOGETHER):
+            paths = prove_many(chosen[start : start + PROVED_TOGETHER], size=checkpoint.size)
+            yield _joined(
+                [orjson.dumps({"seq": seq, "path": [value.hex() for value in path]}) for seq, path in paths.items()]
+            )
+
+    draft.add_chunks("proofs.jsonl", lines())
     sizes = Checkpoint.objects.filter(size__lt=checkpoint.size).order_by("-size").values_list("size", "note")
     earlier = list(sizes[:MAX_EARLIER_CHECKPOINTS])
-    draft.files["consistency.jsonl"] = _joined(
-        [
-            orjson.dumps(
-                {"old": old, "note": note, "path": [value.hex() for value in prove_consistency(old, checkpoint.size)]}
-            )
-            for old, note in dict(earlier).items()
-        ]
-    )
+    consistency = [
+        orjson.dumps(
+            {"old": old, "note": note, "path": [value.hex() for value in prove_consistency(old, checkpoint.size)]}
+        )
+        for old, note in dict(earlier).items()
+    ]
+    draft.add("consistency.jsonl", _joined(consistency))
 
 
-def _add_readables(draft: _Draft, manifest: dict[str, Any], chosen: list[LedgerEntry], created_at: datetime) -> None:
+def _add_readables(draft: _Draft, manifest: dict[str, Any], first: Sequence[LedgerEntry], created_at: datetime) -> None:
     rows = [
         {
             "entry": entry,
@@ -233,57 +332,31 @@ def _add_readables(draft: _Draft, manifest: dict[str, Any], chosen: list[LedgerE
             if entry.payload is None
             else orjson.dumps(entry.payload, option=orjson.OPT_INDENT_2).decode(),
         }
-        for entry in chosen
+        for entry in first
     ]
     context = {
         "manifest": manifest,
         "rows": rows,
-        "documents": sorted(name for name in draft.files if name.startswith("documents/")),
+        "more": len(manifest["entries"]) - len(rows),
+        "documents": sorted(name for name in draft.listed if name.startswith("documents/")),
         "created_at": created_at,
     }
-    draft.files["index.html"] = render_to_string("ledger/pack_index.html", context).encode()
-    draft.files["index.css"] = (VERIFIER.parent / "index.css").read_bytes()
-    draft.files["verify.py"] = VERIFIER.read_bytes()
+    draft.add("index.html", render_to_string("ledger/pack_index.html", context).encode())
+    draft.add("index.css", (VERIFIER.parent / "index.css").read_bytes())
+    draft.add("verify.py", VERIFIER.read_bytes())
     rotations = KeyRotation.objects.values_list("note", flat=True)
-    draft.files["keys.jsonl"] = _joined([orjson.dumps({"rotation": note}) for note in rotations])
-    draft.files["key.txt"] = f"{manifest['key']}\n".encode()
+    draft.add("keys.jsonl", _joined([orjson.dumps({"rotation": note}) for note in rotations]))
+    draft.add("key.txt", f"{manifest['key']}\n".encode())
 
 
-def _finished(
-    draft: _Draft, manifest: dict[str, Any], *, principal: Reader, title: str, created_at: datetime
-) -> EvidencePack:
-    manifest["files"] = {
-        name: {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
-        for name, content in sorted(draft.files.items())
-    }
+def _add_manifest(draft: _Draft, manifest: dict[str, Any]) -> str:
     raw = orjson.dumps(manifest, option=orjson.OPT_INDENT_2)
     digest = hashlib.sha256(raw).hexdigest()
     origin = manifest["log"]
     note = sign_note(f"{origin}\nevidence pack manifest\nsha256:{digest}\n", name=origin, key=signing_key())
-    buffer = io.BytesIO()
-    stamp = created_at.timetuple()[:6]
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, content in {"manifest.json": raw, "manifest.note": note.encode(), **draft.files}.items():
-            archive.writestr(zipfile.ZipInfo(name, stamp), content, zipfile.ZIP_DEFLATED)
-    record(
-        AuditedAction(
-            action="ledger.pack_exported",
-            target=title[:200],
-            after={"manifest_sha256": digest, "entries": str(len(manifest["entries"]))},
-        ),
-        actor=principal.reference,
-        subject=f"pack:{digest[:16]}",
-    )
-    return EvidencePack(
-        name=f"{slugify(title)[:60] or 'evidence'}-{created_at:%Y-%m-%d-%H%M}.zip",
-        content=buffer.getvalue(),
-        manifest_sha256=digest,
-        entries=len(manifest["entries"]),
-        artifacts=sum(1 for item in manifest["artifacts"] if item["path"]),
-        checkpoint_size=manifest["checkpoint"]["size"],
-        key=manifest["key"],
-        omissions=tuple(draft.omissions),
-    )
+    draft.add("manifest.json", raw, listed=False)
+    draft.add("manifest.note", note.encode(), listed=False)
+    return digest
 
 
 def _selection_record(selection: Selection) -> dict[str, Any]:

@@ -227,6 +227,7 @@ OWN = {
     "accounts:password",
     "incidents:acknowledge_by_link",
     "incidents:phone_voice",
+    "ledger:verifier",
     "notification-list",
     "token-list",
     "accounts:sign_in",

@@ -105,10 +105,10 @@ def test_a_pack_verifies_offline_and_lists_what_is_missing(
 def test_a_pack_that_would_be_too_large_fails_with_its_reason(
     engagement: Engagement, manager: Principal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(**_: object) -> None:
+    def refuse(*_: object, **__: object) -> None:
         raise PackTooLargeError("narrow it")
 
-    monkeypatch.setattr("compliance.services.audits.export_pack", refuse)
+    monkeypatch.setattr("compliance.services.audits.write_pack", refuse)
     export = request_export(principal=manager, engagement=engagement)
     drain(EXPORT_QUEUE)
     export.refresh_from_db()

@@ -100,6 +100,8 @@ def test_an_auditor_makes_and_fetches_a_pack_and_it_is_recorded(auditor: User) -
     link = next(part.split('"')[0] for part in page.split('href="') if "/file/" in part.split('"')[0])
     answer = client.get(link)
     assert (answer.status_code, answer["Content-Type"]) == (200, "application/zip")
+    assert answer.getvalue().startswith(b"PK")
+    answer.close()
     actions = [e.payload["action"] for e in entries(types=["audit.action"]) if e.payload]
     assert actions.count("pack.downloaded") == 1
 

@@ -118,7 +118,7 @@ def test_a_pack_holds_for_whoever_has_the_key(tmp_path: Path) -> None:
         assert "Nothing that the selection covers was left out" in said
         assert "Left out: the paper files (they are in the archive)" in said
     assert verify(folder)[0] == 3
-    assert "could not tell" in verify(folder, "--json")[1]
+    assert "origin unproven" in verify(folder, "--json")[1]
 
 
 @pytest.mark.integration

@@ -136,7 +136,7 @@ def test_the_button_verifies_and_says_the_result_in_words() -> None:
 def test_a_pack_is_downloaded_from_the_page() -> None:
     answer = client().post("/ledger/export/", {"title": "Lamps", "evidence_types": ["AUD"], "subject": "lamp:1"})
     assert answer.status_code == 200
-    with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
+    with zipfile.ZipFile(io.BytesIO(answer.getvalue())) as archive:
         assert {"manifest.json", "verify.py", "index.html"} <= set(archive.namelist())
         assert len(archive.read("entries.jsonl").splitlines()) == 1
 

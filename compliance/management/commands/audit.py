@@ -1,5 +1,6 @@
 """`manage.py audit`: audits, who may read them, and evidence packs."""
 
+import shutil
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -26,7 +27,7 @@ from core.cli import (
 )
 from core.parsing import refuse
 from core.work import drain
-from ledger.services import read_artifact, seal_pending
+from ledger.services import artifact_path, seal_pending
 
 AsOption = Annotated[str, typer.Option("--as", help="User name of the person who acts.")]
 DATES = ["%Y-%m-%d"]
@@ -169,11 +170,11 @@ class Command(RoomCommand):
         seal_pending()
         drain(EXPORT_QUEUE)
         export.refresh_from_db()
-        content = read_artifact(export.sha256) if export.state == PackExport.State.COMPLETED else None
-        if content is None:
+        place = artifact_path(export.sha256) if export.state == PackExport.State.COMPLETED else None
+        if place is None or not place.is_file():
             code = ExitCode.UNKNOWN if export.state == PackExport.State.WAITING else ExitCode.NO
             fail(f"The pack was not made: {export.last_error or export.step or export.state}", code)
-        file.write_bytes(content)
+        shutil.copyfile(place, file)
         note_download(principal=principal, export=export)
         answer = {
             "file": str(file),

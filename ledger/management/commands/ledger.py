@@ -22,13 +22,13 @@ from ledger.services import (
     add_anchor,
     compare_checkpoint,
     erase_payload,
-    export_pack,
     make_checkpoint,
     prove_consistency,
     prove_inclusion,
     public_verifier_key,
     rotate_key,
     verify_log,
+    write_pack,
 )
 
 DATES = ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"]
@@ -242,13 +242,11 @@ class Command(RoomCommand):
             until=until.replace(tzinfo=UTC) if until else None,
         )
         try:
-            pack = export_pack(principal=CLI, title=title, selection=selection, headers=headers)
+            pack = write_pack(target, principal=CLI, title=title, selection=selection, headers=headers)
         except NothingSealedError as error:
             fail(str(error), ExitCode.NO)
         except PackTooLargeError as error:
             fail(str(error))
-        try:
-            target.write_bytes(pack.content)
         except OSError as error:
             fail(f"{target}: {error.strerror}")
         if output is OutputFormat.JSON:
