@@ -4,13 +4,14 @@ from datetime import timedelta
 
 from core.periodic import periodic
 from core.work import WorkQueue, register_queue
-from reliability.models import Backfill, Collection
+from reliability.models import Backfill, Collection, Probe
 from reliability.services import (
     backfill,
     collect,
     evaluate,
     forget_old_streams,
     look_after_tallies,
+    probe,
     report_all_windows,
     report_ended_periods,
     update_standings,
@@ -23,6 +24,10 @@ COLLECTION_QUEUE = register_queue(
 
 BACKFILL_QUEUE = register_queue(
     WorkQueue(name="reliability.backfill", model=Backfill, handle=backfill, lease_for=timedelta(minutes=10))
+)
+
+PROBE_QUEUE = register_queue(
+    WorkQueue(name="reliability.probe", model=Probe, handle=probe, lease_for=timedelta(seconds=90))
 )
 
 

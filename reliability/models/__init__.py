@@ -4,7 +4,17 @@ from reliability.models.exclusions import Exclusion
 from reliability.models.policies import BudgetPolicy, GateOverride, PolicyStanding
 from reliability.models.reports import ServiceReport
 from reliability.models.slos import COMPOSITE, SLO, BurnAlert, Definition, SLOVersion
-from reliability.models.sources import Backfill, Collection, DataSource, Exemplar, SeenSpan, StreamBlock
+from reliability.models.sources import (
+    Backfill,
+    BucketHour,
+    Collection,
+    DataSource,
+    Exemplar,
+    IntakeProblem,
+    Probe,
+    SeenSpan,
+    StreamBlock,
+)
 from reliability.models.tallies import KEY_BASE, KeptMinute, TallyBlock, TallyDay, TallyPack, TallyShelf, TallySlot
 
 __all__ = [
@@ -12,6 +22,7 @@ __all__ = [
     "KEY_BASE",
     "SLO",
     "Backfill",
+    "BucketHour",
     "BudgetPolicy",
     "BurnAlert",
     "Collection",
@@ -20,8 +31,10 @@ __all__ = [
     "Exclusion",
     "Exemplar",
     "GateOverride",
+    "IntakeProblem",
     "KeptMinute",
     "PolicyStanding",
+    "Probe",
     "SLOVersion",
     "SeenSpan",
     "ServiceReport",

@@ -87,6 +87,69 @@ class Backfill(LeasedModel):
         return 1.0 if self.finished_at else (self.position - self.since) / (self.until - self.since)
 
 
+class Probe(LeasedModel):
+    """A version's own checks of a target: one turn each time it falls due, on a grid from the first."""
+
+    version = models.OneToOneField("reliability.SLOVersion", on_delete=models.CASCADE, related_name="probe")
+    allow_private = models.BooleanField(default=False, help_text="Whoever set it up may allow a private address.")
+    begins_at = models.DateTimeField()
+    last_started_at = models.DateTimeField(null=True, blank=True)
+    last_seconds = models.FloatField(null=True, blank=True)
+    last_problem = models.CharField(max_length=300, blank=True, help_text="Why the last turn was bad or not sent.")
+    missed = models.PositiveIntegerField(default=0, help_text="Turns that could not be run in time.")
+    state = models.CharField(max_length=20, default=DataState.WAITING)
+
+    class Meta:
+        ordering = ("pk",)
+        indexes = (
+            models.Index(
+                fields=("due_at",), name="due_probe", condition=Q(finished_at__isnull=True, dead_at__isnull=True)
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"probe of {self.version}"
+
+
+class IntakeProblem(models.Model):
+    """What was refused of pushed events: for one version, or (without) for whatever a sender's body held."""
+
+    version = models.ForeignKey(
+        "reliability.SLOVersion", on_delete=models.CASCADE, null=True, blank=True, related_name="intake_problems"
+    )
+    state = models.CharField(max_length=20)
+    note = models.CharField(max_length=300)
+    refused = models.PositiveBigIntegerField(default=0, help_text="Points, spans or bodies so far.")
+    last_at = models.DateTimeField()
+
+    class Meta:
+        ordering = ("-last_at", "pk")
+        constraints = (
+            models.UniqueConstraint(fields=("version", "state"), name="one_intake_problem_per_state"),
+            models.UniqueConstraint(
+                fields=("state",), condition=Q(version__isnull=True), name="one_body_problem_per_state"
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.state}: {self.note}"
+
+
+class BucketHour(models.Model):
+    """How a latency SLO's values were spread, minute by minute of one hour, where its buckets are kept (30 days)."""
+
+    version = models.ForeignKey("reliability.SLOVersion", on_delete=models.CASCADE, related_name="bucket_hours")
+    hour = models.PositiveIntegerField(help_text="Hours since 1970 UTC.")
+    body = models.BinaryField(help_text="Packed counts by bucket and minute.")
+
+    class Meta:
+        ordering = ("version", "hour")
+        constraints = (models.UniqueConstraint(fields=("version", "hour"), name="one_bucket_hour_per_version"),)
+
+    def __str__(self) -> str:
+        return f"{self.version}, hour {self.hour}"
+
+
 class StreamBlock(models.Model):
     """What was counted of the OTLP streams of one metric of one resource, so that each event is credited once."""
 

@@ -1,27 +1,69 @@
 """How events reach SLOs: what became of the last readings."""
 
 from collections.abc import Iterable
+from datetime import timedelta
 
+from core.clock import database_now
 from reliability.data import DataState, DataStatus
-from reliability.models import Backfill, Collection, SLOVersion
+from reliability.models import Backfill, Collection, IntakeProblem, Probe, SLOVersion
+from reliability.selectors.tallies import last_measured_minutes
+
+SHOWN_FOR = timedelta(hours=1)
 
 
 def data_statuses(versions: Iterable[SLOVersion]) -> dict[int, DataStatus]:
-    """Return how the events of versions are being read, by primary key, in two queries."""
+    """Return how the events of versions are being read, by primary key, in a fixed number of queries."""
     by_pk = {version.pk: version for version in versions}
     tallies = {version.tally_id for version in by_pk.values()}
     rows = {row.version_id: row for row in Collection.objects.filter(version__in=tallies).defer("carried")}
     running = Backfill.objects.filter(version__in=tallies, finished_at__isnull=True).defer("carried")
     backfills = {row.version_id: row for row in running}
-    return {
-        pk: _status(version, rows.get(version.tally_id), backfills.get(version.tally_id))
-        for pk, version in by_pk.items()
-    }
+    found = {}
+    pushed = []
+    for pk, version in by_pk.items():
+        if row := rows.get(version.tally_id):
+            found[pk] = _read(version, row, backfills.get(version.tally_id))
+        else:
+            pushed.append(version)
+    return found | (_pushed(pushed) if pushed else {})
 
 
-def _status(version: SLOVersion, row: Collection | None, backfill: Backfill | None) -> DataStatus:
-    if row is None:
-        return DataStatus(DataState.OK, "", "pushed")
+def _pushed(versions: list[SLOVersion]) -> dict[int, DataStatus]:
+    """Return how events that arrive by themselves do: what was refused lately, or that nothing ever came."""
+    tallies = {version.tally_id for version in versions}
+    probes = {row.version_id: row for row in Probe.objects.filter(version__in=tallies)}
+    recent = IntakeProblem.objects.filter(last_at__gte=database_now() - SHOWN_FOR)
+    problems = {row.version_id: row for row in recent.order_by("last_at")}
+    measured = last_measured_minutes(versions)
+    found = {}
+    for version in versions:
+        problem = problems.get(version.tally_id) or problems.get(None)
+        if row := probes.get(version.tally_id):
+            found[version.pk] = _probed(row)
+        elif version.source_type != "otlp":
+            found[version.pk] = DataStatus(DataState.OK, "", "pushed")
+        elif problem is not None:
+            detail = f"{problem.note} ({problem.refused} refused so far, last {problem.last_at:%Y-%m-%d %H:%M} UTC)"
+            found[version.pk] = DataStatus(DataState(problem.state), detail, "pushed")
+        elif version.pk not in measured:
+            found[version.pk] = DataStatus(DataState.WAITING, NEVER, "pushed")
+        else:
+            found[version.pk] = DataStatus(DataState.OK, "", "pushed")
+    return found
+
+
+NEVER = "No point or span that this SLO counts has been received: see the name, the resource and the attributes."
+
+
+def _probed(row: Probe) -> DataStatus:
+    detail = row.last_error or row.last_problem
+    if row.missed:
+        detail = f"{detail}; " if detail else ""
+        detail += f"{row.missed} turns could not be run in time"
+    return DataStatus(DataState(row.state), detail, "pushed")
+
+
+def _read(version: SLOVersion, row: Collection, backfill: Backfill | None) -> DataStatus:
     state, detail = DataState(row.state), row.last_error or row.note
     if backfill is not None and state is DataState.OK:
         state = DataState.BACKFILLING

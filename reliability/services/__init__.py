@@ -17,6 +17,7 @@ from reliability.services.otlp_points import Received
 from reliability.services.otlp_wire import WireRequest
 from reliability.services.packing import look_after_tallies
 from reliability.services.policies import grant_override, revoke_override, update_standings
+from reliability.services.probing import probe
 from reliability.services.refreshing import refresh
 from reliability.services.reporting import report_all_windows, report_ended_periods, report_window
 from reliability.services.reports import report_html, report_pdf, write_ended_reports, write_report
@@ -38,6 +39,7 @@ __all__ = [
     "forget_old_streams",
     "grant_override",
     "look_after_tallies",
+    "probe",
     "receive_metrics",
     "receive_spans",
     "refresh",

@@ -19,6 +19,7 @@ from reliability.services.openslo import (
     Indicator,
     MetricSource,
     OtlpQuery,
+    ProbeQuery,
     PrometheusQuery,
     RatioMetric,
     SLIDocument,
@@ -27,6 +28,7 @@ from reliability.services.openslo import (
     TimeWindow,
 )
 from reliability.services.openslo import Objective as WrittenObjective
+from reliability.services.probe_requests import address_of
 from reliability.services.tiers import PREFIX, policy_tier, refuse_unknown_annotations, standard_tiers, written_tiers
 
 BURN_TIERS = f"{PREFIX}burn-tiers"
@@ -170,6 +172,8 @@ def _count(spec: SLISpec, objective: WrittenObjective, place: Place, options: di
     if objective.op is None or spec.thresholdMetric is None:
         raise refuse(f"{place.source} objectives", found="no op and value", allowed="a threshold metric needs both")
     source = spec.thresholdMetric.metricSource
+    if source.kind == "probe":
+        raise refuse(str(place), found="a threshold metric of probes", allowed="a ratio metric is allowed: `within`")
     query, data_source = _query(source, place.down("thresholdMetric", "metricSource"))
     indicator = {
         "value": query,
@@ -187,6 +191,8 @@ def _ratio(ratio: RatioMetric, place: Place, options: dict[str, Any]) -> Counted
     if side is None:
         raise refuse(str(place), found="neither", allowed="good or bad is needed")
     part, total = side.metricSource, ratio.total.metricSource
+    if part.kind == "probe" and ratio.good is None:
+        raise refuse(str(place), found="bad", allowed="probes are counted by total and good")
     if part.kind != total.kind or part.metricSourceRef != total.metricSourceRef:
         raise refuse(str(place), found="two sources", allowed=f"{name} and total must come from the same source")
     part_query, data_source = _query(part, place.down(name, "metricSource"))
@@ -195,7 +201,7 @@ def _ratio(ratio: RatioMetric, place: Place, options: dict[str, Any]) -> Counted
         raise refuse(
             str(place.down(name)),
             found="another population",
-            allowed=f"{name} must narrow total: the same metric or span",
+            allowed=f"{name} must narrow total: the same metric, span or probe",
         )
     return Counted(
         {name: part_query, "total": total_query, **_options(options, part_query, total_query)}, part.kind, data_source
@@ -203,6 +209,8 @@ def _ratio(ratio: RatioMetric, place: Place, options: dict[str, Any]) -> Counted
 
 
 def _narrows(part: dict[str, Any], total: dict[str, Any]) -> bool:
+    if "every_seconds" in total:
+        return total["within_seconds"] is None and part | {"within_seconds": None} == total
     return (
         part["metric"] == total["metric"]
         and part["span"] == total["span"]
@@ -218,6 +226,14 @@ def _query(source: MetricSource, place: Place) -> tuple[Any, DataSource | None]:
     if source.kind == "otlp":
         query = parse_document(OtlpQuery, source.spec, source=place.source, lines=place.lines, prefix=inside.path)
         return query.model_dump(), None
+    if source.kind == "probe":
+        probe = parse_document(ProbeQuery, source.spec, source=place.source, lines=place.lines, prefix=inside.path)
+        counted = probe.as_counted()
+        try:
+            address_of(counted["kind"], counted["target"])
+        except ValueError:
+            raise refuse(str(inside), found=counted["target"], allowed="http://host/path, or host:port") from None
+        return counted, None
     selector = parse_document(PrometheusQuery, source.spec, source=place.source, lines=place.lines, prefix=inside.path)
     data_source = DataSource.objects.filter(slug=source.metricSourceRef or "").first()
     if data_source is None:

@@ -9,12 +9,14 @@ import orjson
 from accounts.data import Capability, Principal
 from accounts.services import ensure_may
 from core.clock import database_now
-from ledger.data.slo import SloDeclared, SloRetired
+from ledger.data.slo import DataSourceDeclared, SloDeclared, SloRetired
 from ledger.services import record
 from reliability.domain.objectives import Method
-from reliability.models import SLO, Collection, SLOVersion
+from reliability.models import SLO, Collection, Probe, SLOVersion
 from reliability.services.collecting import start_collecting
 from reliability.services.openslo import SLODocument
+from reliability.services.probe_requests import address_of
+from reliability.services.probing import start_probing
 from reliability.services.resolving import Counted, Resolved
 
 
@@ -38,9 +40,9 @@ def put_in_force(*, principal: Principal, document: SLODocument, service: Any, d
     if in_force is not None and in_force.definition_sha256 == digest:
         return "unchanged"
     now = database_now()
-    parts_go_on = _put_parts_in_force(slo, resolved, now)
+    parts_go_on = _put_parts_in_force(principal, slo, resolved, now)
     version = _new_version(
-        slo, in_force, resolved.counted, resolved, data=data, digest=digest, now=now, goes_on=parts_go_on
+        principal, slo, in_force, resolved.counted, resolved, data=data, digest=digest, now=now, goes_on=parts_go_on
     )
     record(
         SloDeclared(
@@ -64,7 +66,7 @@ def retire(*, principal: Principal, version: SLOVersion) -> None:
     now = database_now()
     _stop_parts(version.slo, now, keep=())
     SLOVersion.objects.filter(pk=version.pk).update(retired_at=now)
-    Collection.objects.filter(version_id=version.tally_id).delete()
+    _stop_reading(version)
     record(
         SloRetired(slo=version.slo.slug, service=version.slo.service.slug, definition_version=version.number),
         actor=principal.reference,
@@ -77,7 +79,7 @@ def _in_force(slo: SLO) -> SLOVersion | None:
     return found.select_related("counts_with").first()
 
 
-def _put_parts_in_force(slo: SLO, resolved: Resolved, now: datetime) -> bool:
+def _put_parts_in_force(principal: Principal, slo: SLO, resolved: Resolved, now: datetime) -> bool:
     """Count what the components of a composite SLO need; False when any of them begins anew."""
     _stop_parts(slo, now, keep=tuple(one.part for one in resolved.objectives if one.part))
     goes_on = True
@@ -96,7 +98,7 @@ def _put_parts_in_force(slo: SLO, resolved: Resolved, now: datetime) -> bool:
         if known is not None and known.definition_sha256 == digest:
             continue
         alone = Resolved(counted, (objective,), resolved.windows, resolved.method, (), resolved.exclusion_rule)
-        version = _new_version(part, known, counted, alone, data={}, digest=digest, now=now)
+        version = _new_version(principal, part, known, counted, alone, data={}, digest=digest, now=now)
         goes_on = goes_on and version.counts_with_id is not None
     return goes_on
 
@@ -104,10 +106,11 @@ def _put_parts_in_force(slo: SLO, resolved: Resolved, now: datetime) -> bool:
 def _stop_parts(slo: SLO, now: datetime, *, keep: tuple[str, ...]) -> None:
     for version in SLOVersion.objects.filter(slo__part_of=slo, retired_at__isnull=True).exclude(slo__slug__in=keep):
         SLOVersion.objects.filter(pk=version.pk).update(retired_at=now)
-        Collection.objects.filter(version_id=version.tally_id).delete()
+        _stop_reading(version)
 
 
 def _new_version(
+    principal: Principal,
     slo: SLO,
     in_force: SLOVersion | None,
     counted: Counted,
@@ -150,7 +153,30 @@ def _new_version(
         effective_from=now,
     )
     if not same_events and in_force is not None:
-        Collection.objects.filter(version_id=in_force.tally_id).delete()
+        _stop_reading(in_force)
     if not same_events and counted.source_type == "prometheus":
         start_collecting(version)
+    if not same_events and counted.source_type == "probe":
+        _start_probing(principal, version)
     return version
+
+
+def _stop_reading(version: SLOVersion) -> None:
+    for model in (Collection, Probe):
+        model.objects.filter(version_id=version.tally_id).delete()
+
+
+def _start_probing(principal: Principal, version: SLOVersion) -> None:
+    """Begin to probe. Whoever may administer the site allows the host in the outbound guard thereby."""
+    allowed = principal.may(Capability.SITE_ADMIN)
+    total = version.indicator["total"]
+    start_probing(version, allow_private=allowed)
+    record(
+        DataSourceDeclared(
+            source=f"probe of {version.slo.slug}",
+            host=address_of(total["kind"], total["target"])[0],
+            host_allowed=allowed,
+        ),
+        actor=principal.reference,
+        subject=f"slo:{version.slo.slug}",
+    )
