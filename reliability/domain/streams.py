@@ -9,6 +9,12 @@ from typing import Any
 
 from reliability.domain.readings import Reading, reading_from_json
 
+ENDS_BEFORE_IT_STARTS = "a point that ends before it starts"
+BEFORE_WHAT_IS_REMEMBERED = "a point of a counter that began before what is remembered"
+TOO_LATE = "a point too late to tell whether it was counted"
+TWO_WRITERS = "two writers share a stream: their counters overlap in time"
+ANOTHER_VALUE = "a repeated point with another value"
+OVERLAP = "an interval that overlaps one that was counted"
 GENERATIONS_KEPT = 8
 INTERVALS_KEPT = 64
 
@@ -51,20 +57,20 @@ class CumulativeStream:
         before is not known and is not credited.
         """
         if start > time:
-            return self, Credit(refused="a point that ends before it starts")
+            return self, Credit(refused=ENDS_BEFORE_IT_STARTS)
         known = next((one for one in self.generations if one.start == start), None)
         if known is None and not start and self.generations:
             known = self.generations[-1]
         if known is not None:
             return self._grow(known, time, reading)
         if start and start < self.floor:
-            return self, Credit(refused="a point of a counter that began before what is remembered")
+            return self, Credit(refused=BEFORE_WHAT_IS_REMEMBERED)
         if any(start < one.time and max(one.start, 1) < time for one in self.generations if start):
             baseline = self.generations[0]
             if len(self.generations) == 1 and baseline.start == 0 and start <= baseline.time < time:
                 # The same counter, whose first point lacked a start: the reading then is where it stood.
                 return self._grow(baseline, time, reading)
-            return self, Credit(refused="two writers share a stream: their counters overlap in time")
+            return self, Credit(refused=TWO_WRITERS)
         generations = tuple(sorted((*self.generations, Generation(start, time, reading)), key=lambda one: one.time))
         forgotten, kept = generations[:-GENERATIONS_KEPT], generations[-GENERATIONS_KEPT:]
         stream = CumulativeStream(kept, max((self.floor, *(one.time for one in forgotten))))
@@ -75,7 +81,7 @@ class CumulativeStream:
             return self, NOTHING
         if time == known.time:
             same = reading.as_json() == known.reading.as_json()
-            return self, NOTHING if same else Credit(refused="a repeated point with another value")
+            return self, NOTHING if same else Credit(refused=ANOTHER_VALUE)
         grown = replace(known, time=time, reading=reading)
         generations = tuple(grown if one is known else one for one in self.generations)
         return replace(self, generations=generations), Credit(reading.since(known.reading), known.time)
@@ -100,12 +106,12 @@ class DeltaStream:
         if not 0 < start < time:
             start = time - 1
         if start < self.floor:
-            return self, Credit(refused="a point too late to tell whether it was counted")
+            return self, Credit(refused=TOO_LATE)
         for low, high in self.intervals:
             if low <= start and time <= high:
                 return self, NOTHING
             if start < high and low < time:
-                return self, Credit(refused="an interval that overlaps one that was counted")
+                return self, Credit(refused=OVERLAP)
         joined: list[tuple[int, int]] = []
         for low, high in sorted((*self.intervals, (start, time))):
             if joined and joined[-1][1] == low:

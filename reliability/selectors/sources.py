@@ -43,7 +43,8 @@ def _pushed(versions: list[SLOVersion]) -> dict[int, DataStatus]:
         elif version.source_type != "otlp":
             found[version.pk] = DataStatus(DataState.OK, "", "pushed")
         elif problem is not None:
-            detail = f"{problem.note} ({problem.refused} refused so far, last {problem.last_at:%Y-%m-%d %H:%M} UTC)"
+            when = f"last at {problem.last_at:%Y-%m-%d %H:%M} UTC"
+            detail = f"{problem.note} ({problem.refused} refused so far, {when})" if problem.refused else problem.note
             found[version.pk] = DataStatus(DataState(problem.state), detail, "pushed")
         elif version.pk not in measured:
             found[version.pk] = DataStatus(DataState.WAITING, NEVER, "pushed")

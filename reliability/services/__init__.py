@@ -11,6 +11,7 @@ from reliability.services.exclusions import (
     request_exclusion,
     withdraw_exclusion,
 )
+from reliability.services.intake import note_refused_body
 from reliability.services.otlp import forget_old_streams, receive_metrics, receive_spans
 from reliability.services.otlp_bodies import MAX_BODY_BYTES, decode
 from reliability.services.otlp_points import Received
@@ -39,6 +40,7 @@ __all__ = [
     "forget_old_streams",
     "grant_override",
     "look_after_tallies",
+    "note_refused_body",
     "probe",
     "receive_metrics",
     "receive_spans",

@@ -18,7 +18,9 @@ from core.clock import database_now
 from core.parsing import refuse
 from reliability.domain.budgets import Counts
 from reliability.domain.rules import EventRule
+from reliability.domain.streams import ENDS_BEFORE_IT_STARTS
 from reliability.models import Exemplar, SeenSpan, StreamBlock
+from reliability.services.intake import note_problems
 from reliability.services.otlp_counting import EXEMPLARS_PER_MINUTE, MetricCounter, Tallied, problem_of
 from reliability.services.otlp_points import REMEMBERED, Received, attributes_of
 from reliability.services.otlp_rules import NANO, Registry, Rules, registry
@@ -42,6 +44,7 @@ def receive_metrics(request: Message) -> Received:
             "body", found="bytes that are not the message", allowed="an OTLP export request is allowed"
         ) from None
     if not matched:
+        note_problems(received)
         return received
     with transaction.atomic():
         lock_tallies(rule.tally_id for _, _, rules, _, _ in matched for rule in rules)
@@ -63,6 +66,7 @@ def receive_metrics(request: Message) -> Received:
             counter.finish()
         store_blocks(blocks.values(), now=received.now)
         _add(tallied, {rule.tally_id: rule for _, _, rules, _, _ in matched for rule in rules})
+        note_problems(received)
         transaction.on_commit(lambda: keep_blocks(blocks.values()))
     return received
 
@@ -81,11 +85,12 @@ def receive_spans(request: ExportTraceServiceRequest) -> Received:
                 if not rules:
                     continue
                 if problem := _span_problem(span, received):
-                    received.reject(1, f"{span.name}: {problem}")
+                    received.reject(1, span.name, problem, tallies=[rule.tally_id for rule in rules])
                     continue
                 found.setdefault(hashlib.sha256(span.trace_id + span.span_id).hexdigest(), (span, rules, resource))
                 if len(found) > MAX_POINTS:
                     raise refuse("body", found=f"more than {MAX_POINTS} spans", allowed="send smaller batches")
+    note_problems(received)
     if not found:
         return received
     lock_tallies(rule.tally_id for _, rules, _ in found.values() for rule in rules)
@@ -123,7 +128,8 @@ def _matched_metrics(wire: Any, known: Registry, received: Received) -> Iterable
                 if not rules or data is None:
                     continue
                 if problem := problem_of(kind, data.aggregation_temporality, rules, monotonic=data.is_monotonic):
-                    received.reject(len(data.data_points), f"{metric.name}: {problem}")
+                    tallies = [rule.tally_id for rule in rules]
+                    received.reject(len(data.data_points), metric.name, problem, tallies=tallies)
                     continue
                 scope = InstrumentationScope.FromString(scope_metrics.scope).name
                 attributes = sorted(known.resource(resource).items())
@@ -178,5 +184,5 @@ def _span_problem(span: Span, received: Received) -> str:
     if len(span.trace_id) != 16 or len(span.span_id) != 8:
         return "a span needs a 16-byte trace id and an 8-byte span id"
     if span.end_time_unix_nano < span.start_time_unix_nano:
-        return "a span that ends before it starts"
+        return ENDS_BEFORE_IT_STARTS
     return received.time_problem(span.end_time_unix_nano)

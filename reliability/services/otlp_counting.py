@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from math import isnan
 from operator import sub
 from typing import Any
 
@@ -15,10 +16,11 @@ from opentelemetry.proto.metrics.v1.metrics_pb2 import (
 )
 
 from core.parsing import refuse
+from reliability.data import DataState
 from reliability.domain.budgets import Counts
-from reliability.domain.readings import HistogramReading
+from reliability.domain.readings import ExponentialReading, HistogramReading, Reading
 from reliability.domain.rules import EventRule, split_of
-from reliability.domain.streams import Credit
+from reliability.domain.streams import Credit, CumulativeStream
 from reliability.services.otlp_points import HIGHEST_COUNT, NO_RECORDED_VALUE, Received, attributes_of, reading_of
 from reliability.services.otlp_rules import NANO, Rules
 from reliability.services.otlp_streams import Block, Entry
@@ -168,22 +170,44 @@ class MetricCounter:
             self._judge(point)
             return
         reading = reading_of(self.kind, point)
-        problem = reading if isinstance(reading, str) else self._time_problem(point.time_unix_nano)
-        if isinstance(reading, str) or problem:
-            self.received.reject(1, f"{self.name}: {problem}")
-            return
         entry = self._entry_of(point)
+        if isinstance(reading, str):
+            odd = DataState.ODD_VALUES if self.kind == "sum" else None
+            self._reject(entry, reading, state=odd)
+            return
+        if problem := self._time_problem(point.time_unix_nano):
+            self._reject(entry, problem)
+            return
+        self._note_scale(entry, reading)
         stream, credit = entry.as_stream(cumulative=self.cumulative).credit(
             start=point.start_time_unix_nano, time=point.time_unix_nano, reading=reading
         )
         if credit.refused:
-            self.received.reject(1, f"{self.name}: {credit.refused}")
+            self._reject(entry, credit.refused)
             return
         entry.take(stream)
         self.block.shape_changed = True
         if self.kind == "histogram" and (layout := layout_of(raw)) and (rest := rest_of(raw, layout.read.size)):
             self.block.aliases[rest[0]] = entry
         self._credit(entry, point, credit)
+
+    def _reject(self, entry: Entry, reason: str, *, state: DataState | None = None) -> None:
+        self.received.reject(1, self.name, reason, tallies=self._tallies(entry), state=state)
+
+    def _tallies(self, entry: Entry) -> list[int]:
+        roles: list[Role] = entry.roles  # type: ignore[assignment] # set by _assign
+        return [self.rules[number].tally_id for number, _, _ in roles]
+
+    def _note_scale(self, entry: Entry, reading: Reading) -> None:
+        """Tell of an exponential histogram whose buckets have become wider or narrower: counted at the wider."""
+        if not isinstance(reading, ExponentialReading) or not isinstance(entry.stream, CumulativeStream):
+            return
+        before = entry.stream.generations[-1].reading if entry.stream.generations else None
+        if isinstance(before, ExponentialReading) and before.scale != reading.scale:
+            text = (
+                f"{self.name}: the scale went from {before.scale} to {reading.scale}; what was counted stays as it is"
+            )
+            self.received.note(text, DataState.SCALE_CHANGED, tallies=self._tallies(entry))
 
     def _entry_of(self, point: Any) -> Entry:
         entry = self.block.entry(orjson.dumps(sorted(attributes_of(point.attributes).items())).decode())
@@ -211,16 +235,18 @@ class MetricCounter:
     def _judge(self, point: Any) -> None:
         """Count a gauge's value, once: a repeat is told by its time."""
         value = point.as_int if point.WhichOneof("value") == "as_int" else point.as_double
-        problem = self._time_problem(point.time_unix_nano) or ("" if value == value else "the value is not a number")  # noqa: PLR0124 NaN
-        if problem:
-            self.received.reject(1, f"{self.name}: {problem}")
-            return
         entry = self._entry_of(point)
+        if isnan(value):
+            self._reject(entry, "the value is not a number", state=DataState.ODD_VALUES)
+            return
+        if problem := self._time_problem(point.time_unix_nano):
+            self._reject(entry, problem)
+            return
         stream, credit = entry.as_stream(cumulative=False).credit(
             start=point.time_unix_nano - 1, time=point.time_unix_nano, reading=HistogramReading((), (1,))
         )
         if credit.refused:
-            self.received.reject(1, f"{self.name}: {credit.refused}")
+            self._reject(entry, credit.refused)
             return
         entry.take(stream)
         roles: list[Role] = entry.roles  # type: ignore[assignment] # set by _assign

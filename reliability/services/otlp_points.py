@@ -2,14 +2,23 @@
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 
+from reliability.data import DataState
 from reliability.domain.readings import ExponentialReading, HistogramReading, Reading
+from reliability.domain.streams import (
+    ANOTHER_VALUE,
+    BEFORE_WHAT_IS_REMEMBERED,
+    ENDS_BEFORE_IT_STARTS,
+    OVERLAP,
+    TOO_LATE,
+    TWO_WRITERS,
+)
 
 NO_RECORDED_VALUE = 1
 HIGHEST_COUNT = 10**15
@@ -18,28 +27,61 @@ MAX_REASONS = 10
 AHEAD = timedelta(minutes=10)
 REMEMBERED = timedelta(days=2)
 CLOCK_TOLERANCE = timedelta(minutes=5)
+TIME_AHEAD = f"a time more than {AHEAD.seconds // 60} minutes ahead of this site's clock"
+TIME_PAST = f"a time more than {REMEMBERED.days} days ago, for which repeats can no longer be told"
+
+
+STATES = {
+    ENDS_BEFORE_IT_STARTS: DataState.NOT_COUNTABLE,
+    BEFORE_WHAT_IS_REMEMBERED: DataState.TOO_LATE,
+    TOO_LATE: DataState.TOO_LATE,
+    TWO_WRITERS: DataState.TWO_WRITERS,
+    ANOTHER_VALUE: DataState.CONFLICT,
+    OVERLAP: DataState.CONFLICT,
+    TIME_AHEAD: DataState.CLOCK_SKEW,
+    TIME_PAST: DataState.TOO_LATE,
+}
+"""What an SLO's page says of points that were refused for a reason; for any other, that they cannot be counted."""
+
+
+@dataclass
+class Problem:
+    """What was refused of one SLO's events for one kind of reason, in one request."""
+
+    note: str
+    refused: int = 0
 
 
 @dataclass
 class Received:
-    """What became of a request: how many points or spans were refused, and why."""
+    """What became of a request: how many points or spans were refused, why, and which tallies miss them."""
 
     now: datetime
     rejected: int = 0
     reasons: list[str] = field(default_factory=list)
+    problems: dict[tuple[int, DataState], Problem] = field(default_factory=dict)
 
-    def reject(self, count: int, reason: str) -> None:
-        """Count refused points."""
+    def reject(
+        self, count: int, name: str, reason: str, *, tallies: Iterable[int], state: DataState | None = None
+    ) -> None:
+        """Count refused points of a metric or span."""
         self.rejected += count
-        if reason not in self.reasons and len(self.reasons) < MAX_REASONS:
-            self.reasons.append(reason)
+        text = f"{name}: {reason}"
+        if text not in self.reasons and len(self.reasons) < MAX_REASONS:
+            self.reasons.append(text)
+        self.note(text, state or STATES.get(reason, DataState.NOT_COUNTABLE), tallies=tallies, refused=count)
+
+    def note(self, text: str, state: DataState, *, tallies: Iterable[int], refused: int = 0) -> None:
+        """Tell something about the events of tallies."""
+        for tally_id in tallies:
+            self.problems.setdefault((tally_id, state), Problem(text)).refused += refused
 
     def time_problem(self, nano: int) -> str:
         """Return why a time cannot be used, or nothing."""
         if nano > (self.now + AHEAD).timestamp() * 1e9:
-            return f"a time more than {AHEAD.seconds // 60} minutes ahead of this site's clock"
+            return TIME_AHEAD
         if nano < (self.now - REMEMBERED).timestamp() * 1e9:
-            return f"a time more than {REMEMBERED.days} days ago, for which repeats can no longer be told"
+            return TIME_PAST
         return ""
 
 

@@ -177,7 +177,11 @@ class PrometheusReader:
             self._client.custom_query(query, params=params)
             answer = self._session.last.json() if self._session.last is not None else {}
         except (orjson.JSONDecodeError, KeyError, TypeError) as error:
+            if self._session.last is not None and self._session.last.content.startswith(b'{"status"'):
+                raise SourceError("The answer breaks off.", DataState.INCOMPLETE_ANSWER) from error
             raise SourceError("The answer is not that of a Prometheus query.") from error
+        except requests.exceptions.ChunkedEncodingError as error:
+            raise SourceError("The answer breaks off.", DataState.INCOMPLETE_ANSWER) from error
         except PrometheusApiClientException as error:
             raise self._refusal() from error
         except (requests.RequestException, OSError) as error:

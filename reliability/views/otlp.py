@@ -22,7 +22,15 @@ from accounts.selectors import live_token, principal_for_token
 from accounts.services import token_used
 from core.clock import database_now
 from core.parsing import InputRefusedError
-from reliability.services import MAX_BODY_BYTES, Received, WireRequest, decode, receive_metrics, receive_spans
+from reliability.services import (
+    MAX_BODY_BYTES,
+    Received,
+    WireRequest,
+    decode,
+    note_refused_body,
+    receive_metrics,
+    receive_spans,
+)
 
 PROTOBUF, JSON = "application/x-protobuf", "application/json"
 
@@ -36,11 +44,14 @@ class OtlpView(View):
     def post(self, request: HttpRequest) -> HttpResponse:
         content_type = (request.content_type or "").lower()
         try:
-            if (refusal := self._unauthorized(request)) is not None:
-                return refusal
-            response = self._receive(request, content_type)
-        except InputRefusedError as error:
-            return _status(400, 3, str(error), content_type)
+            sender = self._sender(request, content_type)
+            if isinstance(sender, HttpResponse):
+                return sender
+            try:
+                response = self._receive(request, content_type)
+            except InputRefusedError as error:
+                note_refused_body(sender=f"the token {sender}", reason=str(error))
+                return _status(400, 3, str(error), content_type)
         except DatabaseError:
             answer = _status(503, 14, "The database did not answer; send it again.", content_type)
             answer["Retry-After"] = "5"
@@ -52,10 +63,10 @@ class OtlpView(View):
         raise NotImplementedError
 
     @staticmethod
-    def _unauthorized(request: HttpRequest) -> HttpResponse | None:
+    def _sender(request: HttpRequest, content_type: str) -> str | HttpResponse:
+        """Return the name of the token that signs the request, or the answer to who may not send."""
         scheme, _, secret = request.headers.get("Authorization", "").partition(" ")
         token = live_token(secret=secret.strip(), now=database_now()) if scheme.lower() == "bearer" else None
-        content_type = (request.content_type or "").lower()
         if token is None:
             answer = _status(401, 16, "Send `Authorization: Bearer <token>` with a live API token.", content_type)
             answer["WWW-Authenticate"] = 'Bearer realm="assay"'
@@ -63,7 +74,7 @@ class OtlpView(View):
         if not principal_for_token(token=token).may_somewhere(Capability.TELEMETRY_INGEST):
             return _status(403, 7, "This token has no scope telemetry.ingest, or its owner may not.", content_type)
         token_used(token=token)
-        return None
+        return str(token.name)
 
     @staticmethod
     def _decode(request: HttpRequest, content_type: str, message: Message) -> None:

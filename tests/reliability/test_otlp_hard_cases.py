@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+import time_machine
 from django.test import Client
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -21,7 +22,7 @@ from accounts.data import Capability, Role
 from accounts.services import create_api_token, create_user, grant_role
 from core.clock import database_now
 from reliability.models import SLO, SLOVersion, StreamBlock
-from reliability.selectors import counts_in_last, minute_of
+from reliability.selectors import counts_in_last, data_statuses, minute_of
 from reliability.services import receive_metrics, receive_spans
 from tests.reliability.conftest import SITE, TTFT, apply, minutes_of
 from tests.reliability.test_otlp import counted, export, post
@@ -48,25 +49,57 @@ def sum_of(value: float, *, at: float = NOW + 5, monotonic: bool = True, tempora
 
 
 @pytest.mark.parametrize(
-    ("request_", "reason"),
+    ("request_", "reason", "state"),
     [
-        (sum_of(math.nan), "not a count"),
-        (sum_of(math.inf), "not a count"),
-        (sum_of(-1), "not a count"),
-        (sum_of(1e18), "not a count"),
-        (sum_of(1, monotonic=False), "not monotonic"),
-        (sum_of(1, temporality=0), "temporality"),
-        (sum_of(1, at=NOW + 3600), "ahead of this site's clock"),
-        (sum_of(1, at=NOW - 4 * 86_400), "days ago"),
-        (export((NOW, NOW + 5, [1, 2, 3])), "do not add up"),
+        (sum_of(math.nan), "not a count", "ODD VALUES"),
+        (sum_of(math.inf), "not a count", "ODD VALUES"),
+        (sum_of(-1), "not a count", "ODD VALUES"),
+        (sum_of(1e18), "not a count", "ODD VALUES"),
+        (sum_of(1, monotonic=False), "not monotonic", "NOT COUNTABLE"),
+        (sum_of(1, temporality=0), "temporality", "NOT COUNTABLE"),
+        (sum_of(1, at=NOW + 3600), "ahead of this site's clock", "CLOCK SKEW"),
+        (sum_of(1, at=NOW - 4 * 86_400), "days ago", "TOO LATE"),
+        (export((NOW, NOW + 5, [1, 2, 3])), "do not add up", "NOT COUNTABLE"),
     ],
 )
-def test_a_point_that_cannot_be_counted_is_refused_by_name(version: SLOVersion, request_: Any, reason: str) -> None:
+def test_a_point_that_cannot_be_counted_is_refused_by_name_and_shown(
+    version: SLOVersion, request_: Any, reason: str, state: str
+) -> None:
+    receive_metrics(export((NOW, NOW + 2, [3, 1])))
     received = receive_metrics(request_)
     assert received.rejected == 1
     assert reason in received.reasons[0]
     assert received.reasons[0].startswith("ttft: ")
-    assert counted(version) == (0, 0)
+    assert counted(version) == (3, 1)
+    receive_metrics(request_)
+    (status,) = data_statuses([version]).values()
+    assert (status.state, status.mode) == (state, "pushed")
+    assert reason in status.detail
+    assert "2 refused so far" in status.detail
+    with time_machine.travel(time.time() + 4000):
+        assert data_statuses([version])[version.pk].state == "OK"
+
+
+@pytest.mark.parametrize(
+    ("points", "state"),
+    [
+        ([(NOW, NOW + 5, [3, 1]), (NOW, NOW + 5, [4, 1])], "CONFLICT"),
+        ([(NOW, NOW + 5, [3, 1]), (NOW + 3, NOW + 6, [1, 1])], "TWO WRITERS"),
+        ([(NOW, NOW + 5, [3, 1]), (NOW + 9, NOW + 8, [1, 1])], "NOT COUNTABLE"),
+    ],
+)
+def test_what_contradicts_what_was_counted_changes_nothing_and_is_shown(
+    version: SLOVersion, points: Any, state: str
+) -> None:
+    assert receive_metrics(export(*points)).rejected == 1
+    assert counted(version) == (3, 1)
+    assert data_statuses([version])[version.pk].state == state
+
+
+def test_an_slo_whose_metric_never_came_is_waiting(version: SLOVersion) -> None:
+    receive_metrics(export((NOW, NOW + 5, [3, 1]), service="other"))
+    (status,) = data_statuses([version]).values()
+    assert (status.state, "No point or span" in status.detail) == ("WAITING", True)
 
 
 def exponential(buckets: dict[int, int], scale: int, at: float) -> Any:
@@ -84,8 +117,11 @@ def exponential(buckets: dict[int, int], scale: int, at: float) -> Any:
 
 def test_an_exponential_histogram_that_changes_its_scale_counts_nothing_twice(version: SLOVersion) -> None:
     receive_metrics(exponential({-2: 4, 1: 1}, 1, NOW + 5))  # 4 up to 1 s, 1 above
+    assert data_statuses([version])[version.pk].state == "OK"
     receive_metrics(exponential({-1: 6, 0: 1, 3: 2}, 0, NOW + 10))  # at half the scale, 2 more each
     assert counted(version) == (6, 3)
+    (status,) = data_statuses([version]).values()
+    assert (status.state, "from 1 to 0" in status.detail) == ("SCALE CHANGED", True)
 
 
 def test_an_alert_policy_that_changes_goes_on_with_the_same_counts(version: SLOVersion) -> None:
@@ -157,7 +193,7 @@ def test_json_of_another_shape_is_refused_with_a_status(
     assert answer.json()["code"] == 3
 
 
-@pytest.mark.parametrize(("size", "status"), [(5_000_000, 200), (9_000_000, 400)])
+@pytest.mark.parametrize(("size", "status"), [(5_000_000, 200), (20_000_000, 400)])
 def test_a_body_of_some_megabytes_is_taken_and_a_larger_one_refused_with_a_status(
     client: Client, version: SLOVersion, token: str, size: int, status: int
 ) -> None:
@@ -167,6 +203,9 @@ def test_a_body_of_some_megabytes_is_taken_and_a_larger_one_refused_with_a_statu
     assert answer.status_code == status
     assert answer["Content-Type"] == "application/x-protobuf"
     assert counted(version) == ((3, 1) if status == 200 else (0, 0))
+    (shown,) = data_statuses([version]).values()
+    assert shown.state == ("OK" if status == 200 else "BODY REFUSED")
+    assert ("the token otlp" in shown.detail) is (status != 200)
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

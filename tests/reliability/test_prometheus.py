@@ -217,7 +217,12 @@ class Canned(BaseHTTPRequestHandler):
             "incomplete: partial",
             DataState.INCOMPLETE_ANSWER,
         ),
-        (200, b'{"status": "success", "data": {"resultType": "matrix", "resu', "not that", DataState.SOURCE_DOWN),
+        (
+            200,
+            b'{"status":"success","data":{"resultType":"matrix","resu',
+            "breaks off",
+            DataState.INCOMPLETE_ANSWER,
+        ),
         (
             200,
             b'{"status": "success", "data": {"resultType": "matrix", "result": [{"metric": {}, "histograms": []}]}}',
