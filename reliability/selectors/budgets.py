@@ -178,8 +178,8 @@ def _statuses(
         wanted += [(subject, (end - minutes, end)) for minutes in burns.values()]
     reckoned = iter(reckon(wanted, known_at=known_at))
     versions = {subject.version.pk: subject.version for subject, _, _ in asked}
-    readings = data_statuses(versions.values())
     last = _last_minutes(subject for subject, _, _ in asked)
+    readings = data_statuses(versions.values(), measured=last)
     alerts: dict[int, list[BurnAlert]] = {}
     for alert in BurnAlert.objects.filter(slo__in={version.slo_id for version in versions.values()}):
         alerts.setdefault(alert.slo_id, []).append(alert)

@@ -1,6 +1,6 @@
 """How events reach SLOs: what became of the last readings."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
 
 from core.clock import database_now
@@ -11,8 +11,13 @@ from reliability.selectors.tallies import last_measured_minutes
 SHOWN_FOR = timedelta(hours=1)
 
 
-def data_statuses(versions: Iterable[SLOVersion]) -> dict[int, DataStatus]:
-    """Return how the events of versions are being read, by primary key, in a fixed number of queries."""
+def data_statuses(
+    versions: Iterable[SLOVersion], *, measured: Mapping[int, int] | None = None
+) -> dict[int, DataStatus]:
+    """Return how the events of versions are being read, by primary key, in a fixed number of queries.
+
+    `measured` are the last measured minutes, where they are known already.
+    """
     by_pk = {version.pk: version for version in versions}
     tallies = {version.tally_id for version in by_pk.values()}
     rows = {row.version_id: row for row in Collection.objects.filter(version__in=tallies).defer("carried")}
@@ -25,16 +30,17 @@ def data_statuses(versions: Iterable[SLOVersion]) -> dict[int, DataStatus]:
             found[pk] = _read(version, row, backfills.get(version.tally_id))
         else:
             pushed.append(version)
-    return found | (_pushed(pushed) if pushed else {})
+    return found | (_pushed(pushed, measured) if pushed else {})
 
 
-def _pushed(versions: list[SLOVersion]) -> dict[int, DataStatus]:
+def _pushed(versions: list[SLOVersion], measured: Mapping[int, int] | None) -> dict[int, DataStatus]:
     """Return how events that arrive by themselves do: what was refused lately, or that nothing ever came."""
     tallies = {version.tally_id for version in versions}
-    probes = {row.version_id: row for row in Probe.objects.filter(version__in=tallies)}
+    probed = any(version.source_type == "probe" for version in versions)
+    probes = {row.version_id: row for row in Probe.objects.filter(version__in=tallies)} if probed else {}
     recent = IntakeProblem.objects.filter(last_at__gte=database_now() - SHOWN_FOR)
     problems = {row.version_id: row for row in recent.order_by("last_at")}
-    measured = last_measured_minutes(versions)
+    measured = last_measured_minutes(versions) if measured is None else measured
     found = {}
     for version in versions:
         problem = problems.get(version.tally_id) or problems.get(None)

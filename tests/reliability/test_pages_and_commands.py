@@ -230,5 +230,5 @@ def test_a_status_of_many_slos_asks_a_fixed_number_of_queries(
     count(version, (0, Counts(good=9, bad=1)))
     slos = list(SLO.objects.select_related("service"))
     now = database_now()
-    with django_assert_num_queries(10):
+    with django_assert_num_queries(11):
         assert len(budget_statuses(slos, now=now)) == 6

@@ -214,7 +214,8 @@ def test_turns_become_events_of_the_slo_and_their_grid_is_kept(catalog: None, si
 def test_a_target_that_hangs_holds_no_other_up(catalog: None, site: tuple[str, type[Site]]) -> None:
     url, _ = site
     hanging = socket.create_server(("127.0.0.1", 0))
-    apply(SLO_YAML.replace("URL", f"http://127.0.0.1:{hanging.getsockname()[1]}/"))
+    address = f"http://127.0.0.1:{hanging.getsockname()[1]}/"
+    apply(SLO_YAML.replace("URL", address).replace("timeout: 2s", "timeout: 1s"))
     for number in range(5):
         apply(SLO_YAML.replace("URL", url).replace("front-door", f"other-{number}"))
     started = time.monotonic()
