@@ -8,7 +8,7 @@ import reliability.data
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("reliability", "0009_streams_and_exemplars"),
+        ("reliability", "0010_service_reports"),
     ]
 
     operations = [
