@@ -4,7 +4,7 @@ BIN := .venv/bin
 
 export UV_LINK_MODE ?= copy
 
-.PHONY: run test lint environment development checkov bench soak
+.PHONY: run test lint environment development checkov trestle bench soak
 
 # Bring up the site with the demo organization and its stack.
 run: environment
@@ -31,6 +31,13 @@ checkov: .venv-checkov/.done
 .venv-checkov/.done: .venv/bin/uv tools/checkov/requirements.lock
 	@$(PYTHON) -m venv .venv-checkov
 	@nice $(BIN)/uv pip install --quiet --python .venv-checkov/bin/python --require-hashes -r tools/checkov/requirements.lock
+	@touch $@
+
+trestle: .venv-trestle/.done
+
+.venv-trestle/.done: .venv/bin/uv tools/trestle/requirements.lock
+	@$(PYTHON) -m venv .venv-trestle
+	@nice $(BIN)/uv pip install --quiet --python .venv-trestle/bin/python --require-hashes -r tools/trestle/requirements.lock
 	@touch $@
 
 environment: .venv/.run

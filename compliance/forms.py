@@ -207,6 +207,13 @@ class AnswerForm(forms.Form):
     due_on = day_field("Mended by", required=False)
 
 
+class ApplicabilityForm(forms.Form):
+    """Whether a requirement applies."""
+
+    applies = forms.ChoiceField(choices=[("yes", "It applies"), ("no", "It does not apply")])
+    justification = forms.CharField(label="Why, or why not", max_length=500, widget=forms.Textarea(attrs={"rows": 3}))
+
+
 def choose_control(form: forms.Form, name: str = "control") -> None:
     """Offer the controls in force."""
     field = form.fields[name]

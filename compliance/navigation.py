@@ -24,4 +24,5 @@ add_entry(Entry("Comply", "Controls", "compliance:control_list", "checklist", 41
 add_entry(Entry("Comply", "Audits", "compliance:engagement_list", "clipboard-check", 42, _opens))
 add_entry(Entry("Comply", "Evidence", "compliance:evidence_list", "file-check", 43, may_open_reviews))
 add_entry(Entry("Comply", "Exceptions", "compliance:exception_list", "calendar-due", 44, may_open_reviews))
+add_entry(Entry("Comply", "Exports", "compliance:export_list", "download", 49, _opens))
 add_search(SearchProvider("Control", 50, find_controls))

@@ -1,6 +1,6 @@
-from django.urls import URLPattern, URLResolver, path
+from django.urls import URLPattern, URLResolver, path, re_path
 
-from compliance.views import audits, controls, frameworks, reviews, room
+from compliance.views import audits, controls, exports, frameworks, reviews, room
 
 app_name = "compliance"
 urlpatterns: list[URLPattern | URLResolver] = [
@@ -11,6 +11,18 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("compliance/exceptions/", reviews.ExceptionListView.as_view(), name="exception_list"),
     path("compliance/exceptions/add/", reviews.ExceptionAddView.as_view(), name="exception_add"),
     path("compliance/exceptions/<int:pk>/", reviews.ExceptionDetailView.as_view(), name="exception_detail"),
+    path("compliance/exports/", exports.ExportListView.as_view(), name="export_list"),
+    path("compliance/exports/<slug:register>.csv", exports.RegisterFileView.as_view(), name="register_file"),
+    re_path(
+        r"^compliance/(?P<slug>[-\w]+)/statement\.(?P<kind>pdf|csv)$",
+        exports.StatementFileView.as_view(),
+        name="statement_file",
+    ),
+    path(
+        "compliance/<slug:slug>/<slug:requirement>/applicability/",
+        exports.ApplicabilityView.as_view(),
+        name="applicability",
+    ),
     path("compliance/<slug:slug>/", frameworks.FrameworkDetailView.as_view(), name="framework_detail"),
     path(
         "compliance/<slug:slug>/<slug:requirement>/",

@@ -10,6 +10,14 @@ from compliance.models.auditing import (
     SampleItem,
 )
 from compliance.models.audits import AuditorGrant, Engagement, PackExport
+from compliance.models.collecting import (
+    AccessCampaign,
+    AccessEntry,
+    ChangeRecord,
+    ChangeSource,
+    CollectorKey,
+    ScorecardWaiver,
+)
 from compliance.models.controls import (
     Check,
     Control,
@@ -21,28 +29,58 @@ from compliance.models.controls import (
 )
 from compliance.models.evidence import Evidence
 from compliance.models.frameworks import Framework, FrameworkVersion, Requirement, RequirementText
+from compliance.models.registers import (
+    Applicability,
+    FindingReport,
+    Policy,
+    PolicyAcknowledgement,
+    PolicyVersion,
+    SecurityFinding,
+    Vendor,
+    VendorReport,
+)
+from compliance.models.risks import IndicatorPoint, Risk, RiskAcceptance, RiskIndicator, RiskMatrix
 
 __all__ = [
+    "AccessCampaign",
+    "AccessEntry",
+    "Applicability",
     "AuditFinding",
     "AuditRequest",
     "AuditorAccess",
     "AuditorGrant",
+    "ChangeRecord",
+    "ChangeSource",
     "Check",
+    "CollectorKey",
     "Control",
     "ControlException",
     "ControlRequirement",
     "ControlVersion",
     "Engagement",
     "Evidence",
+    "FindingReport",
     "Framework",
     "FrameworkVersion",
+    "IndicatorPoint",
     "Occurrence",
     "OccurrenceDay",
     "PackExport",
+    "Policy",
+    "PolicyAcknowledgement",
+    "PolicyVersion",
     "Population",
     "RequestMessage",
     "Requirement",
     "RequirementText",
+    "Risk",
+    "RiskAcceptance",
+    "RiskIndicator",
+    "RiskMatrix",
     "Sample",
     "SampleItem",
+    "ScorecardWaiver",
+    "SecurityFinding",
+    "Vendor",
+    "VendorReport",
 ]

@@ -1,7 +1,6 @@
 """The readable part of an evidence pack: an index, and for each control its occurrences as HTML, CSV and JSON."""
 
-import csv
-import io
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -10,11 +9,18 @@ from typing import Any
 import orjson
 from django.template.loader import render_to_string
 
-from compliance.data import ASSERTED, WORDS, ControlStanding, Standing, Window
-from compliance.models import Control, Engagement, Occurrence
+from compliance.data import ASSERTED, WORDS, ControlStanding, RequirementStanding, Standing, Window
+from compliance.models import Control, Engagement, Framework, Occurrence
 from compliance.selectors import control_standings, requirement_standings
+from compliance.selectors.registers import audit_registers, control_matrix, registers
+from compliance.services.exports import (
+    STATEMENT_COLUMNS,
+    oscal_documents,
+    statement_of_applicability,
+    statement_rows,
+)
+from compliance.services.printing import as_csv, as_pdf
 from core.clock import database_now
-from core.lists import csv_text
 from ledger.data.packs import Omission
 
 Progress = Callable[[str, int, int], None]
@@ -41,7 +47,7 @@ def pack_documents(engagement: Engagement, *, window: Window, progress: Progress
     steps = len(controls) + len(frameworks) + 2
     omissions: list[Omission] = []
     documents: dict[str, bytes] = {}
-    matrix = []
+    matrix: list[tuple[Framework, Sequence[RequirementStanding]]] = []
     for number, framework in enumerate(frameworks):
         progress(f"Judging {framework.name}", number, steps)
         standings = requirement_standings(framework, window=window, now=now)
@@ -55,7 +61,7 @@ def pack_documents(engagement: Engagement, *, window: Window, progress: Progress
             [framework.slug, one.ref, one.label, one.word, one.judgement.counted, [c.slug for c in one.controls]]
             for one in standings
         ]
-        documents[f"requirements-{framework.slug}.csv"] = _csv(
+        documents[f"requirements-{framework.slug}.csv"] = as_csv(
             ("framework", "ref", "title", "standing", "passed of due", "controls"), rows
         )
     standing_of = control_standings(controls, window=window, now=now)
@@ -76,7 +82,30 @@ def pack_documents(engagement: Engagement, *, window: Window, progress: Progress
         "asserted": ASSERTED,
     }
     documents["controls.html"] = render_to_string("compliance/pack/index.html", context).encode()
+    progress("Writing OSCAL, registers and the report", steps - 2, steps)
+    documents.update(oscal_documents(engagement, window=window, matrix=matrix, controls=standing_of))
+    tables = [*registers(), *audit_registers(engagement), control_matrix(frameworks)]
+    for table in tables:
+        documents[f"registers/{table.name}.csv"] = as_csv(table.columns, table.rows())
+    for framework in frameworks:
+        lines = statement_of_applicability(framework, now=now)
+        documents[f"statement-of-applicability-{framework.slug}.csv"] = as_csv(STATEMENT_COLUMNS, statement_rows(lines))
+    title = f"{engagement.name}: operating effectiveness"
+    documents["report.pdf"] = as_pdf(
+        "compliance/pack/report.html", {**context, "title": title, "summary": _summary(matrix)}
+    )
     return PackDraft(documents, omissions, controls, steps)
+
+
+def _summary(matrix: Sequence[tuple[Framework, Sequence[RequirementStanding]]]) -> list[dict[str, Any]]:
+    lines = []
+    for framework, standings in matrix:
+        served = [one for one in standings if one.controls]
+        words = Counter(one.word for one in served)
+        lines.append(
+            {"framework": framework, "total": len(standings), "served": len(served), "words": words.most_common()}
+        )
+    return lines
 
 
 def _control_documents(control: Control, standing: ControlStanding, *, window: Window) -> dict[str, bytes]:
@@ -123,7 +152,7 @@ def _control_documents(control: Control, standing: ControlStanding, *, window: W
         f"{folder}/control.html": render_to_string(
             "compliance/pack/control.html", {**context, "window": window, "asserted": ASSERTED}
         ).encode(),
-        f"{folder}/occurrences.csv": _csv(COLUMNS, [[row[name] for name in COLUMNS] for row in rows]),
+        f"{folder}/occurrences.csv": as_csv(COLUMNS, [[row[name] for name in COLUMNS] for row in rows]),
         f"{folder}/control.json": orjson.dumps(whole, option=orjson.OPT_INDENT_2),
     }
 
@@ -153,12 +182,3 @@ def _occurrence(row: Occurrence) -> dict[str, Any]:
 
 def _instant(moment: datetime | None) -> str:
     return "" if moment is None else moment.astimezone(UTC).isoformat(timespec="seconds")
-
-
-def _csv(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> bytes:
-    text = io.StringIO()
-    writer = csv.writer(text)
-    writer.writerow(columns)
-    for row in rows:
-        writer.writerow([csv_text(" ".join(map(str, value)) if isinstance(value, list) else value) for value in row])
-    return text.getvalue().encode()

@@ -6,6 +6,8 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
 
+from accounts.data import Capability
+from accounts.services import principal_of
 from compliance.data import (
     ASSERTED,
     SHORT,
@@ -14,7 +16,7 @@ from compliance.data import (
     RequirementStanding,
     Standing,
 )
-from compliance.models import Framework, RequirementText
+from compliance.models import Applicability, Framework, RequirementText
 from compliance.selectors import (
     coming_due,
     controls_visible,
@@ -121,6 +123,8 @@ class RequirementDetailView(ComplianceView):
             "framework": framework,
             "requirement": found,
             "standing": standing,
+            "decision": Applicability.objects.filter(requirement=found).first(),
+            "may_edit": principal_of(request).may(Capability.COMPLIANCE_EDIT),
             "licensed": RequirementText.objects.filter(requirement=found).first() if self.access.everything else None,
             "controls": [(one, links[one.control_id]) for one in standing.controls],
             "asserted": ASSERTED,
