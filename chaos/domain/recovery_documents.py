@@ -31,6 +31,8 @@ class Kind(StrEnum):
     BACKUP_INTEGRITY = "backup-integrity"
     POINT_IN_TIME = "point-in-time"
     FAILOVER = "failover"
+    TEST_FAILOVER = "test-failover"
+    REGION_LOSS = "region-loss"
     TABLETOP = "tabletop"
 
 
@@ -39,8 +41,13 @@ KIND_WORDS = {
     Kind.BACKUP_INTEGRITY: "a backup read from end to end",
     Kind.POINT_IN_TIME: "base backup and write-ahead log, replayed to a point in time",
     Kind.FAILOVER: "primary killed, standby promoted, failed back",
+    Kind.TEST_FAILOVER: "a copy of the standby promoted where nobody is served, and taken away",
+    Kind.REGION_LOSS: "a region lost whole, clients find the other",
     Kind.TABLETOP: "people decide, against the clock",
 }
+
+
+REHEARSED = frozenset({Kind.FAILOVER, Kind.POINT_IN_TIME, Kind.TEST_FAILOVER, Kind.REGION_LOSS})
 
 
 class _Strict(BaseModel):
@@ -93,6 +100,9 @@ class RehearsalSpec(_Strict):
     write_for: Duration = timedelta(seconds=4)
     replication_delay: Duration = timedelta(0)
     failback: bool = True
+    to: Literal["end", "accident"] = Field(
+        default="end", description="Replay to the end of the archive after a crash, or to just before a mistake."
+    )
     detect_after_failures: int = Field(default=3, ge=1, le=20)
 
 
@@ -118,9 +128,10 @@ class RecoveryTestSpec(_Strict):
 
     @model_validator(mode="after")
     def _belongs_together(self) -> "RecoveryTestSpec":
-        rehearsed = self.kind in {Kind.FAILOVER, Kind.POINT_IN_TIME}
-        if rehearsed != (self.rehearsal is not None):
-            raise ValueError("rehearsal belongs to failover and point-in-time, and they need one")
+        if (self.kind in REHEARSED) != (self.rehearsal is not None):
+            raise ValueError(f"rehearsal belongs to {', '.join(sorted(REHEARSED))}, and these need one")
+        if self.rehearsal is not None and self.rehearsal.to == "accident" and self.kind is not Kind.POINT_IN_TIME:
+            raise ValueError("to: accident belongs to point-in-time")
         if (self.kind is Kind.TABLETOP) != bool(self.decisions):
             raise ValueError("decisions belong to a tabletop, and it needs at least one")
         return self

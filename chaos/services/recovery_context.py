@@ -42,6 +42,7 @@ class DrillResult:
     security: dict[str, bool] = field(default_factory=dict)
     decisions: list[str] = field(default_factory=list)
     more: dict[str, Any] = field(default_factory=dict)
+    left: list[str] = field(default_factory=list)
     _phase_from: float = 0.0
 
     def fault(self, *, at: float) -> None:

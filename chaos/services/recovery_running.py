@@ -62,7 +62,7 @@ def carry_out(run: RecoveryTestRun) -> bool:
         except Exception as error:  # noqa: BLE001 whatever broke, the run ends with a verdict and is cleaned up
             problem = f"{type(error).__name__}: {error}"
         accounts = _keep_accounts(context, result)
-        left = context.clean_up()
+        left = [*(result.left if result else []), *context.clean_up()]
         RecoveryMarker.objects.filter(run=run.reference).delete()
     finish_recovery_run(run, spec=spec, result=result, problem=problem, left=left, artifacts=accounts)
     return True

@@ -18,8 +18,9 @@ from chaos.recovery_models import RecoveryTest, RecoveryTestRun
 from chaos.services.recovery import apply_recovery_documents, request_recovery_run
 from chaos.services.recovery_context import PREFIX, processes_of
 from chaos.services.recovery_running import carry_out
+from chaos.services.recovery_servers import parity, protections_of
 from core.parsing import load_yaml_documents
-from drivers.services.site_postgresql import postgresql_binaries
+from drivers.services.site_postgresql import PrivateCluster, postgresql_binaries
 from ledger.models import Artifact
 from ledger.selectors import entries
 from ledger.services.artifacts import artifact_path
@@ -51,7 +52,7 @@ spec:
   service: orders
   kind: %(kind)s
   probe: {every: 100ms, timeout: 5s, sustained_for: 1s, give_up_after: 1m}
-  rehearsal: {rows: 500, write_for: 2s, failback: %(failback)s, replication_delay: %(delay)s}
+  rehearsal: {rows: 500, write_for: 2s, failback: %(failback)s, replication_delay: %(delay)s, to: %(to)s}
 """
 
 
@@ -68,7 +69,7 @@ def drill(settings: LazySettings, tmp_path: Path, **values: str) -> tuple[dict[s
     """Carry a drill out and return what it measured; nothing of it may be left."""
     settings.ARTIFACT_STORE_URL = f"file://{tmp_path}/artifacts"
     apply_catalog(principal=SITE, documents=load_yaml_documents(CATALOG, source="c"), source="c")
-    text = TEST % {"kind": "failover", "failback": "false", "delay": "0s", **values}
+    text = TEST % {"kind": "failover", "failback": "false", "delay": "0s", "to": "end", **values}
     apply_recovery_documents(principal=SITE, documents=load_yaml_documents(text, source="t"), source="t")
     run = request_recovery_run(principal=SITE, test=RecoveryTest.objects.get())
     assert carry_out(run)
@@ -88,11 +89,14 @@ def drill(settings: LazySettings, tmp_path: Path, **values: str) -> tuple[dict[s
 
 def reckon(run: RecoveryTestRun) -> Truth:
     """Reckon from the artifacts which acknowledged rows did not survive."""
-    names = {"failover": "failover.jsonl", "point-in-time": "point-in-time.jsonl"}
+    account = "clients" if run.test.kind == "test-failover" else run.test.kind
     kept = {one.name.removeprefix(f"{run.reference}-"): one.sha256 for one in Artifact.objects.all()}
-    lines = [json.loads(line) for line in artifact_path(kept[names[run.test.kind]]).read_bytes().splitlines()]
+    written = artifact_path(kept[f"{account}.jsonl"]).read_bytes()
+    lines = [json.loads(line) for line in written.splitlines()]
     facts = json.loads(artifact_path(kept["measurement.json"]).read_bytes())
     acknowledged = {line["number"]: line for line in lines if line.get("acknowledged")}
+    if run.test.kind == "test-failover":
+        acknowledged = {number: one for number, one in acknowledged.items() if one["answered"] <= facts["fault_at"]}
     return Truth(facts["fault_at"], acknowledged, acknowledged.keys() - set(facts["survivors"]))
 
 
@@ -133,6 +137,61 @@ def test_what_was_not_archived_is_lost_and_the_rest_is_there(settings: LazySetti
     assert said["data_check_passed"] is True
     assert said["security_passed"] is True
     assert said["verdict"] == "passed", said["reason"]
+
+
+def test_after_a_mistake_the_archive_goes_back_to_just_before_it(settings: LazySettings, tmp_path: Path) -> None:
+    said, truth = drill(settings, tmp_path, kind="point-in-time", to="accident")
+    assert said["verdict"] == "passed", said["reason"]
+    assert said["data_check_passed"] is True, "the deleted orders are back"
+    later = {number for number, one in truth.acknowledged.items() if truth.fault_at < one["sent"]}
+    earlier = {number for number, one in truth.acknowledged.items() if one["answered"] < truth.fault_at - 0.1}
+    assert earlier
+    assert not earlier & truth.lost, "what was committed before the mistake is there"
+    assert len(truth.lost - later) <= 1
+    assert said["lost_rows"] > 0, "what was committed after the mistake is gone with it, and counted"
+
+
+def test_a_region_is_lost_and_the_clients_find_the_other(settings: LazySettings, tmp_path: Path) -> None:
+    said, truth = drill(settings, tmp_path, kind="region-loss", delay="300ms")
+    assert said["verdict"] == "passed", said["reason"]
+    assert said["security_passed"] is True
+    assert said["parts_s"]["promote"] > 0
+    doomed = {number for number, one in truth.acknowledged.items() if 0 <= truth.fault_at - one["sent"] < 0.3}
+    assert doomed <= truth.lost
+
+
+def test_a_failover_is_tried_where_nobody_is_served_and_taken_away(settings: LazySettings, tmp_path: Path) -> None:
+    said, truth = drill(settings, tmp_path, kind="test-failover")
+    assert said["verdict"] == "passed", said["reason"]
+    assert said["more"] == {"markers_of_clients_that_failed": 0, "rows_of_the_copy_elsewhere": 0}
+    # What came between the end of the copying and the cut is not on it.
+    assert len(truth.lost) <= len(truth.acknowledged) / 4
+    assert said["clean_up"] == "nothing is left"
+
+
+def test_a_recovered_side_that_protects_less_is_told() -> None:
+    folder = Path(tempfile.mkdtemp(prefix="assay-test-"))
+    folder.chmod(0o711)
+    server = PrivateCluster(folder / "server")
+    try:
+        server.create()
+        server.start()
+        before = protections_of(server)
+        assert all(parity(before, protections_of(server), server).values())
+        (server.data / "pg_hba.conf").write_text("host all all 127.0.0.1/32 trust\n")
+        server.configure("log_connections = off")
+        server.stop()
+        server.start()
+        answers = parity(before, protections_of(server), server)
+        assert {name for name, held in answers.items() if not held} == {
+            "log_connections is as it was",
+            "who may connect, and how is as it was",
+            "a wrong password is refused",
+            "a connection without TLS is refused",
+        }
+    finally:
+        server.remove()
+        shutil.rmtree(folder)
 
 
 def test_processes_of_a_test_are_found_by_its_folder(tmp_path: Path) -> None:

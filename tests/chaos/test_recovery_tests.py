@@ -89,7 +89,7 @@ def test_the_same_document_again_changes_nothing() -> None:
         (("service: gateway", "service: nobody"), "slug of a service"),
         (("within: 10m", "within: soon"), "within"),
         (("kind: tabletop", "kind: prayer"), "kind"),
-        (("kind: tabletop", "kind: failover"), "rehearsal belongs to failover"),
+        (("kind: tabletop", "kind: failover"), "rehearsal belongs to"),
         (("  scenario", "  shell: rm\n  scenario"), "this key is not known here"),
         (("kind: tabletop", "kind: tabletop\n  schedule: {cron: '99 * * * *'}"), "five fields of cron"),
         (("kind: tabletop", "kind: tabletop\n  schedule: {cron: '1 * * * *', zone: Mars/Base}"), "a zone as"),
