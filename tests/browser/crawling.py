@@ -1,10 +1,16 @@
-"""Walk a site as a signed-in person, look at each page, and remember what is wrong with it."""
+"""Walk a site as a signed-in person, look at each page, and remember what is wrong with it.
+
+Every link that a person meets is asked for, up to a number of records of one kind of page. Looking at a page (axe,
+the width of a phone, pictures) takes a second: each kind is looked at twice, by whoever comes first, and once by each
+person who sees it otherwise than those before, because their rights put other parts on it.
+"""
 
 import re
 from collections import Counter, deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from html import unescape
 from pathlib import Path
 from urllib.parse import urldefrag, urljoin, urlsplit
 
@@ -16,7 +22,10 @@ from demo.services.people import PASSWORD
 
 SCREENSHOTS = Path("test-artifacts") / "screenshots"
 LOOKS_PER_KIND = 2
+RECORDS_PER_KIND = 12
 QUERIES_PER_PAGE = 6
+LINK = re.compile(r"<a\s([^>]*)>")
+HREF = re.compile(r'href="([^"]*)"')
 
 
 @dataclass
@@ -27,6 +36,23 @@ class Walk:
     problems: list[str] = field(default_factory=list)
     looked_at: list[str] = field(default_factory=list)
     asked: int = 0
+
+
+@dataclass
+class Gallery:
+    """What all walks of a session have looked at, by kind of page."""
+
+    looks: Counter[str] = field(default_factory=Counter)
+    parts: dict[str, set[frozenset[str]]] = field(default_factory=dict)
+    pictured: set[str] = field(default_factory=set)
+
+    def wants(self, kind: str, html: str) -> bool:
+        """Say whether a page is worth a look: its kind is new, or it has a form or button that nobody has seen."""
+        parts = frozenset(re.findall(r'name="(?!csrf)([\w-]+)"|data-dialog="([\w-]+)"', html))
+        known = self.parts.setdefault(kind, set())
+        new = parts not in known and len(known) < LOOKS_PER_KIND
+        known.add(parts)
+        return new or self.looks[kind] < LOOKS_PER_KIND
 
 
 def kind_of(path: str) -> str:
@@ -48,34 +74,32 @@ def sign_in(context: BrowserContext, who: str) -> Page:
     return page
 
 
-def walk(context: BrowserContext, who: str, *, start: str = "/", screenshots: bool) -> Walk:
-    """Follow every link from `start`: each page of a kind is asked for, a few of each kind are looked at."""
+def walk(context: BrowserContext, who: str, gallery: Gallery, *, start: str = "/") -> Walk:
+    """Follow every link from `start`; the gallery says which pages are looked at."""
     page = sign_in(context, who)
     seen = Walk(who)
     page.on("console", lambda message: _note_console(seen, page, message))
     page.on("pageerror", lambda error: seen.problems.append(f"{page.url}: script failed: {error}"))
     origin = "{0.scheme}://{0.netloc}".format(urlsplit(page.url))
     waiting, known = deque([(start, "(start)")]), {start}
-    kinds: Counter[str] = Counter()
-    queries: Counter[str] = Counter()
+    asked: Counter[tuple[str, bool]] = Counter()
     while waiting:
         path, found_on = waiting.popleft()
-        kind = kind_of(path)
-        if urlsplit(path).query:
-            queries[kind] += 1
-            if queries[kind] > QUERIES_PER_PAGE:
-                continue
+        kind, query = kind_of(path), bool(urlsplit(path).query)
+        asked[kind, query] += 1
+        if asked[kind, query] > (QUERIES_PER_PAGE if query else RECORDS_PER_KIND):
+            continue
         seen.asked += 1
         answer = context.request.get(path, max_redirects=3)
         if answer.status >= 400:
             seen.problems.append(f"{path}: answers {answer.status}; linked from {found_on}")
             continue
-        if "text/html" not in answer.headers.get("content-type", "") or urlsplit(path).query:
+        if "text/html" not in answer.headers.get("content-type", "") or query:
             continue
-        kinds[kind] += 1
-        if kinds[kind] > LOOKS_PER_KIND:
-            continue
-        for link in look(page, path, seen, screenshots=screenshots and kinds[kind] == 1):
+        html = answer.text()
+        if gallery.wants(kind, html):
+            look(page, path, seen, gallery)
+        for link in links_of(html):
             target = urldefrag(urljoin(origin + path, link)).url
             if not target.startswith(origin):
                 continue
@@ -86,8 +110,19 @@ def walk(context: BrowserContext, who: str, *, start: str = "/", screenshots: bo
     return seen
 
 
-def look(page: Page, path: str, seen: Walk, *, screenshots: bool) -> list[str]:
-    """Look at one page with axe and at the width of a phone, keep pictures of it, and return its links."""
+def links_of(html: str) -> Iterator[str]:
+    """Return where a page's links lead, downloads apart."""
+    for attributes in LINK.findall(html):
+        if "download" not in attributes and (found := HREF.search(attributes)):
+            yield unescape(found.group(1))
+
+
+def look(page: Page, path: str, seen: Walk, gallery: Gallery) -> None:
+    """Look at one page with axe and at the width of a phone; keep pictures of the first of its kind."""
+    kind = kind_of(path)
+    gallery.looks[kind] += 1
+    pictures = kind not in gallery.pictured
+    gallery.pictured.add(kind)
     page.set_viewport_size({"width": 1440, "height": 900})
     page.goto(path, wait_until="load")
     page.wait_for_timeout(100)
@@ -99,19 +134,15 @@ def look(page: Page, path: str, seen: Walk, *, screenshots: bool) -> list[str]:
             seen.problems.append(f"{path}: axe {violation['id']} ({violation['impact']}): {where}")
     if page.locator("[style]:not([data-chart] *):not(.uplot)").count() and _styled_in_markup(page, path):
         seen.problems.append(f"{path}: a style attribute in the markup")
-    if screenshots:
+    if pictures:
         _take(page, path, seen.who)
     sideways = _sideways_at_375(page)
     if sideways > 1:
         seen.problems.append(f"{path}: {sideways} px wider than a screen of 375 px")
-    if screenshots:
+    if pictures:
         page.screenshot(path=_file(path, seen.who, "375"), full_page=True)
         with _dark(page):
             page.screenshot(path=_file(path, seen.who, "375-dark"), full_page=True)
-    links: list[str] = page.eval_on_selector_all(
-        "a[href]:not([download])", "links => links.map(one => one.getAttribute('href'))"
-    )
-    return links
 
 
 def _sideways_at_375(page: Page) -> int:

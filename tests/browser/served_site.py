@@ -9,6 +9,8 @@ from socketserver import ThreadingMixIn
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 import django
+from django.apps import apps
+from django.conf import settings
 from django.core.management import call_command
 from django.core.wsgi import get_wsgi_application
 
@@ -29,7 +31,9 @@ class QuietHandler(WSGIRequestHandler):
 def main() -> None:
     """Make the organization and serve it."""
     django.setup()
-    call_command("migrate", verbosity=0)
+    # Tables made from the models take a quarter of the time that the migrations do.
+    settings.MIGRATION_MODULES = {app.label: None for app in apps.get_app_configs()}
+    call_command("migrate", verbosity=0, run_syncdb=True)
     from tests.browser.organization import build  # needs the apps to be loaded
 
     build()

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
-from tests.browser.crawling import Walk, look, sign_in
+from tests.browser.crawling import Gallery, Walk, look, sign_in
 
 pytestmark = [pytest.mark.browser, pytest.mark.integration]
 
@@ -81,7 +81,7 @@ class People:
         context = self._contexts[list(self._pages).index(username)]
         page = context.new_page()
         seen = Walk(f"story/{moment}")
-        look(page, path, seen, screenshots=True)
+        look(page, path, seen, Gallery())
         self.problems += seen.problems
         page.close()
 
