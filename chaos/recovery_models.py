@@ -20,6 +20,7 @@ class RecoveryTest(models.Model):
     changed_at = models.DateTimeField()
     next_due_at = models.DateTimeField(null=True, blank=True, help_text="None: only by hand.")
     missed = models.PositiveIntegerField(default=0, help_text="Turns that passed while one was going on or held.")
+    last_refusal = models.TextField(blank=True, help_text="Why the newest turn was not started; empty when it was.")
 
     class Meta:
         ordering = ("slug",)
@@ -49,6 +50,10 @@ class RecoveryTestRun(LeasedModel):
     heartbeat_at = models.DateTimeField(null=True, blank=True)
     rto = models.DurationField(null=True, blank=True, help_text="Promised when the run was asked for.")
     rpo = models.DurationField(null=True, blank=True, help_text="Promised when the run was asked for.")
+    guards = models.JSONField(default=list, help_text="What was asked before, and the answers.")
+    cleared_at = models.DateTimeField(null=True, blank=True)
+    cleared_by = models.CharField(max_length=80, blank=True, help_text="Who declared that nothing dirty is left.")
+    cleared_reason = models.CharField(max_length=300, blank=True)
     steps = models.JSONField(default=list, help_text="What it did, in order, with times.")
     result = models.JSONField(default=dict, help_text="What was measured.")
     folder = models.CharField(max_length=300, blank=True, help_text="Its working folder while it runs.")

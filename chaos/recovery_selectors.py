@@ -3,7 +3,7 @@
 from django.db.models import QuerySet
 
 from accounts.data import Capability, Principal
-from chaos.data import RunState
+from chaos.data import RunState, Verdict
 from chaos.domain.recovery_documents import RecoveryTestDocument, RecoveryTestSpec
 from chaos.recovery_models import RecoveryTest, RecoveryTestRun
 
@@ -40,6 +40,12 @@ def live_recovery_runs() -> QuerySet[RecoveryTestRun]:
 def latest_recovery_run(*, test: RecoveryTest) -> RecoveryTestRun | None:
     """Return a test's newest run that has ended."""
     return test.runs.filter(state=RunState.FINISHED).order_by("-ended_at").first()
+
+
+def usual_run(*, test: RecoveryTest) -> RecoveryTestRun | None:
+    """Return the newest run that has come to a verdict of its own, to reckon from how long one takes."""
+    ended = test.runs.filter(state=RunState.FINISHED, started_at__isnull=False, ended_at__isnull=False)
+    return ended.exclude(verdict__in=[Verdict.ABORTED, Verdict.REFUSED]).order_by("-ended_at").first()
 
 
 def spec_of_test(test: RecoveryTest) -> RecoveryTestSpec:

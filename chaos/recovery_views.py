@@ -7,19 +7,30 @@ from typing import Any
 from django import forms
 from django.contrib import messages
 from django.contrib.auth.mixins import LoginRequiredMixin
+from django.core.exceptions import PermissionDenied
 from django.db.models import OuterRef, Subquery
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
+from django.utils.timezone import get_current_timezone, get_current_timezone_name
 from django.views import View
 
 from accounts.data import Capability, Principal
+from accounts.selectors import name_of
 from accounts.services import principal_of
 from chaos.data import RunState, Verdict
 from chaos.domain.recovery_documents import KIND_WORDS, Kind
+from chaos.recovery_calendar import calendar_weeks
 from chaos.recovery_models import RecoveryTest, RecoveryTestRun
-from chaos.recovery_selectors import recovery_runs_visible, recovery_tests_visible, spec_of_run, spec_of_test
+from chaos.recovery_selectors import (
+    recovery_runs_visible,
+    recovery_tests_visible,
+    spec_of_run,
+    spec_of_test,
+    usual_run,
+)
 from chaos.services.recovery import RecoveryRefusedError, record_decision, request_recovery_run
+from chaos.services.recovery_findings import clear_recovery_run
 from chaos.services.recovery_running import finish_tabletop
 from core.clock import database_now
 from core.drawings import Interval, Lane, TimeAxis
@@ -34,6 +45,12 @@ class DecisionForm(forms.Form):
 
     number = forms.IntegerField(min_value=0, widget=forms.HiddenInput)
     decision = forms.CharField(max_length=500, label="Decision")
+
+
+class ClearForm(forms.Form):
+    """Why nothing dirty is left."""
+
+    reason = forms.CharField(max_length=300, label="What was looked at")
 
 
 def may_view(principal: Principal) -> bool:
@@ -53,6 +70,32 @@ def _promise(value: timedelta | None) -> str:
     return "not promised" if value is None else _seconds(value)
 
 
+def _measured(said: dict[str, Any] | None, name: str) -> str:
+    """Write a figure with its error bar."""
+    value = (said or {}).get(name)
+    if said is None or value is None:
+        return "not measured"
+    return f"{_seconds(value)} ± {_seconds(said['resolution_s'])}" if said.get("resolution_s") else _seconds(value)
+
+
+class RecoveryCalendarView(LoginRequiredMixin, View):
+    """What was tested in the last weeks, and what is due in the next ones?"""
+
+    def get(self, request: HttpRequest) -> HttpResponse:
+        principal = principal_of(request)
+        if not may_view(principal):
+            raise PermissionDenied
+        now = database_now()
+        weeks = calendar_weeks(viewer=principal, now=now, zone=get_current_timezone())
+        context = {
+            "title": "Calendar of recovery tests",
+            "intro": f"Weeks from Monday, in {get_current_timezone_name()}.",
+            "weeks": weeks,
+            "by_hand": recovery_tests_visible(viewer=principal).filter(next_due_at__isnull=True),
+        }
+        return render(request, "chaos/recovery_calendar.html", context)
+
+
 class RecoveryTestListView(RecordListView):
     """Can we recover, how fast, and since when do we know?"""
 
@@ -65,9 +108,9 @@ class RecoveryTestListView(RecordListView):
         Column("kind", "Kind", lambda test: test.kind, order_by=("kind",), wide_only=True),
         Column("verdict", "Last verdict", lambda test: test.last_verdict or "never", kind="state"),
         Column("rto", "RTO promised", lambda test: _promise(test.service.rto)),
-        Column("rto_measured", "measured", lambda test: _seconds((test.last_result or {}).get("rto_sustained_s"))),
+        Column("rto_measured", "measured", lambda test: _measured(test.last_result, "rto_sustained_s")),
         Column("rpo", "RPO promised", lambda test: _promise(test.service.rpo)),
-        Column("rpo_measured", "measured", lambda test: _seconds((test.last_result or {}).get("rpo_s"))),
+        Column("rpo_measured", "measured", lambda test: _measured(test.last_result, "rpo_s")),
         Column("last", "Last run", lambda test: test.last_ended, kind="time", order_by=("last_ended",)),
         Column("next", "Next due", lambda test: test.next_due_at, kind="time", order_by=("next_due_at",)),
     )
@@ -91,7 +134,10 @@ class RecoveryTestListView(RecordListView):
         )
 
     def get_actions(self) -> Sequence[Action]:
-        return [Action("Runs", reverse("chaos:recovery_run_list"), icon="list-check", primary=False)]
+        return [
+            Action("Calendar", reverse("chaos:recovery_calendar"), icon="calendar", primary=False),
+            Action("Runs", reverse("chaos:recovery_run_list"), icon="list-check", primary=False),
+        ]
 
 
 class RecoveryRunListView(RecordListView):
@@ -140,6 +186,8 @@ class RecoveryTestDetailView(LoginRequiredMixin, View):
             "tiles": _tiles(test, last),
             "trend": measured if sum(value is not None for value in measured) > 1 else [],
             "runs": runs,
+            "worse": last.result.get("regression", "") if last else "",
+            "dirty": test.runs.filter(verdict=Verdict.DIRTY, cleared_at__isnull=True).first(),
             "live": test.runs.exclude(state=RunState.FINISHED).first(),
             "may_run": principal_of(request).may(Capability.CHAOS_RUN, team_id=test.service.team_id),
             "facts": [
@@ -147,6 +195,7 @@ class RecoveryTestDetailView(LoginRequiredMixin, View):
                 ("Kind", KIND_WORDS[Kind(test.kind)]),
                 ("Calendar", f"{spec.schedule.cron} {spec.schedule.zone}" if spec.schedule else "by hand"),
                 ("Turns missed", test.missed),
+                *([("Last turn", test.last_refusal)] if test.last_refusal else []),
                 ("Looks every", _seconds(spec.probe.every)),
                 ("Gives an answer", _seconds(spec.probe.timeout)),
                 ("Resolution", _seconds(spec.probe.cadence.resolution)),
@@ -184,6 +233,8 @@ class RecoveryRunDetailView(LoginRequiredMixin, View):
         try:
             if request.POST.get("action") == "finish":
                 finish_tabletop(principal=principal, run=run)
+            elif request.POST.get("action") == "clear":
+                clear_recovery_run(principal=principal, run=run, reason=request.POST.get("reason", ""))
             else:
                 form = DecisionForm(request.POST)
                 if form.is_valid():
@@ -227,6 +278,7 @@ def _run_context(run: RecoveryTestRun, principal: Principal) -> dict[str, Any]:
     spec, said, now = spec_of_run(run), run.result, database_now()
     decided = said.get("decided", {})
     going_on = run.state != RunState.FINISHED
+    may_run = principal.may(Capability.CHAOS_RUN, team_id=run.test.service.team_id)
     return {
         "title": f"Run of {run.test}",
         "run": run,
@@ -246,16 +298,25 @@ def _run_context(run: RecoveryTestRun, principal: Principal) -> dict[str, Any]:
         "may_decide": principal.may(Capability.INCIDENT_RESPOND, team_id=run.test.service.team_id),
         "tiles": _tiles(run.test, run) if not going_on else [],
         "axis": _axis(run, now),
+        "progress": _progress(run, now) if going_on and spec.kind is not Kind.TABLETOP else None,
+        "may_clear": may_run and run.verdict == Verdict.DIRTY and run.cleared_at is None,
+        "clear_form": ClearForm(),
         "facts": _facts(run, said),
         "security": list(said.get("security", {}).items()),
         "differences": said.get("data_differences", []),
     }
 
 
+def _shown(value: Any) -> Any:
+    if isinstance(value, dict):
+        return ", ".join(f"{name.replace('_', ' ')} {inner}" for name, inner in value.items())
+    return value
+
+
 def _facts(run: RecoveryTestRun, said: dict[str, Any]) -> list[tuple[str, Any]]:
     facts: list[tuple[str, Any]] = [
         ("Reference", run.reference),
-        ("Requested by", run.requested_by),
+        ("Requested by", name_of(run.requested_by)),
         ("RTO promised", _promise(run.rto)),
         ("RPO promised", _promise(run.rpo)),
     ]
@@ -270,9 +331,26 @@ def _facts(run: RecoveryTestRun, said: dict[str, Any]) -> list[tuple[str, Any]]:
             ("Scope", said.get("scope")),
             ("Witness", said.get("witness")),
             ("Clean-up", said.get("clean_up")),
-            *((name.replace("_", " ").capitalize(), value) for name, value in said.get("more", {}).items()),
+            *([("Cleared", f"{run.cleared_reason} ({name_of(run.cleared_by)})")] if run.cleared_at else []),
+            *((name.replace("_", " ").capitalize(), _shown(value)) for name, value in said.get("more", {}).items()),
         ]
     return facts
+
+
+def _progress(run: RecoveryTestRun, now: datetime) -> dict[str, Any]:
+    """Say how far it is, reckoned from the newest run that came to its end."""
+    usual = usual_run(test=run.test)
+    running = [step["name"] for step in run.steps if step["state"] == "running"]
+    ended = usual.ended_at if usual else None
+    return {
+        "label": running[-1].capitalize() if running else "Waiting for a runner",
+        "done": sum(step["state"] == "done" for step in run.steps),
+        "total": max(len(usual.steps), len(run.steps)) if usual else None,
+        "rate": f"steps · {(now - run.requested_at).total_seconds():.0f} s",
+        "remaining": max(ended - usual.requested_at - (now - run.requested_at), timedelta(0))
+        if usual and ended
+        else None,
+    }
 
 
 def _axis(run: RecoveryTestRun, now: datetime) -> TimeAxis:

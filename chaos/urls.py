@@ -1,6 +1,7 @@
 from django.urls import URLPattern, URLResolver, path
 
 from chaos.recovery_views import (
+    RecoveryCalendarView,
     RecoveryRunDetailView,
     RecoveryRunListView,
     RecoveryTestDetailView,
@@ -11,6 +12,7 @@ from chaos.views import ExperimentDetailView, ExperimentListView, KillSwitchView
 app_name = "chaos"
 urlpatterns: list[URLPattern | URLResolver] = [
     path("recovery/", RecoveryTestListView.as_view(), name="recovery_list"),
+    path("recovery/calendar/", RecoveryCalendarView.as_view(), name="recovery_calendar"),
     path("recovery/runs/", RecoveryRunListView.as_view(), name="recovery_run_list"),
     path("recovery/runs/<str:reference>/", RecoveryRunDetailView.as_view(), name="recovery_run_detail"),
     path("recovery/<slug:slug>/", RecoveryTestDetailView.as_view(), name="recovery_detail"),

@@ -86,10 +86,12 @@ class ProbeSpec(_Strict):
 
 
 class ScheduleSpec(_Strict):
-    """When it is due: a cron line in a zone."""
+    """When it is due: a cron line in a zone, later by up to `jitter`, and on which budget of the service."""
 
     cron: str = Field(max_length=80)
     zone: str = "UTC"
+    jitter: Duration = Field(default=timedelta(0), ge=timedelta(0), le=timedelta(hours=12))
+    when_budget_left_percent: float | None = Field(default=None, ge=0, le=100)
 
 
 class RehearsalSpec(_Strict):

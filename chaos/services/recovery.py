@@ -3,7 +3,7 @@
 import hashlib
 import sys
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -14,6 +14,7 @@ from django.core.exceptions import PermissionDenied
 from django.db import IntegrityError, transaction
 
 from accounts.data import Capability, Principal, system_principal
+from accounts.selectors import name_of, names_of
 from accounts.services import ensure_may
 from catalog.data import ActivityKind
 from catalog.selectors import service_by_slug
@@ -22,13 +23,14 @@ from chaos.data import RunState
 from chaos.domain.recovery_documents import Kind, RecoveryTestDocument, RecoveryTestSpec
 from chaos.recovery_models import RecoveryTest, RecoveryTestRun
 from chaos.recovery_selectors import spec_of_run, spec_of_test
-from chaos.selectors import engaged_kill_switch
+from chaos.services.recovery_guards import ask_recovery_guards, unmeasurable
 from core.clock import database_now
 from core.detached import start_detached
 from core.identifiers import new_id
 from core.parsing import LineIndex, parse_document, refuse
 from core.work import wake
-from ledger.data.recovery import RecoveryTestDeclared
+from ledger.data.chaos import GuardAnswer
+from ledger.data.recovery import RecoveryTestDeclared, RecoveryTestStarted
 from ledger.services import record
 
 START_QUEUE = "recovery.start"
@@ -37,7 +39,7 @@ MAX_TURNS = 1000
 
 
 class RecoveryRefusedError(PermissionDenied):
-    """The test does not start; the message says why."""
+    """The test does not start, or a step does not count; the message says why."""
 
 
 @transaction.atomic
@@ -62,7 +64,7 @@ def _apply(principal: Principal, document: RecoveryTestDocument, data: Any, wher
     if problem := unmeasurable(spec, rto=service.rto, rpo=service.rpo):
         raise refuse(f"{where} spec.probe", found=problem, allowed="look more finely, or promise what can be measured")
     now = database_now()
-    next_due = next_turn(spec, after=now, where=f"{where} spec.schedule")
+    next_due = next_turn(spec, after=now, seed=document.metadata.name, where=f"{where} spec.schedule")
     digest = hashlib.sha256(orjson.dumps(data, option=orjson.OPT_SORT_KEYS)).hexdigest()
     known = RecoveryTest.objects.filter(slug=document.metadata.name).first()
     if known is not None and known.sha256 == digest:
@@ -96,21 +98,11 @@ def _apply(principal: Principal, document: RecoveryTestDocument, data: Any, wher
     return True
 
 
-def unmeasurable(spec: RecoveryTestSpec, *, rto: timedelta | None, rpo: timedelta | None) -> str:
-    """Return which promise is below what the test can tell apart; empty when all are above it."""
-    if spec.kind in {Kind.TABLETOP, Kind.BACKUP_INTEGRITY}:
-        return ""
-    for name, promise in (("RTO", rto), ("RPO", rpo)):
-        if promise is not None and not spec.probe.cadence.can_measure(promise.total_seconds()):
-            return (
-                f"{name} {promise.total_seconds():g} s is unmeasurable: the resolution is "
-                f"{spec.probe.cadence.resolution:g} s (cadence and timeout)"
-            )
-    return ""
+def next_turn(spec: RecoveryTestSpec, *, after: datetime, seed: str, where: str = "spec.schedule") -> datetime | None:
+    """Return when the test is due next, or None when only by hand. Raises InputRefusedError.
 
-
-def next_turn(spec: RecoveryTestSpec, *, after: datetime, where: str = "spec.schedule") -> datetime | None:
-    """Return when the test is due next, or None when only by hand. Raises InputRefusedError."""
+    The jitter of a turn is reckoned from the test's name and the turn's time, so that it stays what it is.
+    """
     if spec.schedule is None:
         return None
     try:
@@ -122,20 +114,21 @@ def next_turn(spec: RecoveryTestSpec, *, after: datetime, where: str = "spec.sch
         raise refuse(
             f"{where}.cron", found=spec.schedule.cron, allowed="five fields of cron that have a next turn"
         ) from None
-    return turn
+    digest = hashlib.sha256(f"{seed} {turn.isoformat()}".encode()).digest()
+    return turn + spec.schedule.jitter * (int.from_bytes(digest[:8], "big") / 2**64)
 
 
 @transaction.atomic
 def request_recovery_run(*, principal: Principal, test: RecoveryTest) -> RecoveryTestRun:
-    """Ask for a run of a test as it stands now. Raises RecoveryRefusedError, PermissionDenied."""
+    """Ask every guard and, if all agree, for a run of a test as it stands now.
+
+    Raises RecoveryRefusedError, PermissionDenied.
+    """
     ensure_may(principal, Capability.CHAOS_RUN, team_id=test.service.team_id)
-    spec = spec_of_test(test)
-    switch = engaged_kill_switch()
-    if switch is not None:
-        raise RecoveryRefusedError(f"Refused: the kill switch is engaged: {switch.reason}")
-    if problem := unmeasurable(spec, rto=test.service.rto, rpo=test.service.rpo):
-        raise RecoveryRefusedError(f"Refused: {problem}.")
-    now = database_now()
+    spec, now = spec_of_test(test), database_now()
+    guards = ask_recovery_guards(test, spec, now=now, scheduled=principal == SCHEDULER)
+    if refused := [f"{one.guard}: {one.reason}" for one in guards if not one.allowed]:
+        raise RecoveryRefusedError(f"Refused. {'; '.join(refused)}.")
     by_people = spec.kind is Kind.TABLETOP
     try:
         with transaction.atomic():
@@ -149,12 +142,26 @@ def request_recovery_run(*, principal: Principal, test: RecoveryTest) -> Recover
                 due_at=now,
                 rto=test.service.rto,
                 rpo=test.service.rpo,
+                guards=[vars(one) for one in guards],
                 state=RunState.RUNNING if by_people else RunState.STARTING,
                 started_at=now if by_people else None,
                 finished_at=now if by_people else None,
             )
     except IntegrityError:
-        raise RecoveryRefusedError("Refused: a run of this test is going on.") from None
+        raise RecoveryRefusedError("Refused. alone: a run of this test is going on.") from None
+    record(
+        RecoveryTestStarted(
+            test=test.slug,
+            run=run.reference,
+            kind=spec.kind,
+            service=test.service.slug,
+            definition_sha256=test.sha256,
+            guards=[GuardAnswer(**vars(one)) for one in guards],
+            requested_at=now,
+        ),
+        actor=principal.reference,
+        subject=f"recovery-test:{test.slug}",
+    )
     start_activity(
         kind=ActivityKind.DR_TEST,
         source_key=run.source_key,
@@ -191,9 +198,9 @@ def start_due_tests() -> int:
         missed = 0
         while due is not None and due <= now and missed < MAX_TURNS:
             missed += 1
-            due = next_turn(spec, after=due)
+            due = next_turn(spec, after=due, seed=test.slug)
         if due is not None and due <= now:
-            due = next_turn(spec, after=now)
+            due = next_turn(spec, after=now, seed=test.slug)
         # Whoever moves the turn on has taken it: two workers do not start one turn twice.
         if not RecoveryTest.objects.filter(pk=test.pk, next_due_at=test.next_due_at).update(next_due_at=due):
             continue
@@ -201,10 +208,10 @@ def start_due_tests() -> int:
             request_recovery_run(principal=SCHEDULER, test=test)
             missed -= 1
             started += 1
-        except RecoveryRefusedError:
-            pass
-        if missed:
-            RecoveryTest.objects.filter(pk=test.pk).update(missed=test.missed + missed)
+            refusal = ""
+        except RecoveryRefusedError as error:
+            refusal = str(error)
+        RecoveryTest.objects.filter(pk=test.pk).update(missed=test.missed + missed, last_refusal=refusal)
     return started
 
 
@@ -219,6 +226,9 @@ def record_decision(*, principal: Principal, run: RecoveryTestRun, number: int, 
     spec = spec_of_run(locked)
     if locked.state != RunState.RUNNING or not 0 <= number < len(spec.decisions) or locked.started_at is None:
         raise RecoveryRefusedError("There is no such question to decide now.")
+    absent = spec.decisions[number].absent
+    if absent and _is_called(principal, absent):
+        raise RecoveryRefusedError(f"{absent} may not be asked: the test is whether others can decide this.")
     decided = dict(locked.result.get("decided", {}))
     if str(number) in decided:
         return False
@@ -233,3 +243,9 @@ def record_decision(*, principal: Principal, run: RecoveryTestRun, number: int, 
     locked.save(update_fields=["result"])
     run.result = locked.result
     return True
+
+
+def _is_called(principal: Principal, name: str) -> bool:
+    """Say whether a person has this name or user name."""
+    known = {name_of(principal.reference), *(one.removeprefix("user:") for one in names_of(principal=principal))}
+    return name.casefold() in {one.casefold() for one in known}

@@ -12,16 +12,16 @@ from django.db import connection, transaction
 
 from accounts.data import Capability, Principal, system_principal
 from accounts.services import ensure_may
-from catalog.data import ActionItemState
-from catalog.selectors import action_items_from
-from catalog.services import close_action_item, end_activity, open_action_item
+from catalog.services import end_activity
 from chaos.data import RunState, Verdict
 from chaos.domain.recovery_documents import Kind, RecoveryTestSpec
 from chaos.domain.recovery_measure import Findings, Measured, judge, measure
+from chaos.domain.recovery_trend import Worsening, worsened
 from chaos.recovery_models import RecoveryMarker, RecoveryTestRun
 from chaos.recovery_selectors import live_recovery_runs, spec_of_run
 from chaos.services import recovery_postgresql, recovery_site
 from chaos.services.recovery_context import DrillContext, DrillError, DrillResult, sweep
+from chaos.services.recovery_findings import follow_up
 from core.clock import database_now
 from drivers.services.site_database import SiteError
 from ledger.data.recovery import RecoveryTestFinished
@@ -31,7 +31,7 @@ REAPER = system_principal("recovery-reaper")
 BEAT = 2.0
 DEAD_AFTER = timedelta(seconds=30)
 START_WITHIN = timedelta(seconds=120)
-FOLLOW_UP_DAYS = 14
+COMPARED_RUNS = 10
 MOST_DIFFERENCES = 20
 DRILLS = {**recovery_site.DRILLS, **recovery_postgresql.DRILLS}
 
@@ -133,6 +133,7 @@ def finish_recovery_run(
         verdict, reason = Verdict.ABORTED, aborted
     answer = {**run.result, **as_json(run, spec, result, measured), "verdict": str(verdict), "reason": reason}
     answer["clean_up"] = "; ".join(left or []) or "nothing is left"
+    answer["regression"] = str(worse) if (worse := _regression(run, spec, measured)) else ""
     ended = (
         RecoveryTestRun.objects.filter(pk=run.pk)
         .exclude(state=RunState.FINISHED)
@@ -144,7 +145,7 @@ def finish_recovery_run(
             finished_at=now,
             result=answer,
             steps=run.steps,
-            folder="",
+            folder=run.folder if verdict == Verdict.DIRTY else "",
         )
     )
     if not ended:
@@ -152,7 +153,17 @@ def finish_recovery_run(
     run.refresh_from_db()
     _record(run, spec, result, measured, artifacts=artifacts or [])
     end_activity(source_key=run.source_key, ended_at=now)
-    _follow_up(run)
+    follow_up(run)
+
+
+def _regression(run: RecoveryTestRun, spec: RecoveryTestSpec, measured: Measured | None) -> Worsening | None:
+    if measured is None or measured.sustained is None:
+        return None
+    earlier = run.test.runs.filter(state=RunState.FINISHED, ended_at__isnull=False).order_by("-ended_at")[
+        :COMPARED_RUNS
+    ]
+    times = [one.result["rto_sustained_s"] for one in earlier if one.result.get("rto_sustained_s") is not None]
+    return worsened(times, measured.sustained, resolution=spec.probe.cadence.resolution)
 
 
 def _measured(spec: RecoveryTestSpec, result: DrillResult | None) -> Measured | None:
@@ -274,6 +285,7 @@ def _record(
             decisions=result.decisions if result else [],
             outcome=run.verdict,
             reason=run.reason,
+            regression=said.get("regression", ""),
             witness=said["witness"] or "nobody",
             started_at=started,
             finished_at=ended,
@@ -284,23 +296,6 @@ def _record(
         period=(started, ended),
         artifacts=artifacts,
     )
-
-
-def _follow_up(run: RecoveryTestRun) -> None:
-    """Open a follow-up where a test did not pass; a pass closes those of earlier runs."""
-    source = f"recovery-test:{run.test.slug}"
-    if run.verdict == Verdict.PASSED:
-        for item in action_items_from(source=source).filter(state=ActionItemState.OPEN):
-            close_action_item(source_key=item.source_key)
-    elif run.verdict in {Verdict.FAILED, Verdict.DIRTY}:
-        due = database_now().date() + timedelta(days=FOLLOW_UP_DAYS)
-        open_action_item(
-            source_key=f"{source}:{run.reference}",
-            title=f"{run.test}: {run.reason}",
-            service_id=run.test.service_id,
-            due_on=due,
-            url=run.get_absolute_url(),
-        )
 
 
 def finish_tabletop(*, principal: Principal, run: RecoveryTestRun) -> None:

@@ -4,13 +4,15 @@ from datetime import datetime
 from typing import ClassVar
 
 from ledger.data.base import EvidenceType, LedgerPayload
+from ledger.data.chaos import GuardAnswer
 
 
 class RecoveryTestFinished(LedgerPayload):
     """A recovery test has ended: what was promised and what was measured, in milliseconds.
 
     `resolution_milliseconds` is the error bar of the measurement; None means that it was not measured. `measurements`
-    are the parts of the recovery time by name. `data_differences` are the first few; their count is whole.
+    are the parts of the recovery time by name. `data_differences` are the first few; their count is whole. `regression`
+    says in words that recovery took longer than usual.
     """
 
     entry_type: ClassVar[str] = "recovery.test_finished"
@@ -40,9 +42,23 @@ class RecoveryTestFinished(LedgerPayload):
     decisions: list[str] = []
     outcome: str
     reason: str = ""
+    regression: str = ""
     witness: str
     started_at: datetime
     finished_at: datetime
+
+
+class RecoveryTestStarted(LedgerPayload):
+    """A recovery test was asked for and every guard agreed: the answers, and the definition that is carried out."""
+
+    entry_type: ClassVar[str] = "recovery.test_started"
+    test: str
+    run: str
+    kind: str
+    service: str
+    definition_sha256: str
+    guards: list[GuardAnswer]
+    requested_at: datetime
 
 
 class RecoveryTestDeclared(LedgerPayload):

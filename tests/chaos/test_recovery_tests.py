@@ -3,7 +3,7 @@
 import tempfile
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from django.core.exceptions import PermissionDenied
@@ -16,6 +16,7 @@ from accounts.selectors import principal_for_user
 from accounts.services import create_user
 from catalog.models import ActionItem, Activity, Service
 from chaos.data import RunState, Verdict
+from chaos.domain.recovery_measure import Marker
 from chaos.recovery_models import RecoveryTest, RecoveryTestRun
 from chaos.recovery_selectors import spec_of_run
 from chaos.services import engage_kill_switch
@@ -27,9 +28,13 @@ from chaos.services.recovery import (
     start_due_tests,
 )
 from chaos.services.recovery_context import PREFIX, DrillResult
+from chaos.services.recovery_findings import clear_recovery_run
 from chaos.services.recovery_running import finish_recovery_run, finish_tabletop, reap_dead_recovery_runs
 from core.parsing import InputRefusedError, load_yaml_documents
+from delivery.models import Delivery
 from demo.services import load_organization
+from incidents.data import Severity
+from incidents.services import Opening, open_incident
 from ledger.selectors import entries
 
 pytestmark = pytest.mark.django_db
@@ -221,7 +226,7 @@ def test_a_stranger_finds_nothing(path: str) -> None:
     assert ask("charlie", path).status_code == 404
 
 
-@pytest.mark.parametrize("path", ["/recovery/", "/recovery/runs/"])
+@pytest.mark.parametrize("path", ["/recovery/", "/recovery/runs/", "/recovery/calendar/"])
 def test_lists_refuse_a_stranger_and_other_methods(path: str) -> None:
     assert ask("charlie", path).status_code == 403
     assert ask("olga", path, {}).status_code == 405
@@ -241,3 +246,143 @@ def test_rest_asks_for_a_run_and_says_why_not() -> None:
     assert "going on" in again.json()["detail"]
     assert ask("dana", "/api/v1/recovery/runs/").json()["results"][0]["test"] == "assay-backup-restore"
     assert ask("charlie", "/api/v1/recovery/runs/").json()["results"] == []
+
+
+def measured_in(seconds: float) -> DrillResult:
+    """A restore in which the client was without answers for so long."""
+    back = 10.2 + seconds
+    before = [Marker(number, number / 4, number / 4 + 0.01, True) for number in range(1, 41)]
+    after = [Marker(100 + number, back + number / 4, back + number / 4, True) for number in range(20)]
+    result = DrillResult(scope="s", witness="w", data_passed=True, markers=[*before, *after])
+    result.survivors = {one.number for one in result.markers}
+    result.fault_at = result.fault_done = 10.1
+    return result
+
+
+def finish(result: DrillResult, **more: Any) -> RecoveryTestRun:
+    run = request_recovery_run(principal=SITE, test=first())
+    finish_recovery_run(run, spec=spec_of_run(run), result=result, **more)
+    return run
+
+
+def test_a_recovery_that_takes_longer_than_it_did_is_told_and_followed_up() -> None:
+    for _ in range(3):
+        assert finish(measured_in(20)).result["regression"] == ""
+    run = finish(measured_in(120))
+    assert run.verdict == Verdict.PASSED, "it is within the promise, and still worse"
+    assert "6.0 times the usual 20.10 s" in run.result["regression"]
+    item = ActionItem.objects.get(source_key__startswith="recovery-trend:assay-backup-restore:")
+    assert item.state == "open"
+    told = Delivery.objects.filter(subject__contains="longer than it did").values_list("address", flat=True)
+    assert f"user:{User.objects.get(username='olga').pk}" in told
+    entry = entries(types=["recovery.test_finished"]).order_by("-recorded_at")[0]
+    assert entry.payload is not None
+    assert "6.0 times" in str(entry.payload["regression"])
+    finish(measured_in(20))
+    item.refresh_from_db()
+    assert item.state != "open"
+
+
+def test_a_dirty_run_holds_its_test_until_it_is_cleared_with_a_reason() -> None:
+    run = finish(measured_in(20), left=["process 1"])
+    assert run.verdict == Verdict.DIRTY
+    with pytest.raises(RecoveryRefusedError, match="left something behind"):
+        request_recovery_run(principal=SITE, test=first())
+    RecoveryTest.objects.filter(slug="assay-backup-restore").update(next_due_at=timezone.now())
+    assert start_due_tests() == 0
+    assert "left something behind" in first().last_refusal
+    olga = principal_for_user(user=User.objects.get(username="olga"))
+    with pytest.raises(RecoveryRefusedError, match="Say what"):
+        clear_recovery_run(principal=olga, run=run, reason=" ")
+    with pytest.raises(PermissionDenied):
+        clear_recovery_run(principal=principal_for_user(user=User.objects.get(username="dana")), run=run, reason="x")
+    clear_recovery_run(principal=olga, run=run, reason="looked at the host")
+    with pytest.raises(RecoveryRefusedError, match="once"):
+        clear_recovery_run(principal=olga, run=run, reason="again")
+    assert request_recovery_run(principal=SITE, test=first()).state == RunState.STARTING
+
+
+def test_what_was_asked_before_is_in_the_ledger() -> None:
+    run = request_recovery_run(principal=SITE, test=first())
+    (entry,) = entries(types=["recovery.test_started"])
+    assert entry.payload is not None
+    guards = cast("list[dict[str, Any]]", entry.payload["guards"])
+    assert {one["guard"] for one in guards} == {"kill switch", "hold", "resolution", "clean", "alone"}
+    assert entry.payload["run"] == run.reference
+
+
+def test_the_calendar_starts_nothing_on_a_service_with_an_open_incident() -> None:
+    opening = Opening(title="Assay is slow", severity=Severity.SEV2, service_ids=[first().service_id])
+    open_incident(principal=SITE, opening=opening)
+    RecoveryTest.objects.filter(slug="assay-backup-restore").update(next_due_at=timezone.now())
+    assert start_due_tests() == 0
+    assert "incidents: open" in first().last_refusal
+    assert first().missed == 1
+    assert request_recovery_run(principal=SITE, test=first()).state == RunState.STARTING, "by hand it starts"
+
+
+def test_a_calendar_may_ask_for_a_budget_and_spread_its_turns() -> None:
+    text = (Path(__file__).parents[2] / "demo/org/recovery.yaml").read_text().split("---")[0]
+    apply(text.replace("zone: Europe/Berlin", "zone: UTC, jitter: 2h, when_budget_left_percent: 60"))
+    due = first().next_due_at
+    assert due is not None
+    nominal = due.replace(hour=3, minute=17, second=0, microsecond=0)
+    assert nominal < due <= nominal + timedelta(hours=2)
+    RecoveryTest.objects.filter(slug="assay-backup-restore").update(next_due_at=timezone.now())
+    assert start_due_tests() == 0
+    assert "error budget" in first().last_refusal, "what is not measured is a no"
+
+
+def test_who_is_absent_decides_nothing() -> None:
+    apply(TABLETOP)
+    run = request_recovery_run(principal=SITE, test=RecoveryTest.objects.get(slug="region-gone"))
+    alice, bob = (principal_for_user(user=User.objects.get(username=name)) for name in ("alice", "bob"))
+    with pytest.raises(RecoveryRefusedError, match="Alice may not be asked"):
+        record_decision(principal=alice, run=run, number=1, decision="I do")
+    assert record_decision(principal=alice, run=run, number=0, decision="Yes")
+    assert record_decision(principal=bob, run=run, number=1, decision="Bob does")
+
+
+def test_the_calendar_shows_what_ran_and_every_turn_that_is_due() -> None:
+    apply(TABLETOP)
+    run = finish(measured_in(20))
+    page = ask("dana", "/recovery/calendar/").content.decode()
+    assert page.count("/recovery/assay-backup-restore/") >= 7, "weekly, for two months"
+    assert f"/recovery/runs/{run.reference}/" in page
+    assert "this week" in page
+    assert "The region is gone" in page.split("Only by hand")[1]
+
+
+def test_a_run_that_goes_on_shows_its_step_and_how_long_it_will_take() -> None:
+    before = finish(measured_in(20))
+    steps = [
+        {"name": name, "state": "done", "started_at": before.requested_at.isoformat(), "seconds": 9.0} for name in "abc"
+    ]
+    RecoveryTestRun.objects.filter(pk=before.pk).update(
+        steps=steps, started_at=before.requested_at, ended_at=before.requested_at + timedelta(seconds=90)
+    )
+    run = request_recovery_run(principal=SITE, test=first())
+    RecoveryTestRun.objects.filter(pk=run.pk).update(
+        steps=[steps[0], {**steps[1], "state": "running", "name": "restore"}]
+    )
+    page = ask("dana", run.get_absolute_url()).content.decode()
+    assert "Restore" in page
+    assert "1 of 3" in page
+    assert "min" in page or "s left" in page
+    assert 'hx-trigger="every 2s"' in page
+
+
+def test_a_dirty_run_is_cleared_on_its_page_by_those_who_may() -> None:
+    run = finish(measured_in(20), left=["process 1"])
+    assert "Clear what was left behind" not in ask("dana", run.get_absolute_url()).content.decode()
+    assert "Clear what was left behind" in ask("olga", run.get_absolute_url()).content.decode()
+    assert "left something behind" in ask("olga", "/recovery/assay-backup-restore/").content.decode()
+    ask("olga", run.get_absolute_url(), {"action": "clear", "reason": "looked at the host"})
+    assert "looked at the host" in ask("dana", run.get_absolute_url()).content.decode()
+
+
+def test_a_figure_is_shown_with_its_error_bar_and_worse_is_said() -> None:
+    for seconds in (20, 20, 20, 120):
+        finish(measured_in(seconds))
+    assert "2.0 min ± 10.25 s" in ask("dana", "/recovery/").content.decode()
+    assert "6.0 times the usual" in ask("dana", "/recovery/assay-backup-restore/").content.decode()

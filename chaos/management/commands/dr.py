@@ -21,6 +21,7 @@ from chaos.recovery_selectors import (
     spec_of_run,
 )
 from chaos.services.recovery import RecoveryRefusedError, apply_recovery_documents, request_recovery_run
+from chaos.services.recovery_findings import clear_recovery_run
 from chaos.services.recovery_running import carry_out
 from core.cli import ExitCode, FormatOption, OutputFormat, RoomCommand, answering, fail, print_json, print_rows
 from core.parsing import load_yaml_documents
@@ -86,6 +87,24 @@ class Command(RoomCommand):
         if run is None:
             fail(f"There is no run {reference!r}. See manage.py dr runs.")
         _print_result(run, output)
+
+    @command()
+    @answering
+    def clear(
+        self,
+        reference: Annotated[str, typer.Argument(help="The dirty run.")],
+        reason: Annotated[str, typer.Option(help="What was looked at; kept in the ledger.")],
+        as_user: As = "",
+    ) -> None:
+        """Remove what is left of a dirty run and let its test run again. Exit code 1: something is still there."""
+        run = recovery_run_by_reference(reference=reference)
+        if run is None:
+            fail(f"There is no run {reference!r}. See manage.py dr runs.")
+        try:
+            clear_recovery_run(principal=_principal(as_user), run=run, reason=reason)
+        except RecoveryRefusedError as error:
+            fail(str(error), ExitCode.NO)
+        typer.echo(f"{run}: cleared")
 
     @command()
     @answering
