@@ -56,8 +56,8 @@ _WORDS = {
     ),
     Tone.RISK: (
         "at-risk risk warning degraded slow acknowledged mitigated due due-soon late retrying expiring "
-        "awaiting-approval waiting-for-approval waiting needs-attention partial partially-effective open-finding "
-        "sev3 high undoing stopping intended"
+        "awaiting-approval waiting-for-approval in-review waiting needs-attention partial partially-effective "
+        "open-finding sev3 high undoing stopping intended"
     ),
     Tone.BAD: (
         "breached firing dirty failed failure fail error critical open triggered overdue exhausted dead rejected "

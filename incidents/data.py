@@ -46,6 +46,18 @@ class TimelineKind(StrEnum):
     RUNBOOK = "runbook"
     ROLE = "role"
     CAUSE = "cause"
+    TASK = "task"
+    TARGET = "target"
+    OUTSIDE = "outside"
+
+
+class PublicState(StrEnum):
+    """What a status page says of an incident."""
+
+    INVESTIGATING = "investigating"
+    IDENTIFIED = "identified"
+    MONITORING = "monitoring"
+    RESOLVED = "resolved"
 
 
 class AlertStatus(StrEnum):

@@ -75,3 +75,38 @@ class ReviewApproved(DomainEvent):
     incident_id: int
     reference: str
     approved_by: str
+
+
+class IncidentTargetBreached(DomainEvent):
+    """Something took longer than the incident's targets allow: `acknowledge`, `mitigate`, `resolve`, `review` …"""
+
+    kind: ClassVar[str] = "incident.target-breached"
+
+    incident_id: int
+    reference: str
+    severity: str
+    target: str
+    allowed_seconds: float
+
+
+class IncidentMerged(DomainEvent):
+    """An incident turned out to be another one; its alerts and services have gone over."""
+
+    kind: ClassVar[str] = "incident.merged"
+
+    incident_id: int
+    reference: str
+    into: str
+
+
+class StatusPublished(DomainEvent):
+    """A status page said something about an incident."""
+
+    kind: ClassVar[str] = "incident.status-published"
+
+    reference: str
+    page: str
+    state: str
+    title: str
+    text: str
+    published_at: datetime

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from django import forms
+from django.utils import timezone
 
 from accounts.data import Principal
 from accounts.selectors import people, teams
 from catalog.selectors import services_visible
 from delivery.data import Channel
-from incidents.data import IncidentRole, IntegrationKind, Severity
-from incidents.models import EscalationPolicy, Silence
+from incidents.data import IncidentRole, IntegrationKind, PublicState, Severity
+from incidents.domain.review_templates import FACTOR_KINDS, SECTIONS
+from incidents.models import Alert, EscalationPolicy, FollowUp, Silence, StatusPage, TimelineEntry
+from incidents.selectors import status_pages
 
 SEVERITIES = [(one.value, one.value.upper()) for one in Severity]
 ROLES = [(one.value, one.value) for one in IncidentRole]
 DUE_IN_DAYS = [("7", "in a week"), ("14", "in two weeks"), ("30", "in a month")]
+
+
+def _moment() -> forms.DateTimeInput:
+    return forms.DateTimeInput(attrs={"type": "datetime-local"}, format="%Y-%m-%dT%H:%M")
 
 
 class OpenIncidentForm(forms.Form):
@@ -40,9 +48,105 @@ class OpenIncidentForm(forms.Form):
 
 
 class NoteForm(forms.Form):
-    """Write to the timeline."""
+    """Write to the timeline, or give a command."""
 
-    text = forms.CharField(max_length=10_000, widget=forms.Textarea(attrs={"rows": 3}), label="Add to the timeline")
+    text = forms.CharField(
+        max_length=10_000,
+        widget=forms.Textarea(
+            attrs={"rows": 3, "placeholder": "What you see, what you do; or /ack, /sev1 why, /task …"}
+        ),
+        label="A note, or a command",
+    )
+    link = forms.CharField(
+        max_length=500, required=False, label="Evidence", help_text="A link to what shows it: a graph, a log, a run."
+    )
+
+
+class CorrectionForm(forms.Form):
+    """Put an entry of the timeline right."""
+
+    entry = forms.TypedChoiceField(coerce=int)
+    text = forms.CharField(max_length=10_000, widget=forms.Textarea(attrs={"rows": 2}), label="What is right")
+    at = forms.DateTimeField(widget=_moment(), required=False, label="When it was", help_text="Empty: as it was said.")
+
+    def __init__(self, *args: object, entries: Sequence[TimelineEntry], **kwargs: object) -> None:
+        super().__init__(*args, **kwargs)  # type: ignore[arg-type]
+        field = self.fields["entry"]
+        field.choices = [  # type: ignore[attr-defined]
+            (one.pk, f"{timezone.localtime(one.at):%H:%M} {one.text[:80]}") for one in entries
+        ]
+
+
+class TaskForm(forms.Form):
+    """Something to do."""
+
+    title = forms.CharField(max_length=300)
+    owner: forms.ModelChoiceField[Any] = forms.ModelChoiceField(queryset=None, required=False)
+
+    def __init__(self, *args: object, **kwargs: object) -> None:
+        super().__init__(*args, **kwargs)  # type: ignore[arg-type]
+        self.fields["owner"].queryset = people().filter(is_active=True)  # type: ignore[attr-defined]
+
+
+class StatusForm(forms.Form):
+    """Tell those outside."""
+
+    page = forms.ModelChoiceField(queryset=StatusPage.objects.none())
+    state = forms.ChoiceField(choices=[(one.value, one.value) for one in PublicState])
+    title = forms.CharField(max_length=200, help_text="As it is called outside.")
+    text = forms.CharField(max_length=5000, widget=forms.Textarea(attrs={"rows": 3}))
+
+    def __init__(self, *args: object, principal: Principal, **kwargs: object) -> None:
+        super().__init__(*args, **kwargs)  # type: ignore[arg-type]
+        self.fields["page"].queryset = status_pages(viewer=principal)  # type: ignore[attr-defined]
+
+
+class MergeForm(forms.Form):
+    """It is another one."""
+
+    into = forms.CharField(max_length=30, label="It is", help_text="The reference of the other one, as INC-3.")
+
+
+class SplitForm(forms.Form):
+    """Some of its alerts are about something else."""
+
+    alerts = forms.TypedMultipleChoiceField(coerce=int, widget=forms.CheckboxSelectMultiple)
+    title = forms.CharField(max_length=200)
+    severity = forms.ChoiceField(choices=SEVERITIES)
+
+    def __init__(self, *args: object, alerts: Sequence[Alert], **kwargs: object) -> None:
+        super().__init__(*args, **kwargs)  # type: ignore[arg-type]
+        self.fields["alerts"].choices = [(one.pk, one.title) for one in alerts]  # type: ignore[attr-defined]
+
+
+class PauseForm(forms.Form):
+    """Let the clocks stand still."""
+
+    reason = forms.ChoiceField(label="Waiting for")
+    note = forms.CharField(max_length=200, required=False)
+
+    def __init__(self, *args: object, reasons: Sequence[str], **kwargs: object) -> None:
+        super().__init__(*args, **kwargs)  # type: ignore[arg-type]
+        self.fields["reason"].choices = [(one, one) for one in reasons]  # type: ignore[attr-defined]
+
+
+class AwarenessForm(forms.Form):
+    """Since when it is known that an authority must be told."""
+
+    at = forms.DateTimeField(widget=_moment(), required=False, label="Known since", help_text="Empty: now.")
+    what = forms.CharField(max_length=200, required=False, label="What is concerned")
+
+
+class AuthorityForm(forms.Form):
+    """The authority was told."""
+
+    reference = forms.CharField(max_length=120, required=False, label="Its reference number")
+
+
+class SubscribeForm(forms.Form):
+    """An address that wants a page's updates."""
+
+    address = forms.EmailField(max_length=320, label="Mail address")
 
 
 class ResolveForm(forms.Form):
@@ -86,21 +190,50 @@ class OverrideForm(forms.Form):
         self.fields["person"].queryset = people().filter(is_active=True)  # type: ignore[attr-defined]
 
 
+def _section(rows: int, help_text: str = "") -> forms.CharField:
+    return forms.CharField(widget=forms.Textarea(attrs={"rows": rows}), required=False, help_text=help_text)
+
+
 class ReviewForm(forms.Form):
     """Finish a review."""
 
-    summary = forms.CharField(widget=forms.Textarea(attrs={"rows": 3}), required=False)
-    impact = forms.CharField(widget=forms.Textarea(attrs={"rows": 3}), required=False)
-    contributing_factors = forms.CharField(
-        widget=forms.Textarea(attrs={"rows": 5}),
-        required=False,
-        help_text="One on each line. Several factors come together; a person is never one.",
+    summary = _section(3)
+    impact = _section(3, "How long, whom, how badly; what it cost the error budgets.")
+    detection = _section(3, "How was it found, and what sped up or slowed down the answer?")
+    contributing_factors = _section(
+        5,
+        f"One on each line, as “change: the flag went to all at once”. Kinds: {', '.join(FACTOR_KINDS)}. "
+        "Several come together; a person is never one.",
     )
-    lessons = forms.CharField(
-        widget=forms.Textarea(attrs={"rows": 4}),
-        required=False,
-        help_text="What went well, what went poorly, where luck helped.",
-    )
+    went_well = _section(3)
+    went_poorly = _section(3, "Also where luck helped.")
+    lessons = _section(3)
+    external_message = _section(3, "What customers are told.")
+
+    def __init__(self, *args: object, sections: Sequence[str], **kwargs: object) -> None:
+        super().__init__(*args, **kwargs)  # type: ignore[arg-type]
+        for name, label in SECTIONS.items():
+            self.fields[name].label = label if name in sections else f"{label} (not asked for)"
+        self.order_fields([*sections, *(name for name in SECTIONS if name not in sections)])
+
+
+class ReviewOwnerForm(forms.Form):
+    """Who brings a review to its end."""
+
+    owner: forms.ModelChoiceField[Any] = forms.ModelChoiceField(queryset=None)
+    due_on = forms.DateField(required=False, widget=forms.DateInput(attrs={"type": "date"}), label="Due")
+
+    def __init__(self, *args: object, **kwargs: object) -> None:
+        super().__init__(*args, **kwargs)  # type: ignore[arg-type]
+        self.fields["owner"].queryset = people().filter(is_active=True)  # type: ignore[attr-defined]
+
+
+class AcceptRiskForm(forms.Form):
+    """Leave a follow-up undone for a time."""
+
+    key = forms.CharField(max_length=160, widget=forms.HiddenInput)
+    reason = forms.CharField(max_length=200)
+    until = forms.DateField(widget=forms.DateInput(attrs={"type": "date"}))
 
 
 class FollowUpForm(forms.Form):
@@ -109,6 +242,8 @@ class FollowUpForm(forms.Form):
     title = forms.CharField(max_length=300)
     owner: forms.ModelChoiceField[Any] = forms.ModelChoiceField(queryset=None, required=False)
     due_in_days = forms.ChoiceField(choices=DUE_IN_DAYS, initial="14", label="Due")
+    kind = forms.ChoiceField(choices=FollowUp.Kind.choices, help_text="What it does to the next one like this.")
+    external_url = forms.URLField(required=False, max_length=300, label="Ticket elsewhere", assume_scheme="https")
 
     def __init__(self, *args: object, **kwargs: object) -> None:
         super().__init__(*args, **kwargs)  # type: ignore[arg-type]

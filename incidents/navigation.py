@@ -26,5 +26,6 @@ def _find_alerts(principal: Principal, text: str, limit: int) -> Iterable[Hit]:
 add_entry(Entry("Respond", "Incidents", "incidents:incident_list", "urgent", 20, may_view))
 add_entry(Entry("Respond", "Alerts", "incidents:alert_list", "bell-ringing", 21, may_view))
 add_entry(Entry("Respond", "On-call", "incidents:oncall_list", "calendar-time", 22, may_view))
+add_entry(Entry("Respond", "Status pages", "incidents:status_page_list", "speakerphone", 24, may_view))
 add_search(SearchProvider("Incident", 20, _find_incidents))
 add_search(SearchProvider("Alert", 21, _find_alerts))

@@ -10,6 +10,7 @@ from core.work import WorkQueue, register_queue
 from incidents.models import EscalationRun, InboundEvent
 from incidents.services import (
     forget_old_beats,
+    look_after_follow_ups,
     process_event,
     record_daily_coverage,
     release_suppressed,
@@ -19,6 +20,7 @@ from incidents.services import (
     warn_of_gaps,
     watch_floods,
     watch_heartbeats,
+    watch_targets,
 )
 from incidents.services.escalation import ESCALATION_QUEUE
 from incidents.services.integrations import INBOUND_QUEUE, SPILL_QUEUE
@@ -83,3 +85,15 @@ def send_folded() -> None:
 def warn_of_coming_gaps() -> None:
     """Tell of gaps and absences within two weeks."""
     warn_of_gaps()
+
+
+@periodic("incidents.watch_targets", every=timedelta(seconds=30))
+def watch_clocks() -> None:
+    """Say which clocks of incidents run out, or have."""
+    watch_targets()
+
+
+@periodic("incidents.look_after_follow_ups", every=timedelta(hours=6))
+def remind_of_follow_ups() -> None:
+    """Remind of what is due, and open again what was accepted for a time that is over."""
+    look_after_follow_ups()

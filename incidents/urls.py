@@ -1,11 +1,11 @@
 from django.urls import URLPattern, URLResolver, path
 
+from incidents.views.actions import IncidentActionView
 from incidents.views.alerts import AlertDetailView, AlertListView, InboundEventDetailView, InboundEventListView
 from incidents.views.chat import SlackView, TextMessageView, VoiceCallView
 from incidents.views.explaining import ExplainView, PolicyEditorView
 from incidents.views.inbound import EventsApiView, InboundView
 from incidents.views.incidents import (
-    IncidentActionView,
     IncidentDetailView,
     IncidentListView,
     IncidentOpenView,
@@ -16,6 +16,7 @@ from incidents.views.my_oncall import CalendarFeedView, MyOnCallView, ScheduleAc
 from incidents.views.oncall import OnCallView
 from incidents.views.reviews import ReviewView
 from incidents.views.silences import AlertGroupListView, SilenceAddView, SilenceDetailView, SilenceListView
+from incidents.views.status import StatusPageListView, StatusPageView, SubscriptionView
 
 app_name = "incidents"
 urlpatterns: list[URLPattern | URLResolver] = [
@@ -49,6 +50,9 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("incidents/<str:reference>/review/", ReviewView.as_view(), name="review"),
     path("incidents/<str:reference>/review/<slug:step>/", ReviewView.as_view(), name="review_step"),
     path("incidents/<str:reference>/<slug:step>/", IncidentActionView.as_view(), name="incident_action"),
+    path("status/", StatusPageListView.as_view(), name="status_page_list"),
+    path("status/subscriptions/<str:token>/", SubscriptionView.as_view(), name="status_subscription"),
+    path("status/<slug:slug>/", StatusPageView.as_view(), name="status_page"),
     path("oncall/", OnCallView.as_view(), name="oncall_list"),
     path("oncall/me/", MyOnCallView.as_view(), name="my_oncall"),
     path("oncall/feed/<str:token>.ics", CalendarFeedView.as_view(), name="calendar_feed"),

@@ -5,6 +5,7 @@ from catalog.services.activities import (
     end_activity,
     open_action_item,
     record_deployment,
+    reopen_action_item,
     start_activity,
 )
 from catalog.services.documents import Applied, apply_documents
@@ -16,5 +17,6 @@ __all__ = [
     "end_activity",
     "open_action_item",
     "record_deployment",
+    "reopen_action_item",
     "start_activity",
 ]

@@ -64,6 +64,12 @@ def close_action_item(*, source_key: str, state: ActionItemState = ActionItemSta
     )
 
 
+def reopen_action_item(*, source_key: str, due_on: date | None = None) -> bool:
+    """Open a follow-up that was closed, with a new date; says whether it was closed."""
+    closed = ActionItem.objects.filter(source_key=source_key).exclude(state=ActionItemState.OPEN)
+    return bool(closed.update(state=ActionItemState.OPEN, closed_at=None, due_on=due_on))
+
+
 @transaction.atomic
 def record_deployment(
     *,

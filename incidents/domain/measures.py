@@ -2,6 +2,7 @@
 
 Time to detect: detected minus impact started. Time to acknowledge: first explicit acknowledgement minus first page; an
 incident that nobody acknowledged has none (it is not counted as acknowledged when it closes by itself).
+Time to engage: first deed of a person (acknowledgement, note, task, role) minus first page.
 Time to mitigate and to resolve: since the impact started.
 """
 
@@ -19,6 +20,7 @@ class Instants:
     acknowledged_at: datetime | None
     mitigated_at: datetime | None
     resolved_at: datetime | None
+    engaged_at: datetime | None = None
 
 
 def measures_of(instants: Instants) -> dict[str, timedelta | None]:
@@ -26,6 +28,7 @@ def measures_of(instants: Instants) -> dict[str, timedelta | None]:
     return {
         "time_to_detect": _between(instants.impact_started_at, instants.detected_at),
         "time_to_acknowledge": _between(instants.first_notified_at, instants.acknowledged_at),
+        "time_to_engage": _between(instants.first_notified_at, instants.engaged_at),
         "time_to_mitigate": _between(instants.impact_started_at, instants.mitigated_at),
         "time_to_resolve": _between(instants.impact_started_at, instants.resolved_at),
     }

@@ -34,6 +34,21 @@ class Incident(models.Model):
     mitigated_at = models.DateTimeField(null=True, blank=True)
     resolved_at = models.DateTimeField(null=True, blank=True)
     resolved_by = models.CharField(max_length=80, blank=True, default="")
+    merged_into = models.ForeignKey(
+        "self",
+        null=True,
+        blank=True,
+        on_delete=models.PROTECT,
+        related_name="merged",
+        help_text="What it turned out to be.",
+    )
+    detected_by = models.CharField(max_length=80, blank=True, default="", help_text="`alert:prometheus`, or person.")
+    engaged_at = models.DateTimeField(null=True, blank=True, help_text="A person first did something about it.")
+    aware_at = models.DateTimeField(
+        null=True, blank=True, help_text="Known from then on to be one that an authority must be told of."
+    )
+    authority_notified_at = models.DateTimeField(null=True, blank=True)
+    targets = models.JSONField(default=dict, blank=True, help_text="The targets as they stood when it was opened.")
     quiet_since = models.DateTimeField(
         null=True, blank=True, help_text="All of its alerts have been resolved since then."
     )
@@ -55,7 +70,10 @@ class Incident(models.Model):
                 name="resolved_incident_says_when",
             ),
         )
-        indexes = (models.Index(fields=("status", "-id"), name="incident_by_status"),)
+        indexes = (
+            models.Index(fields=("status", "-id"), name="incident_by_status"),
+            models.Index(fields=("triggered_at",), name="incident_by_opening"),
+        )
 
     def __str__(self) -> str:
         return f"{self.reference} {self.title}"
@@ -107,6 +125,14 @@ class TimelineEntry(models.Model):
     actor = models.CharField(max_length=80)
     actor_label = models.CharField(max_length=160)
     source_key = models.CharField(max_length=255)
+    corrects = models.ForeignKey(
+        "self",
+        null=True,
+        blank=True,
+        on_delete=models.PROTECT,
+        related_name="corrections",
+        help_text="The entry that this one puts right; that one stays as it was written.",
+    )
 
     class Meta:
         ordering = ("at", "pk")
@@ -124,6 +150,7 @@ class Review(models.Model):
 
     class State(models.TextChoices):
         DRAFT = "draft", "draft"
+        IN_REVIEW = "in-review", "in review"
         APPROVED = "approved", "approved"
 
     incident = models.OneToOneField(Incident, on_delete=models.CASCADE, related_name="review")
@@ -131,7 +158,15 @@ class Review(models.Model):
     summary = models.TextField(blank=True, default="")
     impact = models.TextField(blank=True, default="")
     contributing_factors = models.TextField(blank=True, default="")
+    detection = models.TextField(blank=True, default="")
+    went_well = models.TextField(blank=True, default="")
+    went_poorly = models.TextField(blank=True, default="")
     lessons = models.TextField(blank=True, default="")
+    external_message = models.TextField(blank=True, default="")
+    owner = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.PROTECT, related_name="owned_reviews"
+    )
+    due_on = models.DateField(null=True, blank=True)
     drafted = models.JSONField(help_text="Timeline, measures and participants as they were when it was drafted.")
     drafted_at = models.DateTimeField()
     edited_at = models.DateTimeField(null=True, blank=True)
@@ -148,3 +183,52 @@ class Review(models.Model):
 
     def __str__(self) -> str:
         return f"Review of {self.incident.reference}"
+
+
+class ReviewTask(models.Model):
+    """Something that a review of this severity needs; a review moves on because its tasks are settled."""
+
+    class State(models.TextChoices):
+        OPEN = "open", "open"
+        DONE = "done", "done"
+        SKIPPED = "skipped", "skipped"
+
+    review = models.ForeignKey(Review, on_delete=models.CASCADE, related_name="tasks")
+    key = models.CharField(max_length=40)
+    title = models.CharField(max_length=120)
+    state = models.CharField(max_length=8, choices=State.choices, default=State.OPEN)
+    reason = models.CharField(max_length=200, blank=True, default="", help_text="Why it was not needed.")
+    settled_by = models.CharField(max_length=160, blank=True, default="")
+    settled_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ("pk",)
+        constraints = (models.UniqueConstraint(fields=("review", "key"), name="one_review_task_per_key"),)
+
+    def __str__(self) -> str:
+        return f"{self.title}: {self.state}"
+
+
+class FollowUp(models.Model):
+    """What a review knows of an action item beyond the catalogue: kind, a ticket elsewhere, an accepted risk."""
+
+    class Kind(models.TextChoices):
+        PREVENT = "prevent", "prevent"
+        DETECT = "detect", "detect"
+        MITIGATE = "mitigate", "mitigate"
+        PROCESS = "process", "process"
+
+    review = models.ForeignKey(Review, on_delete=models.CASCADE, related_name="follow_ups")
+    source_key = models.CharField(max_length=160, unique=True, help_text="Of the catalogue's action item.")
+    kind = models.CharField(max_length=8, choices=Kind.choices, default=Kind.PREVENT)
+    external_url = models.CharField(max_length=300, blank=True, default="")
+    accepted_at = models.DateTimeField(null=True, blank=True)
+    accepted_by = models.CharField(max_length=160, blank=True, default="")
+    accepted_reason = models.CharField(max_length=200, blank=True, default="")
+    accepted_until = models.DateField(null=True, blank=True, help_text="Then it is open again.")
+
+    class Meta:
+        ordering = ("pk",)
+
+    def __str__(self) -> str:
+        return self.source_key

@@ -31,13 +31,21 @@ from incidents.selectors.oncall import (
     schedules,
     shifts_between,
 )
+from incidents.selectors.spending import Spent, spent_by
+from incidents.selectors.status_pages import Board, board_of, status_page, status_pages
+from incidents.selectors.targets import IncidentClock, clocks_of
 
 __all__ = [
     "AlertGroup",
+    "Board",
     "Chapter",
     "Coverage",
+    "IncidentClock",
+    "Spent",
     "alert_groups",
     "alerts_visible",
+    "board_of",
+    "clocks_of",
     "configured_documents",
     "coverage_of",
     "explain_alert",
@@ -62,5 +70,8 @@ __all__ = [
     "shifts_between",
     "silence_by_reference",
     "silences_visible",
+    "spent_by",
+    "status_page",
+    "status_pages",
     "timeline_of",
 ]

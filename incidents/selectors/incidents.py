@@ -38,7 +38,7 @@ def open_incidents(*, service_ids: Iterable[int] | None = None) -> QuerySet[Inci
 
 def timeline_of(*, incident: Incident) -> QuerySet[TimelineEntry]:
     """Return the timeline, first to last."""
-    return TimelineEntry.objects.filter(incident=incident)
+    return TimelineEntry.objects.filter(incident=incident).select_related("corrects")
 
 
 def alerts_visible(*, viewer: Principal, status: str = "") -> QuerySet[Alert]:
@@ -67,6 +67,14 @@ def follow_ups_of(*, incident: Incident) -> Sequence[Any]:
     return list(action_items_from(source=f"review:{incident.reference}"))
 
 
+def similar_incidents(*, incident: Incident, viewer: Principal, most: int = 5) -> Sequence[Incident]:
+    """Return earlier incidents of the same service and route, latest first."""
+    if not incident.route_name:
+        return []
+    earlier = incidents_visible(viewer=viewer).filter(grouping_key=incident.grouping_key, pk__lt=incident.pk)
+    return list(earlier[:most])
+
+
 def measured(incident: Incident) -> Instants:
     """Return the instants that the measures are computed from."""
     return Instants(
@@ -76,4 +84,5 @@ def measured(incident: Incident) -> Instants:
         acknowledged_at=incident.acknowledged_at,
         mitigated_at=incident.mitigated_at,
         resolved_at=incident.resolved_at,
+        engaged_at=incident.engaged_at,
     )

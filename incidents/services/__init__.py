@@ -1,7 +1,10 @@
 """Changes: keep what comes in, decide on alerts, page, and take an incident from its opening to its review."""
 
+from incidents.services.commands import take_words
+from incidents.services.coordination import add_task, correct_entry, merge_incident, settle_task, split_incident
 from incidents.services.documents import Applied, apply_documents
 from incidents.services.escalation import advance_after_dead_page, start_escalation, take_step
+from incidents.services.follow_ups import accept_risk, add_follow_up, finish_follow_up, look_after_follow_ups
 from incidents.services.integrations import (
     NewToken,
     add_integration,
@@ -46,7 +49,7 @@ from incidents.services.receiving import (
     replay,
     replay_since,
 )
-from incidents.services.reviews import add_follow_up, approve_review, edit_review
+from incidents.services.reviews import approve_review, edit_review, name_review_owner, settle_review_task
 from incidents.services.silences import add_silence, end_silence
 from incidents.services.standins import (
     add_absence,
@@ -59,6 +62,21 @@ from incidents.services.standins import (
     take_swap,
     warn_of_gaps,
 )
+from incidents.services.status_pages import (
+    confirm_subscription,
+    end_subscription,
+    publish_status,
+    save_status_page,
+    subscribe,
+)
+from incidents.services.targets import (
+    note_authority_notified,
+    note_awareness,
+    pause_clocks,
+    resume_clocks,
+    save_targets,
+    watch_targets,
+)
 from incidents.services.timeline import add_timeline_entry, write_note
 
 __all__ = [
@@ -69,6 +87,7 @@ __all__ = [
     "Preview",
     "Stored",
     "UnknownSenderError",
+    "accept_risk",
     "acknowledge_incident",
     "acknowledge_link",
     "add_absence",
@@ -76,6 +95,7 @@ __all__ = [
     "add_integration",
     "add_override",
     "add_silence",
+    "add_task",
     "add_timeline_entry",
     "advance_after_dead_page",
     "apply_documents",
@@ -83,23 +103,34 @@ __all__ = [
     "assign_role",
     "cancel_swap",
     "change_severity",
+    "confirm_subscription",
+    "correct_entry",
     "edit_review",
     "end_override",
     "end_silence",
+    "end_subscription",
     "feed_for",
+    "finish_follow_up",
     "forget_old_beats",
     "import_absences",
     "import_overrides",
     "is_known_sender",
     "link_runbook_run",
+    "look_after_follow_ups",
     "make_feed",
+    "merge_incident",
     "mitigate_incident",
+    "name_review_owner",
+    "note_authority_notified",
+    "note_awareness",
     "open_incident",
+    "pause_clocks",
     "pause_integration",
     "person_of_link",
     "preview_documents",
     "preview_route",
     "process_event",
+    "publish_status",
     "receive",
     "receive_many",
     "record_daily_coverage",
@@ -110,19 +141,28 @@ __all__ = [
     "request_swap",
     "resolve_incident",
     "resolve_quiet_incidents",
+    "resume_clocks",
     "rotate_integration_token",
     "save_contact_method",
     "save_mapping",
     "save_schedule",
+    "save_status_page",
+    "save_targets",
     "send_digests",
     "send_test_page",
+    "settle_review_task",
+    "settle_task",
+    "split_incident",
     "start_escalation",
     "store_internal",
+    "subscribe",
     "take_step",
     "take_swap",
+    "take_words",
     "try_mapping",
     "warn_of_gaps",
     "watch_floods",
     "watch_heartbeats",
+    "watch_targets",
     "write_note",
 ]

@@ -22,8 +22,10 @@ from incidents.models import EscalationPolicy, EscalationStep, Integration, Rout
 from incidents.selectors.oncall import public_holidays
 from incidents.services.integrations import NewToken, add_integration
 from incidents.services.oncall import save_schedule
+from incidents.services.status_pages import save_status_page
+from incidents.services.targets import save_targets
 
-ORDER = ("Integration", "Schedule", "EscalationPolicy", "Route")
+ORDER = ("Integration", "Schedule", "EscalationPolicy", "Route", "IncidentTargets", "StatusPage")
 
 
 def _known_zone(name: str) -> str:
@@ -163,6 +165,43 @@ class _RouteSpec(_Strict):
     hold_behind_providers: bool = False
 
 
+class _CalendarSpec(_Strict):
+    time_zone: Zone
+    weekdays: list[Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]] = Field(min_length=1)
+    from_: WallTime = Field(alias="from")
+    to: WallTime
+    holidays: _HolidaySpec | None = None
+
+    @model_validator(mode="after")
+    def _opens_before_it_closes(self) -> "_CalendarSpec":
+        if self.to <= self.from_:
+            raise ValueError("business hours end after they begin, on the same day")
+        return self
+
+
+class _TargetSpec(_Strict):
+    acknowledge: Duration | None = None
+    first_update: Duration | None = None
+    update_every: Duration | None = None
+    mitigate: Duration | None = None
+    resolve: Duration | None = None
+    review: Duration | None = None
+
+
+class _TargetsSpec(_Strict):
+    team: Slug | None = None
+    calendar: _CalendarSpec | None = None
+    pauses: list[Annotated[str, Field(pattern=r"^[a-z][a-z-]{0,39}$")]] = []
+    severities: dict[Severity, _TargetSpec] = Field(min_length=1)
+
+
+class _StatusPageSpec(_Strict):
+    team: Slug | None = None
+    intro: str = Field(default="", max_length=300)
+    visibility: Literal["internal", "public"] = "internal"
+    services: list[Slug] = []
+
+
 class _Document(_Strict):
     apiVersion: Literal["assay/v1"]  # noqa: N815 the key as it stands in the file
     metadata: _Metadata
@@ -196,11 +235,27 @@ class RouteDocument(_Document):
     spec: _RouteSpec
 
 
+class TargetsDocument(_Document):
+    """How long things may take."""
+
+    kind: Literal["IncidentTargets"]
+    spec: _TargetsSpec
+
+
+class StatusPageDocument(_Document):
+    """A page that tells others how services are."""
+
+    kind: Literal["StatusPage"]
+    spec: _StatusPageSpec
+
+
 MODELS: dict[str, type[_Document]] = {
     "Integration": IntegrationDocument,
     "Schedule": ScheduleDocument,
     "EscalationPolicy": EscalationPolicyDocument,
     "Route": RouteDocument,
+    "IncidentTargets": TargetsDocument,
+    "StatusPage": StatusPageDocument,
 }
 
 
@@ -248,6 +303,8 @@ def apply_documents(
         "Schedule": _apply_schedule,
         "EscalationPolicy": _apply_policy,
         "Route": _apply_route,
+        "IncidentTargets": _apply_targets,
+        "StatusPage": _apply_status_page,
     }
     with transaction.atomic():
         for item in sorted(parsed, key=lambda item: ORDER.index(item.document.kind)):
@@ -371,6 +428,42 @@ def _apply_route(_: Principal, document: RouteDocument, where: str, __: Applied)
             "continues": spec.continues,
             "hold_behind_providers": spec.hold_behind_providers,
         },
+    )
+
+
+def _apply_targets(principal: Principal, document: TargetsDocument, where: str, _: Applied) -> None:
+    spec = document.spec
+    severities = {
+        severity.value: {
+            name: value.total_seconds() for name, value in targets.model_dump().items() if value is not None
+        }
+        for severity, targets in spec.severities.items()
+    }
+    calendar = spec.calendar.model_dump(mode="json", by_alias=True, exclude_none=True) if spec.calendar else None
+    save_targets(
+        principal=principal,
+        slug=document.metadata.name,
+        name=document.metadata.title or document.metadata.name,
+        team_id=_team_id(spec.team, where),
+        document={"severities": severities, "calendar": calendar, "pauses": spec.pauses},
+    )
+
+
+def _apply_status_page(principal: Principal, document: StatusPageDocument, where: str, _: Applied) -> None:
+    services = []
+    for slug in document.spec.services:
+        service = service_by_slug(slug=slug)
+        if service is None:
+            raise _unknown(where, "service", slug)
+        services.append(service.pk)
+    save_status_page(
+        principal=principal,
+        slug=document.metadata.name,
+        name=document.metadata.title or document.metadata.name,
+        intro=document.spec.intro,
+        visibility=document.spec.visibility,
+        team_id=_team_id(document.spec.team, where),
+        service_ids=services,
     )
 
 

@@ -22,7 +22,8 @@ from incidents.models import Alert, EscalationPolicy, Incident, RoleAssignment, 
 from incidents.services.escalation import start_escalation, stop_escalation
 from incidents.services.records import record_acknowledged, record_opened, record_resolved, record_severity
 from incidents.services.reviews import draft_review
-from incidents.services.timeline import add_timeline_entry
+from incidents.services.targets import resume_clocks, targets_for
+from incidents.services.timeline import add_timeline_entry, mark_engaged
 
 CAUSES = (ActivityKind.CHAOS_RUN, ActivityKind.DR_TEST)
 
@@ -66,6 +67,8 @@ def open_incident(*, principal: Principal, opening: Opening) -> Incident:
             detected_at=min(opening.detected_at or now, now),
             triggered_at=now,
             quiet_period=opening.quiet_period,
+            detected_by=opening.detected_by[:80],
+            targets=dict(targets_for(team_id=opening.team_id)),
         )
         incident.services.set(opening.service_ids)
         add_timeline_entry(
@@ -141,6 +144,7 @@ def acknowledge_incident(*, principal: Principal, incident: Incident, via: str =
         if not incident.is_open:
             return incident
         _join(incident, principal.user_id, principal.reference, now)
+        mark_engaged(incident=incident, principal=principal, now=now)
         if not first:
             return incident
         add_timeline_entry(
@@ -225,6 +229,7 @@ def resolve_incident(*, principal: Principal, incident: Incident, reason: str = 
     ensure_may(principal, Capability.INCIDENT_RESPOND, team_id=incident.team_id)
     now = database_now()
     with transaction.atomic():
+        resume_clocks(principal=principal, incident=incident)
         changed = (
             Incident.objects.filter(pk=incident.pk)
             .exclude(status=IncidentStatus.RESOLVED)
@@ -254,7 +259,8 @@ def resolve_incident(*, principal: Principal, incident: Incident, reason: str = 
                 resolved_at=now,
             )
         )
-        draft_review(incident=incident, now=now)
+        if incident.merged_into_id is None:
+            draft_review(incident=incident, now=now)
     return incident
 
 
@@ -293,6 +299,7 @@ def assign_role(
             defaults={"assigned_at": now, "assigned_by": principal.reference},
         )
         if created:
+            mark_engaged(incident=incident, principal=principal, now=now)
             add_timeline_entry(
                 incident=incident,
                 kind=TimelineKind.ROLE,
@@ -311,7 +318,7 @@ def open_by_route(*, principal: Principal, alert: Alert, route: Route, service: 
         .filter(grouping_key=grouping_key)
         .exclude(status=IncidentStatus.RESOLVED)
         .first()
-    )
+    ) or _taken_over(grouping_key)
     if existing is not None:
         Incident.objects.filter(pk=existing.pk).update(quiet_since=None)
         incident, is_new = existing, False
@@ -346,6 +353,15 @@ def open_by_route(*, principal: Principal, alert: Alert, route: Route, service: 
         link=f"/alerts/{alert.pk}/",
     )
     return incident, is_new
+
+
+def _taken_over(grouping_key: str) -> Incident | None:
+    """Return the open incident that the last one of a service and route turned out to be, if any."""
+    last = Incident.objects.filter(grouping_key=grouping_key).order_by("-pk").values_list("merged_into", flat=True)
+    into = last.first()
+    if into is None:
+        return None
+    return Incident.objects.select_for_update().filter(pk=into).exclude(status=IncidentStatus.RESOLVED).first()
 
 
 def note_alert_resolved(*, principal: Principal, incident: Incident, alert: Alert) -> None:

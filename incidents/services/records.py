@@ -6,6 +6,7 @@ import orjson
 
 from accounts.data import Principal, system_principal
 from core.clock import database_now
+from incidents.domain.review_templates import SECTIONS, factors_in
 from incidents.models import Alert, Incident, Review, Schedule, ScheduleVersion
 from incidents.selectors.oncall import Coverage
 from ledger.data.alerts import AlertHandled
@@ -138,14 +139,17 @@ def record_alert(alert: Alert, *, closed_as: str) -> None:
 def record_review(review: Review, *, principal: Principal, author: str, follow_ups: list[str]) -> None:
     """Record an approved review and keep its document as an artifact."""
     incident = review.incident
-    factors = [line.strip("-* ") for line in review.contributing_factors.splitlines() if line.strip()]
+    factors = [
+        words if kind == "other" else f"{kind}: {words}" for kind, words in factors_in(review.contributing_factors)
+    ]
     document = orjson.dumps(
         {
             "incident": incident.reference,
-            "summary": review.summary,
-            "impact": review.impact,
-            "contributing_factors": review.contributing_factors,
-            "lessons": review.lessons,
+            **{name: getattr(review, name) for name in SECTIONS},
+            "tasks": [
+                {"title": task.title, "state": task.state, "reason": task.reason, "by": task.settled_by}
+                for task in review.tasks.all()
+            ],
             "drafted": review.drafted,
         },
         option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS,

@@ -1,62 +1,79 @@
-"""Draft the review of a resolved incident, let people finish it, and have it approved by somebody else."""
+"""Draft the review of a resolved incident, let people finish it, and have it approved by somebody else.
 
-from datetime import datetime, timedelta
+A review moves on because what its severity asks for is settled: then it can be approved, and not before.
+"""
+
+from datetime import date, datetime, timedelta
 from typing import Any
 
 from django.db import transaction
 
 from accounts.data import Capability, Principal
 from accounts.services import ensure_may
-from catalog.services import open_action_item
 from core.clock import database_now
 from core.events import publish
-from core.formatting import written_duration
-from core.identifiers import new_id
+from core.formatting import written_duration, written_number
 from core.parsing import refuse
-from incidents.data import BREAK_GLASS
+from incidents.data import BREAK_GLASS, IncidentRole
 from incidents.domain.measures import measures_of
+from incidents.domain.review_templates import SECTIONS, TEMPLATES
 from incidents.events import ReviewApproved, ReviewDrafted
-from incidents.models import Incident, Review
+from incidents.models import Incident, Review, ReviewTask
 from incidents.selectors.incidents import follow_ups_of, measured
+from incidents.selectors.spending import spent_by
 from incidents.services.records import record_review
-
-SECTIONS = ("summary", "impact", "contributing_factors", "lessons")
 
 
 def draft_review(*, incident: Incident, now: datetime) -> Review:
-    """Draft the review from what is known, once."""
+    """Draft the review from what is known, once, with the tasks of its severity."""
     measures = measures_of(measured(incident))
+    roles = list(incident.roles.select_related("user"))
+    timeline = list(incident.timeline.all()[:500])
+    spent = spent_by(incident=incident, now=now)
     drafted: dict[str, Any] = {
         "measures": {name: value.total_seconds() for name, value in measures.items() if value is not None},
-        "participants": sorted({f"{role.user} ({role.role})" for role in incident.roles.select_related("user")}),
+        "participants": sorted({f"{role.user} ({role.role})" for role in roles}),
         "services": list(incident.services.values_list("slug", flat=True)),
         "alerts": [alert.title for alert in incident.alerts.all()[:50]],
-        "timeline": [
-            {"at": entry.at.isoformat(), "kind": entry.kind, "text": entry.text}
-            for entry in incident.timeline.all()[:500]
-        ],
+        "runs": [entry.text for entry in timeline if entry.source_key.startswith("runbook:")],
+        "slos": [{"slo": one.slo_slug, "bad": one.bad, "total": one.total} for one in spent],
+        "timeline": [{"at": entry.at.isoformat(), "kind": entry.kind, "text": entry.text} for entry in timeline],
     }
     # Whoever reviews must see at once that a safeguard was passed over, not find it in the timeline.
-    overridden = list(
-        incident.timeline.filter(source_key__contains=f":{BREAK_GLASS}:").values_list("text", flat=True)[:50]
-    )
+    overridden = [entry.text for entry in timeline if f":{BREAK_GLASS}:" in entry.source_key][:50]
     drafted["overridden"] = overridden
     factors = [incident.caused_by] if incident.caused_by else []
     factors += [f"Went on without an approval: {text}" for text in overridden]
+    template = TEMPLATES[incident.severity]
     lasted = written_duration(measures["time_to_resolve"] or timedelta(0))
     services = ", ".join(drafted["services"]) or "no service"
-    review, created = Review.objects.get_or_create(
-        incident=incident,
-        defaults={
-            "summary": f"{incident.title} ({services}), {incident.severity.upper()}, lasted {lasted}.",
-            "impact": f"From {incident.impact_started_at:%Y-%m-%d %H:%M:%S} UTC for {lasted}.",
-            "contributing_factors": "".join(f"- {factor}\n" for factor in factors),
-            "drafted": drafted,
-            "drafted_at": now,
-        },
+    events = "".join(
+        f"\n{one.slo_slug}: {written_number(one.bad)} bad of {written_number(one.total)} events"
+        + (f", {one.budget_ratio:.1%} of the error budget" if one.budget_ratio is not None else "")
+        + "."
+        for one in spent
+        if one.bad
     )
-    if created:
-        publish(ReviewDrafted(incident_id=incident.pk, reference=incident.reference))
+    commander = next((role.user for role in roles if role.role == IncidentRole.COMMANDER), None)
+    with transaction.atomic():
+        review, created = Review.objects.get_or_create(
+            incident=incident,
+            defaults={
+                "summary": f"{incident.title} ({services}), {incident.severity.upper()}, lasted {lasted}.",
+                "impact": f"From {incident.impact_started_at:%Y-%m-%d %H:%M:%S} UTC for {lasted}.{events}",
+                "detection": _detection(incident, measures),
+                "contributing_factors": "".join(f"- {factor}\n" for factor in factors),
+                "drafted": drafted,
+                "drafted_at": now,
+                "owner": commander,
+                "due_on": template.due_on((incident.resolved_at or now).date()),
+            },
+        )
+        if created:
+            ReviewTask.objects.bulk_create(
+                [ReviewTask(review=review, key=key, title=title) for key, title in template.tasks()]
+            )
+            publish(ReviewDrafted(incident_id=incident.pk, reference=incident.reference))
     return review
 
 
@@ -66,34 +83,57 @@ def edit_review(*, principal: Principal, review: Review, **sections: str) -> Rev
     if unknown := set(sections) - set(SECTIONS):
         raise refuse("review", found=", ".join(sorted(unknown)), allowed=f"{', '.join(SECTIONS)} are allowed")
     now = database_now()
-    changed = Review.objects.filter(pk=review.pk, state=Review.State.DRAFT).update(
-        **sections, edited_at=now, edited_by_id=principal.user_id
-    )
-    if not changed:
-        raise refuse("review", found="an approved review", allowed="only a draft can be changed")
-    review.refresh_from_db()
+    with transaction.atomic():
+        changed = (
+            Review.objects.filter(pk=review.pk)
+            .exclude(state=Review.State.APPROVED)
+            .update(**sections, edited_at=now, edited_by_id=principal.user_id)
+        )
+        if not changed:
+            raise refuse("review", found="an approved review", allowed="only a draft can be changed")
+        review.refresh_from_db()
+        for name in sections:
+            _settle_section(review, name, principal, now)
+        _move_on(review)
     return review
 
 
-def add_follow_up(*, principal: Principal, review: Review, title: str, owner: str = "", due_in: timedelta) -> None:
-    """Open a follow-up in the catalogue's list of action items; `owner` is a user name."""
-    incident = review.incident
-    ensure_may(principal, Capability.INCIDENT_RESPOND, team_id=incident.team_id)
-    service = incident.services.first()
-    open_action_item(
-        source_key=f"review:{incident.reference}:{new_id('act')}",
-        title=title,
-        owner=owner,
-        service_id=service.pk if service else None,
-        due_on=(database_now() + due_in).date(),
-        url=f"/incidents/{incident.reference}/review/",
-    )
+def settle_review_task(*, principal: Principal, review: Review, key: str, skip_because: str = "") -> ReviewTask:
+    """Say that a task is done, or with a reason that it is not needed. Raises for a section without text."""
+    ensure_may(principal, Capability.INCIDENT_RESPOND, team_id=review.incident.team_id)
+    with transaction.atomic():
+        locked = Review.objects.select_for_update().get(pk=review.pk)
+        task = ReviewTask.objects.filter(review=locked, key=key).first()
+        if task is None or locked.state == Review.State.APPROVED:
+            raise refuse("task", found=key, allowed="a task of a review that is not approved yet")
+        section = key.partition(":")[2]
+        if not skip_because and section and not getattr(locked, section).strip():
+            raise refuse(
+                "task", found=f"no {SECTIONS[section].lower()}", allowed="write it, or say why it is not needed"
+            )
+        if not skip_because and key == "follow-ups" and not follow_ups_of(incident=review.incident):
+            raise refuse("task", found="no follow-up", allowed="add one, or say why none is needed")
+        task.state = ReviewTask.State.SKIPPED if skip_because else ReviewTask.State.DONE
+        task.reason = skip_because[:200]
+        task.settled_by = principal.label[:160]
+        task.settled_at = database_now()
+        task.save(update_fields=["state", "reason", "settled_by", "settled_at"])
+        if locked.edited_by_id is None:
+            Review.objects.filter(pk=locked.pk).update(edited_by_id=principal.user_id, edited_at=task.settled_at)
+        _move_on(locked)
+    return task
+
+
+def name_review_owner(*, principal: Principal, review: Review, user_id: int, due_on: date | None) -> None:
+    """Say who brings a review to its end, and by when."""
+    ensure_may(principal, Capability.INCIDENT_RESPOND, team_id=review.incident.team_id)
+    Review.objects.filter(pk=review.pk).update(owner_id=user_id, due_on=due_on or review.due_on)
 
 
 def approve_review(*, principal: Principal, review: Review) -> Review:
-    """Approve a review: needs the right to approve, and another person than its author.
+    """Approve a review: needs the right to approve, another person than its author, and every task settled.
 
-    Raises PermissionDenied, and InputRefusedError when nobody has written to it or the author approves.
+    Raises PermissionDenied, and InputRefusedError when nobody has written to it, its author approves, a task is open.
     """
     ensure_may(principal, Capability.APPROVE, team_id=review.incident.team_id)
     with transaction.atomic():
@@ -106,6 +146,9 @@ def approve_review(*, principal: Principal, review: Review) -> Review:
             raise refuse("review", found="a draft that nobody has worked on", allowed="a person finishes it first")
         if principal.user_id is None or author.pk == principal.user_id:
             raise refuse("approve", found=principal.label, allowed="somebody other than its author approves")
+        missing = [task.title for task in review.tasks.filter(state=ReviewTask.State.OPEN)]
+        if missing:
+            raise refuse("approve", found=f"open: {'; '.join(missing)}", allowed="a review whose tasks are settled")
         now = database_now()
         review.state = Review.State.APPROVED
         review.approved_at = now
@@ -121,3 +164,32 @@ def approve_review(*, principal: Principal, review: Review) -> Review:
             )
         )
     return review
+
+
+def _detection(incident: Incident, measures: dict[str, timedelta | None]) -> str:
+    def said(name: str) -> str:
+        value = measures.get(name)
+        return "it did not happen" if value is None else f"after {written_duration(value)}"
+
+    source = incident.detected_by or "person"
+    return (
+        f"Found by {source}, {said('time_to_detect')}; acknowledged {said('time_to_acknowledge')}; "
+        f"impact ended {said('time_to_mitigate')}."
+    )
+
+
+def _settle_section(review: Review, name: str, principal: Principal, now: datetime) -> None:
+    tasks = ReviewTask.objects.filter(review=review, key=f"section:{name}")
+    if getattr(review, name).strip():
+        tasks.exclude(state=ReviewTask.State.DONE).update(
+            state=ReviewTask.State.DONE, reason="", settled_by=principal.label[:160], settled_at=now
+        )
+    else:
+        tasks.filter(state=ReviewTask.State.DONE).update(state=ReviewTask.State.OPEN, settled_by="", settled_at=None)
+
+
+def _move_on(review: Review) -> None:
+    is_open = ReviewTask.objects.filter(review=review, state=ReviewTask.State.OPEN).exists()
+    state = Review.State.DRAFT if is_open else Review.State.IN_REVIEW
+    Review.objects.filter(pk=review.pk).exclude(state=Review.State.APPROVED).update(state=state)
+    review.refresh_from_db()

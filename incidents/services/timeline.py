@@ -8,6 +8,7 @@ from accounts.data import Capability, Principal
 from accounts.services import ensure_may
 from core.clock import database_now
 from core.identifiers import new_id
+from core.parsing import refuse
 from incidents.data import TimelineKind
 from incidents.models import Incident, TimelineEntry
 
@@ -42,14 +43,39 @@ def add_timeline_entry(
     return entry
 
 
-def write_note(*, principal: Principal, incident: Incident, text: str, source_key: str = "") -> TimelineEntry:
-    """Write what a person has to say. Raises PermissionDenied."""
+def mark_engaged(*, incident: Incident, principal: Principal, now: datetime) -> None:
+    """Note, once, that a person has begun to work on an incident."""
+    if principal.user_id is not None:
+        Incident.objects.filter(pk=incident.pk, engaged_at=None).update(engaged_at=now)
+
+
+def write_note(
+    *,
+    principal: Principal,
+    incident: Incident,
+    text: str,
+    source_key: str = "",
+    at: datetime | None = None,
+    link: str = "",
+) -> TimelineEntry:
+    """Write what a person has to say, with a link to what shows it. `at` may lie back: some things are told later.
+
+    Raises PermissionDenied, and InputRefusedError for an instant ahead or a link that is none.
+    """
     ensure_may(principal, Capability.INCIDENT_RESPOND, team_id=incident.team_id)
+    now = database_now()
+    if at is not None and at > now:
+        raise refuse("at", found=at.isoformat(), allowed="an instant that has passed is allowed")
+    if link and not link.startswith(("https://", "http://", "/")):
+        raise refuse("link", found=link, allowed="an address that begins with https:// or / is allowed")
     with transaction.atomic():
+        mark_engaged(incident=incident, principal=principal, now=now)
         return add_timeline_entry(
             incident=incident,
             kind=TimelineKind.NOTE,
             text=text.strip(),
             source_key=source_key or new_id("note"),
             principal=principal,
+            at=at,
+            link=link,
         )

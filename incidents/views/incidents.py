@@ -1,15 +1,14 @@
 """The list of incidents, the room of one, and what can be done in it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.contrib import messages
 from django.core.exceptions import PermissionDenied
 from django.core.signing import BadSignature, SignatureExpired, TimestampSigner
 from django.db.models import QuerySet
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views import View
@@ -23,32 +22,43 @@ from core.clock import database_now
 from core.lists import Action, Column, Empty, Filter, RecordListView
 from core.states import tone_of
 from delivery.selectors import deliveries_about
-from incidents.data import IncidentRole, IncidentStatus, Severity, TimelineKind
+from incidents.data import AlertStatus, IncidentRole, IncidentStatus, Severity, TimelineKind
 from incidents.domain.measures import measures_of
-from incidents.forms import NoteForm, OpenIncidentForm, ResolveForm, RoleForm, SeverityForm
+from incidents.forms import (
+    AuthorityForm,
+    AwarenessForm,
+    CorrectionForm,
+    MergeForm,
+    NoteForm,
+    OpenIncidentForm,
+    PauseForm,
+    ResolveForm,
+    RoleForm,
+    SeverityForm,
+    SplitForm,
+    StatusForm,
+    TaskForm,
+)
 from incidents.models import Incident, TimelineEntry
 from incidents.navigation import may_view
 from incidents.selectors import (
+    clocks_of,
     incident_by_reference,
     incidents_visible,
     measured,
     review_of,
+    spent_by,
+    status_pages,
     timeline_of,
 )
-from incidents.services import (
-    Opening,
-    acknowledge_incident,
-    assign_role,
-    change_severity,
-    mitigate_incident,
-    open_incident,
-    resolve_incident,
-    write_note,
-)
+from incidents.selectors.incidents import similar_incidents
+from incidents.services import Opening, acknowledge_incident, open_incident
+from incidents.services.commands import HELP
 from incidents.services.paging import LINK_SALT
 from incidents.views.access import RoomView
 
 LINK_LIFE = timedelta(days=7)
+CORRECTABLE = 50
 CHANGE_WINDOW = timedelta(hours=6)
 CHANGES = (ActivityKind.DEPLOYMENT, ActivityKind.CHAOS_RUN, ActivityKind.DR_TEST, ActivityKind.MAINTENANCE)
 ICONS = {
@@ -59,6 +69,9 @@ ICONS = {
     TimelineKind.RUNBOOK: "book-2",
     TimelineKind.ROLE: "user-check",
     TimelineKind.CAUSE: "flask",
+    TimelineKind.TASK: "square-check",
+    TimelineKind.TARGET: "clock",
+    TimelineKind.OUTSIDE: "speakerphone",
 }
 
 
@@ -135,15 +148,26 @@ def line_of(entry: TimelineEntry) -> TimelineLine:
     kind = TimelineKind(entry.kind)
     note = kind is TimelineKind.NOTE
     tone = "bad" if kind is TimelineKind.ALERT and "fires" in entry.text else "plain"
+    if kind is TimelineKind.TARGET and entry.source_key.endswith(":breached"):
+        tone = "bad"
+    text = entry.text if note else ""
+    if entry.corrects is not None:
+        text = f"{text}\nPut right by {entry.actor_label}. Written first: “{entry.corrects.text}”".strip()
     return TimelineLine(
         title="Note" if note else entry.text,
         at=entry.at,
         actor=entry.actor_label,
-        text=entry.text if note else "",
+        text=text,
         url=entry.link,
         icon=ICONS[kind],
         tone=tone,
     )
+
+
+def lines_of(entries: Sequence[TimelineEntry]) -> list[TimelineLine]:
+    """Return entries for the page; one that was put right stands inside the one that did so."""
+    corrected = {entry.corrects_id for entry in entries if entry.corrects_id is not None}
+    return [line_of(entry) for entry in entries if entry.pk not in corrected]
 
 
 class IncidentDetailView(RoomView):
@@ -163,12 +187,15 @@ class IncidentDetailView(RoomView):
         alerts = list(incident.alerts.select_related("integration"))
         activities = activities_between(incident.impact_started_at - CHANGE_WINDOW, now, kinds=CHANGES)
         entries = list(timeline_of(incident=incident))
+        corrected = {entry.corrects_id for entry in entries}
+        clocks = clocks_of(incident=incident, now=now)
+        firing = [alert for alert in alerts if alert.status == AlertStatus.FIRING]
         return {
             "title": f"{incident.reference} {incident.title}",
             "incident": incident,
             "services": services,
             "roles": list(incident.roles.select_related("user")),
-            "lines": [line_of(entry) for entry in reversed(entries)],
+            "lines": lines_of(entries)[::-1],
             "alerts": alerts,
             "slos": sorted({slug for alert in alerts if (slug := str(alert.labels.get("slo", "")))}),
             "changes": [] if not services else list(activities.filter(services__in=services).distinct()[:10]),
@@ -176,9 +203,30 @@ class IncidentDetailView(RoomView):
             "deliveries": list(deliveries_about(about=f"incident:{incident.reference}")),
             "may_see_deliveries": self.principal.may(Capability.DELIVERY_VIEW),
             "clocks": _clocks(incident, now),
+            "targets": clocks,
+            "paused": next((one for one in incident.pauses.all() if one.ended_at is None), None),
+            "spent": spent_by(incident=incident, now=now),
+            "tasks": list(incident.tasks.select_related("owner")),
+            "updates": list(incident.status_updates.select_related("page")[:10]),
+            "similar": similar_incidents(incident=incident, viewer=self.principal),
+            "merged": list(incident.merged.all()),
             "review": review_of(incident=incident),
             "may_respond": may_respond,
             "note_form": NoteForm(),
+            "commands": HELP.items(),
+            "task_form": TaskForm(),
+            "correction_form": CorrectionForm(
+                entries=[one for one in reversed(entries) if one.pk not in corrected][:CORRECTABLE]
+            ),
+            "status_form": StatusForm(principal=self.principal, initial={"title": incident.title}),
+            "has_pages": status_pages(viewer=self.principal).exists(),
+            "merge_form": MergeForm(),
+            "split_form": SplitForm(alerts=firing, initial={"severity": incident.severity})
+            if len(alerts) > 1
+            else None,
+            "pause_form": PauseForm(reasons=incident.targets.get("pauses", [])),
+            "awareness_form": AwarenessForm(),
+            "authority_form": AuthorityForm(),
             "resolve_form": ResolveForm(),
             "severity_form": SeverityForm(initial={"severity": incident.severity}),
             "role_form": RoleForm(initial={"role": IncidentRole.COMMANDER.value}),
@@ -242,66 +290,6 @@ class IncidentOpenView(RoomView):
     def _page(self, form: OpenIncidentForm) -> HttpResponse:
         context = {"title": "Open an incident", "form": form, "cancel_url": reverse("incidents:incident_list")}
         return render(self.request, "incidents/incident_open.html", context)
-
-
-class IncidentActionView(RoomView):
-    """POST one step: acknowledge, mitigate, resolve, note, severity, role."""
-
-    http_method_names = ["post"]
-
-    def post(self, _: HttpRequest, reference: str, step: str) -> HttpResponse:
-        incident = self.incident_or_404(reference)
-        steps: dict[str, Callable[[Incident], None]] = {
-            "acknowledge": lambda i: _ignore(acknowledge_incident(principal=self.principal, incident=i)),
-            "mitigate": lambda i: _ignore(mitigate_incident(principal=self.principal, incident=i)),
-            "resolve": self._resolve,
-            "note": self._note,
-            "severity": self._severity,
-            "role": self._role,
-        }
-        if step not in steps:
-            raise Http404(f"{step} is not a step")
-        steps[step](incident)
-        return redirect(address_of(incident))
-
-    def _resolve(self, incident: Incident) -> None:
-        form = ResolveForm(self.request.POST)
-        reason = form.cleaned_data["reason"] if form.is_valid() else ""
-        resolve_incident(principal=self.principal, incident=incident, reason=reason)
-
-    def _note(self, incident: Incident) -> None:
-        form = NoteForm(self.request.POST)
-        if form.is_valid():
-            write_note(principal=self.principal, incident=incident, text=form.cleaned_data["text"])
-        else:
-            messages.error(self.request, "Nothing was written: a note needs some words.")
-
-    def _severity(self, incident: Incident) -> None:
-        form = SeverityForm(self.request.POST)
-        if form.is_valid():
-            severity = Severity(form.cleaned_data["severity"])
-            reason = form.cleaned_data["reason"]
-            change_severity(principal=self.principal, incident=incident, severity=severity, reason=reason)
-        else:
-            messages.error(self.request, "The severity stays: say why it changes.")
-
-    def _role(self, incident: Incident) -> None:
-        form = RoleForm(self.request.POST)
-        if form.is_valid():
-            person = form.cleaned_data["person"]
-            assign_role(
-                principal=self.principal,
-                incident=incident,
-                role=IncidentRole(form.cleaned_data["role"]),
-                user_id=person.pk,
-                user_label=str(person),
-            )
-        else:
-            messages.error(self.request, "No role was given: choose a person.")
-
-
-def _ignore(_: object) -> None:
-    return None
 
 
 class SignedAcknowledgeView(View):

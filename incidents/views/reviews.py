@@ -1,38 +1,61 @@
-"""The review of an incident: the draft beside its timeline, follow-ups, approval by another person."""
+"""The review of an incident: draft, timeline, what it still needs, follow-ups, approval by another person."""
 
+from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 from django.contrib import messages
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 
 from accounts.data import Capability
-from core.parsing import InputRefusedError
-from incidents.forms import FollowUpForm, ReviewForm
-from incidents.models import Incident, Review
+from catalog.data import ActionItemState
+from core.clock import database_now
+from core.parsing import InputRefusedError, refuse
+from incidents.domain.review_templates import SECTIONS, TEMPLATES
+from incidents.forms import AcceptRiskForm, FollowUpForm, ReviewForm, ReviewOwnerForm
+from incidents.models import FollowUp, Incident, Review, ReviewTask
 from incidents.selectors import follow_ups_of, review_of, timeline_of
-from incidents.services import add_follow_up, approve_review, edit_review
-from incidents.services.reviews import SECTIONS
+from incidents.services import (
+    accept_risk,
+    add_follow_up,
+    approve_review,
+    edit_review,
+    finish_follow_up,
+    name_review_owner,
+    settle_review_task,
+)
 from incidents.views.access import RoomView
-from incidents.views.incidents import line_of
+from incidents.views.incidents import lines_of
 
 
 class ReviewView(RoomView):
-    """Read, edit, add follow-ups, approve."""
+    """Read, edit, settle tasks, look after follow-ups, approve."""
 
     def get(self, _: HttpRequest, reference: str) -> HttpResponse:
         incident, review = self._load(reference)
-        return self._page(incident, review, ReviewForm(initial={name: getattr(review, name) for name in SECTIONS}))
+        return self._page(incident, review, _form(incident, review))
 
     def post(self, request: HttpRequest, reference: str, step: str = "edit") -> HttpResponse:
         incident, review = self._load(reference)
+        steps: dict[str, Callable[[], object]] = {
+            "approve": lambda: approve_review(principal=self.principal, review=review),
+            "follow-up": lambda: self._follow_up(review),
+            "finish": lambda: finish_follow_up(principal=self.principal, follow_up=self._named(review)),
+            "accept": lambda: self._accept(review),
+            "task": lambda: settle_review_task(
+                principal=self.principal,
+                review=review,
+                key=request.POST.get("key", ""),
+                skip_because=request.POST.get("because", "").strip(),
+            ),
+            "owner": lambda: self._owner(review),
+        }
         try:
-            if step == "approve":
-                approve_review(principal=self.principal, review=review)
-            elif step == "follow-up":
-                self._follow_up(review)
+            if step in steps:
+                steps[step]()
             else:
-                form = ReviewForm(request.POST)
+                form = ReviewForm(request.POST, sections=TEMPLATES[incident.severity].sections)
                 if not form.is_valid():
                     return self._page(incident, review, form)
                 edit_review(principal=self.principal, review=review, **form.cleaned_data)
@@ -43,16 +66,37 @@ class ReviewView(RoomView):
     def _follow_up(self, review: Review) -> None:
         form = FollowUpForm(self.request.POST)
         if not form.is_valid():
-            messages.error(self.request, "Nothing was added: a follow-up needs a title.")
-            return
-        owner = form.cleaned_data["owner"]
+            raise refuse("follow-up", found="a form with mistakes", allowed="a title and a sound address are needed")
+        data = form.cleaned_data
         add_follow_up(
             principal=self.principal,
             review=review,
-            title=form.cleaned_data["title"],
-            owner=owner.get_username() if owner else "",
-            due_in=timedelta(days=int(form.cleaned_data["due_in_days"])),
+            title=data["title"],
+            owner=data["owner"].get_username() if data["owner"] else "",
+            due_in=timedelta(days=int(data["due_in_days"])),
+            kind=data["kind"],
+            external_url=data["external_url"],
         )
+
+    def _accept(self, review: Review) -> None:
+        form = AcceptRiskForm(self.request.POST)
+        if not form.is_valid():
+            raise refuse("accept", found="a form with mistakes", allowed="a reason and a day are needed")
+        data = form.cleaned_data
+        accept_risk(principal=self.principal, follow_up=self._named(review), reason=data["reason"], until=data["until"])
+
+    def _owner(self, review: Review) -> None:
+        form = ReviewOwnerForm(self.request.POST)
+        if not form.is_valid():
+            raise refuse("owner", found="nobody", allowed="choose a person")
+        data = form.cleaned_data
+        name_review_owner(principal=self.principal, review=review, user_id=data["owner"].pk, due_on=data["due_on"])
+
+    def _named(self, review: Review) -> FollowUp:
+        found = review.follow_ups.filter(source_key=self.request.POST.get("key", "")).first()
+        if found is None:
+            raise Http404("There is no such follow-up here.")
+        return found
 
     def _load(self, reference: str) -> tuple[Incident, Review]:
         incident = self.incident_or_404(reference)
@@ -63,25 +107,51 @@ class ReviewView(RoomView):
 
     def _page(self, incident: Incident, review: Review, form: ReviewForm) -> HttpResponse:
         may_respond = self.principal.may(Capability.INCIDENT_RESPOND, team_id=incident.team_id)
-        is_draft = review.state == Review.State.DRAFT
+        may_approve = self.principal.may(Capability.APPROVE, team_id=incident.team_id)
+        is_open = review.state != Review.State.APPROVED
+        tasks = list(review.tasks.all())
         context = {
             "title": f"Review of {incident.reference}",
             "incident": incident,
             "review": review,
             "form": form,
+            "written": [(label, text) for name, label in SECTIONS.items() if (text := getattr(review, name).strip())],
+            "tasks": tasks,
+            "settled": sum(task.state != ReviewTask.State.OPEN for task in tasks),
             "follow_up_form": FollowUpForm(),
-            "follow_ups": follow_ups_of(incident=incident),
-            "lines": [line_of(entry) for entry in timeline_of(incident=incident)],
+            "owner_form": ReviewOwnerForm(initial={"owner": review.owner_id, "due_on": review.due_on}),
+            "follow_ups": _follow_ups(incident, review),
+            "lines": lines_of(list(timeline_of(incident=incident))),
             "measures": [
                 (name.replace("_", " ").capitalize(), timedelta(seconds=value))
                 for name, value in review.drafted.get("measures", {}).items()
             ],
             "participants": review.drafted.get("participants", []),
-            "may_edit": may_respond and is_draft,
-            "may_approve": is_draft
+            "may_respond": may_respond,
+            "may_edit": may_respond and is_open,
+            "may_accept": may_approve,
+            "may_approve": may_approve
+            and review.state == Review.State.IN_REVIEW
             and review.edited_by is not None
-            and review.edited_by_id != self.principal.user_id
-            and self.principal.may(Capability.APPROVE, team_id=incident.team_id),
-            "is_draft": is_draft,
+            and review.edited_by_id != self.principal.user_id,
         }
         return render(self.request, "incidents/review.html", context)
+
+
+def _form(incident: Incident, review: Review) -> ReviewForm:
+    initial = {name: getattr(review, name) for name in SECTIONS}
+    return ReviewForm(initial=initial, sections=TEMPLATES[incident.severity].sections)
+
+
+def _follow_ups(incident: Incident, review: Review) -> list[dict[str, Any]]:
+    known = {one.source_key: one for one in review.follow_ups.all()}
+    today = database_now().date()
+    return [
+        {
+            "item": item,
+            "about": known.get(item.source_key),
+            "late": item.state == ActionItemState.OPEN and item.due_on is not None and item.due_on < today,
+            "form": AcceptRiskForm(initial={"key": item.source_key}, auto_id=f"id_{item.pk}_%s"),
+        }
+        for item in follow_ups_of(incident=incident)
+    ]

@@ -22,6 +22,7 @@ from incidents.services import (
     open_incident,
     replay,
     resolve_incident,
+    settle_review_task,
 )
 from ledger.models import LedgerEntry
 from tests.incidents.conftest import World, an_alert
@@ -225,6 +226,15 @@ def test_the_whole_way_is_in_the_ledger_once(world: World) -> None:
     )
     with pytest.raises(InputRefusedError, match="other than its author"):
         approve_review(principal=_as_approver(world, "alice"), review=review)
+    with pytest.raises(InputRefusedError, match="a review whose tasks are settled"):
+        approve_review(principal=world.who("bob"), review=review)
+    edit_review(
+        principal=world.who("alice"),
+        review=review,
+        **dict.fromkeys(("summary", "impact", "detection", "went_well", "went_poorly", "lessons"), "as drafted"),
+    )
+    for key in ("timeline", "meeting", "follow-ups"):
+        settle_review_task(principal=world.who("alice"), review=review, key=key, skip_because="small")
     approve_review(principal=world.who("bob"), review=review)
     kinds = [
         kind
