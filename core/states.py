@@ -62,13 +62,13 @@ _WORDS = {
     Tone.BAD: (
         "breached firing dirty failed failure fail error critical open triggered overdue exhausted dead rejected "
         "refused aborted not-effective ineffective invalid missing expired broken sev1 sev2 rollback-failed timed-out "
-        "spent"
+        "spent failing"
     ),
     Tone.UNKNOWN: (
         "unknown inconclusive stale no-data not-measured unparsed not-tested never not-judged undetermined unsealed "
         "insufficient-data no-traffic not-evaluated not-collected"
     ),
-    Tone.FROZEN: "frozen paused silenced suspended excepted excluded snoozed held on-hold blackout",
+    Tone.FROZEN: "frozen paused silenced suspended withheld excepted excluded snoozed held on-hold blackout",
     Tone.ACTIVE: (
         "running starting received in-progress started executing sending collecting evaluating verifying waiting-timer"
     ),

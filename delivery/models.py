@@ -152,6 +152,25 @@ class DeliveryAttempt(models.Model):
         return f"{self.delivery_id} try {self.number}: {self.outcome}"
 
 
+class OutsideWatch(LeasedModel):
+    """Somebody outside who is told that this site lives, and who calls for help when the word stays out."""
+
+    slug = models.SlugField(max_length=63, unique=True)
+    url = EncryptedTextField(help_text="Often a secret: whoever knows it can say that the site lives.")
+    every = models.DurationField(help_text="How often the word is sent.")
+    allow = models.JSONField(default=list, blank=True, help_text="Private hosts that it may be at.")
+    last_word_at = models.DateTimeField(null=True, blank=True, help_text="The last word that arrived.")
+    last_tried_at = models.DateTimeField(null=True, blank=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ("slug",)
+        verbose_name_plural = "outside watches"
+
+    def __str__(self) -> str:
+        return self.slug
+
+
 class Notification(models.Model):
     """A message to a person inside the site. The recipient is a reference (`user:12`): people live in a room above."""
 

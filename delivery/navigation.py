@@ -13,3 +13,4 @@ def may_view(principal: Any) -> bool:
 add_entry(Entry("Settings", "Deliveries", "delivery:delivery_list", "send", 93, may_view))
 add_entry(Entry("Settings", "Webhooks", "delivery:endpoint_list", "webhook", 94, may_view))
 add_entry(Entry("Settings", "Connectors", "delivery:connector_list", "plug-connected", 95, may_view))
+add_entry(Entry("Settings", "Outside watch", "delivery:outside_watch_list", "eye", 96, may_view))

@@ -1,12 +1,13 @@
 """Reads of the outbox, endpoints and notifications."""
 
 from collections.abc import Mapping
+from datetime import datetime
 
 from django.core.exceptions import PermissionDenied
 from django.db.models import Count, QuerySet
 
 from delivery.data import Actor, DeliveryState
-from delivery.models import Connector, Delivery, DeliveryAttempt, Endpoint, Notification
+from delivery.models import Connector, Delivery, DeliveryAttempt, Endpoint, Notification, OutsideWatch
 
 
 def ensure_may_view(viewer: Actor) -> None:
@@ -85,3 +86,17 @@ def connectors(*, viewer: Actor) -> QuerySet[Connector]:
 def connector_by_slug(*, slug: str) -> Connector | None:
     """Return a connector, or None."""
     return Connector.objects.filter(slug=slug).first()
+
+
+def handed_over_since(
+    *, about: str, since: datetime, until: datetime, most: int = 100_000
+) -> list[tuple[str, str, datetime, datetime | None]]:
+    """Return channel, state, creation and hand-over of what was written about things in a period, latest first."""
+    rows = Delivery.objects.filter(about__startswith=about, created_at__gte=since, created_at__lt=until)
+    return list(rows.order_by("-pk").values_list("channel", "state", "created_at", "sent_at")[:most])
+
+
+def outside_watches(*, viewer: Actor) -> QuerySet[OutsideWatch]:
+    """Return who outside is told that this site lives."""
+    ensure_may_view(viewer)
+    return OutsideWatch.objects.all()

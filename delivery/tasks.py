@@ -5,8 +5,8 @@ from datetime import timedelta
 from django.db.models import QuerySet
 
 from core.work import WorkQueue, register_queue
-from delivery.models import URGENT_BELOW, Delivery
-from delivery.services import deliver
+from delivery.models import URGENT_BELOW, Delivery, OutsideWatch
+from delivery.services import deliver, tell_outside
 from delivery.services.outbox import ORDINARY_QUEUE, URGENT_QUEUE
 
 LEASE = timedelta(seconds=60)
@@ -22,3 +22,4 @@ def _ordinary() -> QuerySet[Delivery]:
 
 register_queue(WorkQueue(name=URGENT_QUEUE, model=Delivery, handle=deliver, lease_for=LEASE, rows=_urgent))
 register_queue(WorkQueue(name=ORDINARY_QUEUE, model=Delivery, handle=deliver, lease_for=LEASE, rows=_ordinary))
+register_queue(WorkQueue(name="delivery.outside", model=OutsideWatch, handle=tell_outside, lease_for=LEASE))

@@ -9,6 +9,7 @@ from delivery.views import (
     EndpointListView,
     NotificationListView,
     NotificationReadView,
+    OutsideWatchListView,
 )
 
 app_name = "delivery"
@@ -19,6 +20,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("settings/deliveries/", DeliveryListView.as_view(), name="delivery_list"),
     path("settings/deliveries/<str:reference>/", DeliveryDetailView.as_view(), name="delivery_detail"),
     path("settings/connectors/", ConnectorListView.as_view(), name="connector_list"),
+    path("settings/outside-watch/", OutsideWatchListView.as_view(), name="outside_watch_list"),
     path("settings/webhooks/", EndpointListView.as_view(), name="endpoint_list"),
     path("settings/webhooks/add/", EndpointCreateView.as_view(), name="endpoint_create"),
     path("settings/webhooks/<slug:slug>/", EndpointDetailView.as_view(), name="endpoint_detail"),

@@ -25,7 +25,7 @@ from delivery.data import (
     DeliveryState,
 )
 from delivery.forms import EndpointForm
-from delivery.models import Connector, Delivery, Endpoint, Notification
+from delivery.models import Connector, Delivery, Endpoint, Notification, OutsideWatch
 from delivery.navigation import may_view
 from delivery.selectors import (
     attempts_of,
@@ -35,6 +35,7 @@ from delivery.selectors import (
     endpoint_by_slug,
     endpoints,
     notifications_for,
+    outside_watches,
 )
 from delivery.services import (
     create_endpoint,
@@ -51,6 +52,12 @@ def actor_of(request: HttpRequest) -> Actor:
     """Return who makes the request."""
     actor: Actor = request.principal  # type: ignore[attr-defined]
     return actor
+
+
+def _watch_state(watch: OutsideWatch) -> str:
+    if watch.last_error:
+        return "failing" if not watch.last_error.startswith("withheld") else "withheld"
+    return "ok" if watch.last_word_at else "waiting"
 
 
 class DeliveryListView(RecordListView):
@@ -190,6 +197,34 @@ class ConnectorListView(RecordListView):
 
     def get_records(self) -> QuerySet[Connector]:
         return connectors(viewer=actor_of(self.request))
+
+
+class OutsideWatchListView(RecordListView):
+    """Who outside is told that this site lives."""
+
+    title = "Outside watch"
+    intro = "Somebody outside hears from this site regularly, and calls for help when the word stays out."
+    noun = "outside watches"
+    columns = (
+        Column("name", "Name", lambda w: w.slug, kind="strong", order_by=("slug",)),
+        Column("state", "State", _watch_state, kind="state"),
+        Column("every", "Every", lambda w: w.every, kind="duration", order_by=("every",)),
+        Column("word", "Last word", lambda w: w.last_word_at, kind="time", order_by=("last_word_at",)),
+        Column("error", "Last error", lambda w: w.last_error),
+    )
+    search_fields = ("slug",)
+    default_sort = "name"
+    empty = Empty(
+        "Nobody outside watches. When this machine stops, nobody is told.",
+        command=".venv/bin/python manage.py delivery watch second-site "
+        "--url https://other.example.org/inbound/heartbeat/TOKEN --every 60",
+    )
+
+    def may_view(self, principal: Any) -> bool:
+        return may_view(principal)
+
+    def get_records(self) -> QuerySet[OutsideWatch]:
+        return outside_watches(viewer=actor_of(self.request))
 
 
 class EndpointCreateView(LoginRequiredMixin, View):

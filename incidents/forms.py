@@ -16,6 +16,7 @@ from incidents.data import IncidentRole, IntegrationKind, PublicState, Severity
 from incidents.domain.review_templates import FACTOR_KINDS, SECTIONS
 from incidents.models import Alert, EscalationPolicy, FollowUp, Silence, StatusPage, TimelineEntry
 from incidents.selectors import status_pages
+from incidents.selectors.analytics import Cut
 
 SEVERITIES = [(one.value, one.value.upper()) for one in Severity]
 ROLES = [(one.value, one.value) for one in IncidentRole]
@@ -141,6 +142,20 @@ class AuthorityForm(forms.Form):
     """The authority was told."""
 
     reference = forms.CharField(max_length=120, required=False, label="Its reference number")
+
+
+class AnalyticsForm(forms.Form):
+    """Which period, and by what it is counted apart."""
+
+    days = forms.TypedChoiceField(
+        coerce=int,
+        choices=[(7, "7 days"), (30, "30 days"), (90, "90 days"), (365, "a year")],
+        label="The last",
+        required=False,
+    )
+    by = forms.ChoiceField(choices=[(one.value, one.value) for one in Cut], required=False)
+    severity = forms.ChoiceField(choices=[("", "every"), *SEVERITIES], required=False)
+    service = forms.SlugField(max_length=63, required=False, label="Only this service")
 
 
 class SubscribeForm(forms.Form):

@@ -27,5 +27,6 @@ add_entry(Entry("Respond", "Incidents", "incidents:incident_list", "urgent", 20,
 add_entry(Entry("Respond", "Alerts", "incidents:alert_list", "bell-ringing", 21, may_view))
 add_entry(Entry("Respond", "On-call", "incidents:oncall_list", "calendar-time", 22, may_view))
 add_entry(Entry("Respond", "Status pages", "incidents:status_page_list", "speakerphone", 24, may_view))
+add_entry(Entry("Respond", "Analytics", "incidents:analytics", "report-analytics", 27, may_view))
 add_search(SearchProvider("Incident", 20, _find_incidents))
 add_search(SearchProvider("Alert", 21, _find_alerts))

@@ -2,6 +2,7 @@ from django.urls import URLPattern, URLResolver, path
 
 from incidents.views.actions import IncidentActionView
 from incidents.views.alerts import AlertDetailView, AlertListView, InboundEventDetailView, InboundEventListView
+from incidents.views.analytics import AnalyticsView
 from incidents.views.chat import SlackView, TextMessageView, VoiceCallView
 from incidents.views.explaining import ExplainView, PolicyEditorView
 from incidents.views.inbound import EventsApiView, InboundView
@@ -43,6 +44,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("alerts/integrations/add/", IntegrationCreateView.as_view(), name="integration_create"),
     path("alerts/integrations/<slug:slug>/", IntegrationDetailView.as_view(), name="integration_detail"),
     path("incidents/", IncidentListView.as_view(), name="incident_list"),
+    path("incidents/analytics/", AnalyticsView.as_view(), name="analytics"),
     path("incidents/open/", IncidentOpenView.as_view(), name="incident_open"),
     path("incidents/acknowledge/<str:token>/", SignedAcknowledgeView.as_view(), name="acknowledge_by_link"),
     path("incidents/<str:reference>/", IncidentDetailView.as_view(), name="incident_detail"),

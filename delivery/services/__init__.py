@@ -10,6 +10,7 @@ from delivery.services.endpoints import (
 )
 from delivery.services.notifications import mark_all_read, mark_read
 from delivery.services.outbox import redeliver, send, withdraw_older_than, withdraw_pending
+from delivery.services.outside import remove_outside_watch, save_outside_watch, tell_outside
 from delivery.services.sending import deliver
 
 __all__ = [
@@ -21,10 +22,13 @@ __all__ = [
     "mark_all_read",
     "mark_read",
     "redeliver",
+    "remove_outside_watch",
     "rotate_endpoint_secret",
     "save_connector",
     "save_endpoint",
+    "save_outside_watch",
     "send",
+    "tell_outside",
     "twilio_signature_fits",
     "withdraw_older_than",
     "withdraw_pending",

@@ -17,7 +17,7 @@ from accounts.data import Capability
 from accounts.selectors import people, principal_for_user
 from accounts.services import principal_of
 from catalog.data import ActivityKind
-from catalog.selectors import activities_between
+from catalog.selectors import activities_between, services_visible
 from core.clock import database_now
 from core.lists import Action, Column, Empty, Filter, RecordListView
 from core.states import tone_of
@@ -45,6 +45,7 @@ from incidents.selectors import (
     clocks_of,
     incident_by_reference,
     incidents_visible,
+    integrations,
     measured,
     review_of,
     spent_by,
@@ -80,6 +81,19 @@ def address_of(incident: Incident) -> str:
     return reverse("incidents:incident_detail", args=[incident.reference])
 
 
+def _service_choices(request: HttpRequest) -> list[tuple[str, str]]:
+    return list(services_visible(viewer=principal_of(request)).order_by("name").values_list("slug", "name"))
+
+
+def _source_choices(_: HttpRequest) -> list[tuple[str, str]]:
+    return [("person", "a person"), *((f"alert:{one.slug}", one.name) for one in integrations())]
+
+
+def _opened_within(records: Any, chosen: list[str]) -> Any:
+    days = max((int(one) for one in chosen if one.isdecimal()), default=0)
+    return records.filter(triggered_at__gte=database_now() - timedelta(days=days)) if days else records
+
+
 class IncidentListView(RecordListView):
     """What is on fire, and what was."""
 
@@ -105,6 +119,15 @@ class IncidentListView(RecordListView):
     filters = (
         Filter("status", "State", [(one.value, one.value) for one in IncidentStatus]),
         Filter("severity", "Severity", [(one.value, one.value.upper()) for one in Severity]),
+        Filter("service", "Service", _service_choices, field="services__slug", multiple=False),
+        Filter("source", "Found by", _source_choices, field="detected_by", multiple=False),
+        Filter(
+            "opened",
+            "Opened",
+            [("7", "7 days"), ("30", "30 days"), ("90", "90 days")],
+            apply=_opened_within,
+            multiple=False,
+        ),
     )
     search_fields = ("title", "services__name")
     default_sort = "-reference"

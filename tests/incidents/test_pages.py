@@ -11,7 +11,7 @@ from accounts.data import Role, system_principal
 from accounts.models import User
 from accounts.services import grant_role
 from core.work import drain_all
-from incidents.models import InboundEvent, Incident, Review, ScheduleOverride
+from incidents.models import InboundEvent, Incident, Review, ReviewTask, ScheduleOverride
 from incidents.services import resolve_incident
 from tests.incidents.conftest import World, an_alert
 
@@ -177,7 +177,11 @@ def test_the_review_is_edited_gets_a_follow_up_and_is_approved_by_another(world:
     address = f"/incidents/{incident.reference}/review/"
     assert "Approve</button>" not in alice.get(address).content.decode()
     alice.post(address, {"summary": "s", "impact": "i", "contributing_factors": "f", "lessons": "l"})
-    alice.post(f"{address}follow-up/", {"title": "Add a probe", "owner": world.bob.pk, "due_in_days": "7"})
+    follow_up = {"title": "Add a probe", "owner": world.bob.pk, "due_in_days": "7", "kind": "detect"}
+    alice.post(f"{address}follow-up/", follow_up)
+    assert "Approve</button>" not in bob.get(address).content.decode()
+    for task in ReviewTask.objects.filter(state="open"):
+        alice.post(f"{address}task/", {"key": task.key, "because": "" if task.key == "follow-ups" else "small"})
     page = bob.get(address).content.decode()
     assert "Approve</button>" in page
     assert "Add a probe" in page

@@ -2,6 +2,7 @@
 
 import sys
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Annotated, Any
 
 import typer
@@ -10,7 +11,7 @@ from django_typer.management import command
 from core.cli import ExitCode, FormatOption, OutputFormat, RoomCommand, answering, fail, print_json, print_rows
 from delivery.data import Channel, ConnectorKind, DeliveryState
 from delivery.selectors import attempts_of, deliveries, delivery_by_reference
-from delivery.services import redeliver, save_connector
+from delivery.services import redeliver, remove_outside_watch, save_connector, save_outside_watch
 
 
 @dataclass(frozen=True)
@@ -106,6 +107,31 @@ class Command(RoomCommand):
             print_json({"connector": made.slug, "kind": made.kind})
         else:
             typer.echo(f"{made.slug} is set up ({made.kind})")
+
+    @command(name="watch")
+    @answering
+    def watch(  # noqa: PLR0917 options are named where they are called
+        self,
+        name: str,
+        url: Annotated[str, typer.Option(help="Told by GET; - reads it from standard input.")] = "",
+        every: Annotated[int, typer.Option(help="How often, in seconds.")] = 60,
+        allow: Annotated[list[str] | None, typer.Option(help="A private host that it may be at.")] = None,
+        remove: Annotated[bool, typer.Option("--remove", help="Tell it no more.")] = False,
+        output: FormatOption = OutputFormat.TEXT,
+    ) -> None:
+        """Tell somebody outside, regularly, that this site lives and does its work."""
+        if remove:
+            if not remove_outside_watch(principal=ShellActor(), slug=name):
+                fail(f"Nobody is told under the name {name}.")
+            typer.echo(f"{name} is told no more")
+            return
+        address = sys.stdin.readline().strip() if url == "-" else url
+        beat = timedelta(seconds=every)
+        made = save_outside_watch(principal=ShellActor(), slug=name, url=address, every=beat, allow=allow or ())
+        if output is OutputFormat.JSON:
+            print_json({"watch": made.slug, "every_seconds": made.every.total_seconds()})
+        else:
+            typer.echo(f"{made.slug} is told every {every} s")
 
     @command(name="redeliver")
     @answering
