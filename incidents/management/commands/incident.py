@@ -1,7 +1,7 @@
 """`manage.py incident`: incidents, integrations, who is on call, configuration from YAML."""
 
 from dataclasses import asdict
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,6 +12,7 @@ from accounts.data import Principal, system_principal
 from accounts.selectors import principal_for_user, user_by_username
 from catalog.selectors import services_by_slugs
 from core.cli import ExitCode, FormatOption, OutputFormat, RoomCommand, answering, fail, print_json, print_rows
+from core.formatting import written_duration
 from core.parsing import load_yaml_documents, refuse
 from delivery.selectors import deliveries
 from incidents.data import IncidentStatus, IntegrationKind, Severity
@@ -29,6 +30,7 @@ from incidents.selectors import (
     schedule_by_slug,
     timeline_of,
 )
+from incidents.selectors.analytics import MEASURES, Cut, analytics
 from incidents.selectors.inbound import integrations
 from incidents.services import (
     NewToken,
@@ -288,6 +290,32 @@ class Command(RoomCommand):
         for one in tokens:
             typer.echo(f"{one['integration']}: {one['url']}  (shown this once)")
 
+    @command(name="analytics")
+    @answering
+    def print_analytics(
+        self,
+        by: Annotated[Cut, typer.Option(help="By what incidents are counted apart.")] = Cut.SERVICE,
+        days: Annotated[int, typer.Option(min=1, max=800)] = 90,
+        service: Annotated[str, typer.Option(help="Only this service.")] = "",
+        output: FormatOption = OutputFormat.TEXT,
+    ) -> None:
+        """Print medians and 90th percentiles of what incidents took."""
+        until = datetime.now(UTC)
+        found = analytics(
+            viewer=system_principal("cli"), since=until - timedelta(days=days), until=until, by=by, service=service
+        )
+        rows = []
+        for part in (*found.parts, found.whole):
+            row: dict[str, Any] = {by.value: part.label, "incidents": part.count}
+            for name in MEASURES:
+                one = part.measures[name]
+                if output is OutputFormat.JSON:
+                    row |= {f"{name}_n": one.n, f"{name}_seconds": [_seconds(one.median), _seconds(one.p90)]}
+                else:
+                    row[name] = f"{written_duration(one.median)} / {written_duration(one.p90)} (n {one.n})"
+            rows.append(row)
+        print_rows(rows, columns=(by.value, "incidents", *MEASURES), output=output, empty="")
+
     @group()
     def integration(self) -> None:
         """Look after the senders of alerts."""
@@ -339,6 +367,10 @@ class Command(RoomCommand):
             print_json({"replayed": found})
         else:
             typer.echo(f"{len(found)} events are being processed again")
+
+
+def _seconds(value: timedelta | None) -> float | None:
+    return None if value is None else value.total_seconds()
 
 
 def _chapters(thing: str) -> list[Chapter]:

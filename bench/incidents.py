@@ -1,0 +1,469 @@
+"""How many alerts the site accepts and carries through, how soon the first page leaves, and what the lists cost.
+
+    .venv/bin/python bench/incidents.py [accept] [page] [resolve] [lists]
+
+Prints one JSON object per figure and line. A site of real processes (web, worker, scheduler) on a state folder of its
+own, SQLite; or on the empty scratch database that DATABASE_URL names (PostgreSQL).
+"""
+
+# ruff: noqa: PLC0415 Django is imported only once the environment that its settings read is set
+
+import http.client
+import json
+import os
+import random
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+# This folder would hide the room `incidents` behind this file.
+ROOT = Path(__file__).resolve().parent.parent
+sys.path[0] = str(ROOT)
+
+import django  # noqa: E402
+
+from bench._site import free_port, percentile, say, until  # noqa: E402
+
+BENCH = "incidents"
+CONNECTIONS = 32
+SECONDS = 10.0
+PAGED_PER_SECOND = 200
+DOCUMENTS = """
+apiVersion: assay/v1
+kind: Route
+metadata: {name: all}
+spec: {position: 1, match: ['severity="page"'], severity: sev2, escalation_policy: first, quiet_period: null}
+---
+apiVersion: assay/v1
+kind: EscalationPolicy
+metadata: {name: first}
+spec: {steps: [{user: person-0, wait: 1h}]}
+---
+apiVersion: assay/v1
+kind: Integration
+metadata: {name: storm}
+spec: {type: alertmanager}
+"""
+
+
+def calibrate() -> None:
+    """A fixed loop: the machine's speed moves, so figures mean little without it."""
+    started = time.perf_counter()
+    sum(number & 7 for number in range(1_000_000))
+    say(BENCH, "calibration_loop", (time.perf_counter() - started) * 1000, "ms", load=round(os.getloadavg()[0], 1))
+
+
+def alert_body(number: int, service: str) -> bytes:
+    """A webhook of Alertmanager with one alert that nobody has seen before."""
+    labels = {"alertname": f"Bench{number}", "service": service, "severity": "page", "instance": f"host-{number}"}
+    alert = {
+        "status": "firing",
+        "labels": labels,
+        "annotations": {"summary": f"Something is slow on host-{number}"},
+        "startsAt": datetime.now(UTC).isoformat(),
+        "endsAt": "0001-01-01T00:00:00Z",
+        "generatorURL": "http://prometheus.example.org/graph",
+        "fingerprint": f"{number:016x}",
+    }
+    return json.dumps(
+        {
+            "version": "4",
+            "groupKey": f"{{}}:{{alertname={number}}}",
+            "truncatedAlerts": 0,
+            "status": "firing",
+            "receiver": "assay",
+            "groupLabels": {"alertname": f"Bench{number}"},
+            "commonLabels": labels,
+            "commonAnnotations": {},
+            "externalURL": "http://alertmanager.example.org",
+            "alerts": [alert],
+        }
+    ).encode()
+
+
+class Served:
+    """A site of real processes; `parts` names those to start."""
+
+    def __init__(self, parts: Sequence[str]) -> None:
+        from core.serving import site_processes
+
+        self.port = free_port()
+        self._processes = []
+        state = Path(os.environ["ASSAY_STATE_DIR"])
+        for spec in site_processes(port=self.port):
+            if spec.name not in parts:
+                continue
+            with (state / f"{spec.name}.log").open("wb") as log:
+                environment = {**os.environ, **spec.environment}
+                self._processes.append(
+                    subprocess.Popen(spec.command, cwd=ROOT, env=environment, stdout=log, stderr=log)
+                )
+        if "web" in parts:
+            until(self._answers, seconds=60, what="the web server")
+
+    def _answers(self) -> bool:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=2)
+        try:
+            connection.request("GET", "/healthz")
+            return connection.getresponse().status == 200
+        except OSError:
+            return False
+        finally:
+            connection.close()
+
+    def stop(self) -> None:
+        """End the processes."""
+        for process in self._processes:
+            process.terminate()
+        for process in self._processes:
+            try:
+                process.wait(20)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def pour(port: int, path: str, bodies: Sequence[bytes], *, connections: int) -> tuple[list[float], int, float]:
+    """Send the bodies over so many connections as fast as they are taken; times, refusals, seconds in all."""
+    times: list[float] = []
+    refused = 0
+    lock = threading.Lock()
+    shares = [bodies[number::connections] for number in range(connections)]
+
+    def one(share: Sequence[bytes]) -> None:
+        nonlocal refused
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+        own, bad = [], 0
+        for body in share:
+            started = time.perf_counter()
+            connection.request("POST", path, body, {"Content-Type": "application/json"})
+            answer = connection.getresponse()
+            answer.read()
+            own.append(time.perf_counter() - started)
+            bad += answer.status != 202
+        connection.close()
+        with lock:
+            times.extend(own)
+            refused += bad
+
+    threads = [threading.Thread(target=one, args=(share,)) for share in shares]
+    started = time.perf_counter()
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return times, refused, time.perf_counter() - started
+
+
+def accept(token: str) -> None:
+    """Single-alert POSTs: first the door alone, then with the worker, and how many are carried through a second."""
+    from django.db import connection
+
+    from incidents.models import Alert, InboundEvent
+
+    path = f"/inbound/alertmanager/{token}"
+    count = int(os.environ.get("BENCH_EVENTS", "6000"))
+    site = Served(["web"])
+    try:
+        pour(site.port, path, [alert_body(n, "svc-0") for n in range(200)], connections=CONNECTIONS)
+        bodies = [alert_body(1_000_000 + n, f"svc-{n % 20}") for n in range(count)]
+        client = subprocess.run(
+            [sys.executable, str(Path(__file__)), "--pour", str(site.port), path, str(count)],
+            cwd=ROOT,
+            capture_output=True,
+            check=True,
+            timeout=300,
+        )
+        found = json.loads(client.stdout)
+    finally:
+        site.stop()
+    del bodies
+    database = connection.vendor
+    say(BENCH, "accepted", found["count"] / found["seconds"], "1/s", database=database, connections=CONNECTIONS)
+    say(BENCH, "acknowledged_p99", found["p99"] * 1000, "ms", database=database, refused=found["refused"])
+    stored = InboundEvent.objects.count()
+    say(BENCH, "stored", stored, "events", answered=found["count"] + 200)
+    waiting = InboundEvent.objects.filter(finished_at=None).count()
+    worker = Served(["worker", "scheduler"])
+    try:
+        from core.work import wake
+
+        until(Alert.objects.exists, seconds=60, what="the worker")
+        wake("incidents.inbound")
+        before, started = Alert.objects.count(), time.perf_counter()
+        seconds = min(SECONDS * 2, 20)
+        while time.perf_counter() - started < seconds and Alert.objects.count() < waiting:
+            time.sleep(0.5)
+        done, spent = Alert.objects.count() - before, time.perf_counter() - started
+    finally:
+        worker.stop()
+    say(BENCH, "carried_through", done / spent, "1/s", database=database, of=waiting, alerts=Alert.objects.count())
+
+
+def page(token: str) -> None:
+    """How soon the first page leaves at 200 alerts a second, each of a service of its own in turn."""
+    from django.db import connection
+
+    from incidents.models import Alert, Incident
+
+    site = Served(["web", "worker", "scheduler"])
+    path = f"/inbound/alertmanager/{token}"
+    try:
+        pour(site.port, path, [alert_body(5_000_000, "svc-0")], connections=1)
+        until(lambda: Alert.objects.filter(title__contains="host-5000000").exists(), seconds=60, what="the worker")
+        first = Incident.objects.order_by("-pk").values_list("pk", flat=True).first() or 0
+        started = time.perf_counter()
+        total = int(PAGED_PER_SECOND * SECONDS)
+        slots: list[list[int]] = [[] for _ in range(8)]
+        for number in range(total):
+            slots[number % 8].append(number)
+
+        def paced(numbers: Sequence[int]) -> None:
+            connection_ = http.client.HTTPConnection("127.0.0.1", site.port, timeout=30)
+            for number in numbers:
+                delay = started + number / PAGED_PER_SECOND - time.perf_counter()
+                if delay > 0:
+                    time.sleep(delay)
+                # One in ten opens an incident of its own: a service that has none open.
+                service = f"new-{number // 10}" if number % 10 == 0 else "svc-0"
+                connection_.request("POST", path, alert_body(6_000_000 + number, service))
+                connection_.getresponse().read()
+            connection_.close()
+
+        threads = [threading.Thread(target=paced, args=(numbers,)) for numbers in slots]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        expected = total // 10
+        until(
+            lambda: (
+                Incident.objects.filter(pk__gt=first, first_notified_at__isnull=False).count() >= expected
+                or time.perf_counter() - started > SECONDS * 6
+            ),
+            seconds=SECONDS * 7,
+            what="the pages",
+        )
+    finally:
+        site.stop()
+    from delivery.models import Delivery
+
+    waits = []
+    for incident in Incident.objects.filter(pk__gt=first):
+        alert = incident.alerts.select_related("event").order_by("pk").first()
+        sent = Delivery.objects.filter(about=f"incident:{incident.reference}", channel="email", sent_at__isnull=False)
+        row = sent.order_by("sent_at").first()
+        if alert is not None and alert.event is not None and row is not None and row.sent_at is not None:
+            waits.append((row.sent_at - alert.event.received_at).total_seconds())
+    if waits:
+        more: dict[str, Any] = {"database": connection.vendor, "pages": len(waits), "expected": expected}
+        say(BENCH, "first_page_p50", percentile(waits, 0.5), "s", **more)
+        say(BENCH, "first_page_p99", percentile(waits, 0.99), "s", limit=2, **more)
+
+
+def resolve_schedule() -> None:
+    """Who is on call over 90 days: 50 people in ten layers."""
+    from incidents.domain.oncall import Version, resolve
+    from incidents.domain.rotations import Basis, Layer, Restriction, Rotation, Unit
+
+    chance = random.Random(1)
+    people = [f"person-{number}" for number in range(50)]
+    layers = tuple(
+        Layer(
+            name=f"layer-{number}",
+            priority=number,
+            zone=("Europe/London", "America/New_York", "Asia/Kolkata", "Australia/Lord_Howe")[number % 4],
+            rotation=Rotation(
+                (Unit.WEEK, Unit.DAY)[number % 2],
+                1,
+                datetime.fromisoformat("2026-01-05T09:00"),
+                Basis.WALL,
+            ),
+            groups=tuple((name,) for name in chance.sample(people, 5)),
+            starts_at=datetime(1, 1, 2, tzinfo=UTC),
+            restrictions=()
+            if number == 0
+            else (Restriction(frozenset(range(5)), datetime(1, 1, 1, 8).time(), datetime(1, 1, 1, 17).time()),),  # noqa: DTZ001
+            holidays=frozenset(),
+            on_holidays=False,
+        )
+        for number in range(10)
+    )
+    start = datetime(2026, 11, 21, tzinfo=UTC)
+    versions = [Version(1, start - timedelta(days=400), layers)]
+    resolve(versions, [], start, start + timedelta(days=1))
+    times = []
+    for round_ in range(20):
+        begin = start + timedelta(days=round_)
+        started = time.perf_counter()
+        found = resolve(versions, [], begin, begin + timedelta(days=90))
+        times.append(time.perf_counter() - started)
+    say(
+        BENCH,
+        "resolve_90_days",
+        min(times) * 1000,
+        "ms",
+        limit=20,
+        shifts=len(found),
+        worst=round(max(times) * 1000, 1),
+    )
+
+
+def lists() -> None:
+    """The list of 100,000 incidents and the stream of 1,000,000 alerts, as pages of a signed-in person."""
+    from django.db import connection
+    from django.test import Client
+
+    from accounts.models import User
+
+    fill(int(os.environ.get("BENCH_INCIDENTS", "100000")), int(os.environ.get("BENCH_ALERTS", "1000000")))
+    client = Client()
+    client.force_login(User.objects.get(username="person-0"))
+    pages = {
+        "incident_list": "/incidents/",
+        "incident_list_open": "/incidents/?status=triggered",
+        "alert_stream": "/alerts/",
+        "alert_stream_firing": "/alerts/?status=firing",
+        "analytics_90_days": "/incidents/analytics/",
+    }
+    for name, path in pages.items():
+        times = []
+        for _ in range(20 if "list" in name or "stream" in name else 3):
+            started = time.perf_counter()
+            answer = client.get(path)
+            times.append(time.perf_counter() - started)
+            if answer.status_code != 200:
+                raise RuntimeError(f"{path} answers {answer.status_code}")
+        say(BENCH, f"{name}_p95", percentile(times, 0.95) * 1000, "ms", database=connection.vendor, limit=200)
+
+
+def fill(incidents: int, alerts: int) -> None:
+    """Store incidents over two years, a hundred of them open, and alerts, a thousand of them firing."""
+    from django.utils import timezone
+
+    from catalog.models import Service
+    from incidents.models import Alert, Incident, Integration, Route
+
+    now = timezone.now()
+    services = list(Service.objects.all())
+    sender, route = Integration.objects.get(slug="storm"), Route.objects.get()
+    rows = []
+    for number in range(incidents):
+        at = now - timedelta(minutes=10 * (incidents - number))
+        over = number < incidents - 100
+        rows.append(
+            Incident(
+                title=f"Customers wait for answer {number}",
+                severity=("sev1", "sev2", "sev3", "sev4")[number % 4],
+                status="resolved" if over else "triggered",
+                grouping_key=f"bench:{number}",
+                route_name="all",
+                declared_by="system:bench",
+                detected_by="alert:storm",
+                impact_started_at=at,
+                detected_at=at,
+                triggered_at=at,
+                first_notified_at=at,
+                acknowledged_at=at + timedelta(minutes=number % 30) if over else None,
+                resolved_at=at + timedelta(minutes=60 + number % 300) if over else None,
+            )
+        )
+    Incident.objects.bulk_create(rows, batch_size=2000)
+    keys = list(Incident.objects.filter(grouping_key__startswith="bench:").values_list("pk", flat=True))
+    through = Incident.services.through
+    through.objects.bulk_create(
+        [through(incident_id=key, service_id=services[n % len(services)].pk) for n, key in enumerate(keys)],
+        batch_size=5000,
+    )
+    for start in range(0, alerts, 20_000):
+        Alert.objects.bulk_create(
+            [
+                Alert(
+                    integration=sender,
+                    fingerprint=f"bench-{number}",
+                    episode_at=now - timedelta(seconds=alerts - number),
+                    status="firing" if number >= alerts - 1000 else "resolved",
+                    title=f"Bench alert {number}",
+                    labels={"alertname": f"Bench{number % 500}", "service": f"svc-{number % 20}"},
+                    starts_at=now - timedelta(seconds=alerts - number),
+                    first_received_at=now - timedelta(seconds=alerts - number),
+                    last_received_at=now - timedelta(seconds=alerts - number),
+                    route=route,
+                    service=services[number % len(services)],
+                    decision="joined INC-1",
+                )
+                for number in range(start, min(start + 20_000, alerts))
+            ],
+            batch_size=2000,
+        )
+    from django.db import connection
+
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE")
+
+
+def organization() -> str:
+    """Make people, services, a route, a policy and a sender; return the sender's token."""
+    from accounts.data import Role, system_principal
+    from accounts.services import create_user, grant_role
+    from catalog.models import Environment, Service
+    from core.parsing import load_yaml_documents
+    from incidents.services import apply_documents
+
+    me = system_principal("bench")
+    for number in range(5):
+        user = create_user(
+            principal=me, username=f"person-{number}", password=None, email=f"person-{number}@example.org"
+        )
+        grant_role(principal=me, user=user, role=Role.ADMIN)
+    environment = Environment.objects.create(slug="bench", name="Bench")
+    for number in range(20):
+        Service.objects.create(slug=f"svc-{number}", name=f"Service {number}", environment=environment)
+    for number in range(int(PAGED_PER_SECOND * SECONDS / 10)):
+        Service.objects.create(slug=f"new-{number}", name=f"New {number}", environment=environment)
+    applied = apply_documents(principal=me, documents=load_yaml_documents(DOCUMENTS, source="bench.yaml"))
+    return applied.new_tokens["storm"].token
+
+
+def main() -> None:
+    if sys.argv[1:2] == ["--pour"]:
+        # A process of its own, so that the client's time is not the server's.
+        port, path, count = int(sys.argv[2]), sys.argv[3], int(sys.argv[4])
+        bodies = [alert_body(1_000_000 + n, f"svc-{n % 20}") for n in range(count)]
+        times, refused, seconds = pour(port, path, bodies, connections=CONNECTIONS)
+        print(json.dumps({"count": count, "seconds": seconds, "p99": percentile(times, 0.99), "refused": refused}))
+        return
+    wanted = sys.argv[1:] or ["accept", "page", "resolve", "lists"]
+    with tempfile.TemporaryDirectory() as state:
+        os.environ.update(
+            ASSAY_STATE_DIR=state,
+            DATABASE_URL=os.environ.get("DATABASE_URL", ""),
+            BROKER_URL="",
+            DJANGO_SETTINGS_MODULE="config.settings",
+        )
+        django.setup()
+        from django.core.management import call_command
+
+        calibrate()
+        if wanted == ["resolve"]:
+            resolve_schedule()
+            return
+        call_command("migrate", verbosity=0)
+        token = organization()
+        for name in wanted:
+            {
+                "accept": lambda: accept(token),
+                "page": lambda: page(token),
+                "resolve": resolve_schedule,
+                "lists": lists,
+            }[name]()
+
+
+if __name__ == "__main__":
+    main()
