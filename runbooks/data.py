@@ -1,6 +1,8 @@
 """Values of runbooks that other rooms hold."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from django.db import models
@@ -33,6 +35,7 @@ class StepState(models.TextChoices):
     SKIPPED = "skipped", "Skipped"
 
 
+EXERCISE_DAYS = 180
 ENDED = (RunState.SUCCEEDED, RunState.FAILED, RunState.CANCELLED, RunState.ROLLED_BACK)
 UNKNOWN_EXITS = ("done", "verify", "retry", "rollback")
 
@@ -67,24 +70,22 @@ class StepRecord:
 
 
 @dataclass(frozen=True)
-class RunbookStanding:
-    """How a runbook stands: reviewed, exercised, how often it went well."""
+class KnownAlert:
+    """An alert that the site has seen, and the runbook that its route names, if any."""
 
-    slug: str
-    title: str
-    team: str
-    tier: int | None
-    stale: bool
-    last_exercised_at: Any
-    exercise_overdue: bool
-    runs: int
-    succeeded: int
+    name: str
+    labels: Mapping[str, str]
+    service: str = ""
+    runbook: str = ""
+    last_seen_at: datetime | None = None
 
 
 @dataclass(frozen=True)
-class Coverage:
-    """What no runbook covers, and what was never exercised."""
+class Uncovered:
+    """What no runbook covers, and what nobody has looked at or exercised for too long."""
 
-    runbooks: tuple[RunbookStanding, ...]
-    uncovered_services: tuple[tuple[str, str], ...]
-    alerts_without: tuple[str, ...] = ()
+    services: tuple[tuple[str, str], ...] = ()
+    alerts: tuple[KnownAlert, ...] = ()
+    never_exercised: tuple[Any, ...] = ()
+    exercise_overdue: tuple[Any, ...] = ()
+    stale: tuple[Any, ...] = ()

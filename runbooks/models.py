@@ -179,6 +179,22 @@ class RunNote(models.Model):
         return f"{self.run}: {self.text[:60]}"
 
 
+class FenceTick(models.Model):
+    """A command in the text of a runbook, not run by the site, that somebody says they have run."""
+
+    run = models.ForeignKey(RunbookRun, on_delete=models.CASCADE, related_name="ticks")
+    position = models.PositiveSmallIntegerField(help_text="Which of the commands in the text, from 0.")
+    by_label = models.CharField(max_length=200)
+    at = models.DateTimeField()
+
+    class Meta:
+        ordering = ("run", "position")
+        constraints = (models.UniqueConstraint(fields=("run", "position"), name="one_tick_per_command"),)
+
+    def __str__(self) -> str:
+        return f"{self.run} command {self.position} by {self.by_label}"
+
+
 class RunbookSecret(models.Model):
     """A value that runbooks name as `secret://NAME`; read by the worker alone, at the last moment."""
 

@@ -7,12 +7,15 @@ from incidents.data import BREAK_GLASS, TimelineKind
 from incidents.events import IncidentOpened
 from incidents.models import Incident
 from incidents.selectors import firing_alerts_of, incident_by_reference
+from incidents.selectors.known_alerts import known_alerts
 from incidents.services import add_timeline_entry, link_runbook_run
 from runbooks.events import ApprovalRequested, RunFinished, RunNoted, StepFinished
-from runbooks.selectors import runbooks_called_by
+from runbooks.selectors import add_alert_source, runbooks_called_by
 from runbooks.services import start_run
 
 TRIGGER = system_principal("incident-trigger")
+
+add_alert_source(known_alerts)
 
 
 @subscribe(IncidentOpened)

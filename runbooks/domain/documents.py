@@ -10,6 +10,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_valida
 
 EXECUTABLE = ("check", "step", "confirm", "approve", "notify", "wait", "decide")
 MAX_BLOCKS = 100
+RESERVED = frozenset({"coverage", "new", "preview", "runs"})
 MAX_ITEMS = 50
 _INFO = re.compile(rf"(?P<kind>{'|'.join(EXECUTABLE)}) id=(?P<id>[a-z0-9][a-z0-9-]{{0,39}})(?P<on> on=rollback)?")
 _DURATION = re.compile(r"([1-9][0-9]{0,4})([smhd])")
@@ -97,6 +98,13 @@ class FrontMatter(_Strict):
     permissions: Permissions = Permissions()
     unattended: list[Unattended] = Field(default=[], max_length=20)
     timeout: Duration | None = Field(default=None, le=timedelta(days=30))
+
+    @field_validator("runbook")
+    @classmethod
+    def _is_free(cls, value: str) -> str:
+        if value in RESERVED:
+            raise ValueError(f"another word than {', '.join(sorted(RESERVED))}, which are pages of their own")
+        return value
 
     @field_validator("review_by")
     @classmethod

@@ -14,7 +14,7 @@ from core.work import wake
 from ledger.data.access import AuditedAction
 from ledger.services import record
 from runbooks.data import ENDED, UNKNOWN_EXITS, RunState, StepState
-from runbooks.models import RunbookRun, RunStep, StepApproval
+from runbooks.models import FenceTick, RunbookRun, RunStep, StepApproval
 from runbooks.selectors import is_one_of, step_of
 from runbooks.services.arguments import guarded_digest
 from runbooks.services.asking import escalate, note, tell_owners
@@ -195,6 +195,18 @@ def cancel_run(*, principal: Principal, run: RunbookRun, reason: str, roll_back:
         _go_on(fresh)
         return
     close_run(fresh, RunState.CANCELLED, f"{principal.label}: {reason}")
+
+
+@transaction.atomic
+def tick_command(*, principal: Principal, run: RunbookRun, position: int, done: bool) -> None:
+    """Say that a command of the text was run by hand, or that it was not. It drives nothing."""
+    ensure_may_run(principal, run.revision.runbook, run.revision)
+    if not done:
+        FenceTick.objects.filter(run=run, position=position).delete()
+        return
+    FenceTick.objects.get_or_create(
+        run=run, position=position, defaults={"by_label": principal.label[:200], "at": database_now()}
+    )
 
 
 def _settle_unknown(principal: Principal, run: RunbookRun, step: RunStep, answer: str, evidence: str) -> None:

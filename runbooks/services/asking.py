@@ -32,9 +32,11 @@ def ask(run: RunbookRun, step: RunStep, block: dict[str, Any]) -> None:
     answers = step.kind != "step" or is_by_hand(block)
     step.waiting_until = now + (seconds_of(patience) if patience and answers else RELEASE_PATIENCE)
     step.state = StepState.WAITING
+    if step.kind != "step":
+        step.began_at = step.began_at or now
     step.arguments_sha256 = guarded_digest(run, block) if step.kind == "approve" else step.arguments_sha256
     with transaction.atomic():
-        step.save(update_fields=["state", "waiting_until", "arguments_sha256"])
+        step.save(update_fields=["state", "waiting_until", "arguments_sha256", "began_at"])
         _tell(run, step, block)
 
 

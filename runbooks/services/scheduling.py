@@ -15,12 +15,11 @@ from delivery.data import Channel
 from delivery.services import send
 from ledger.data.runbooks import RunbookExerciseJudged
 from ledger.services import record
-from runbooks.data import RunState
+from runbooks.data import EXERCISE_DAYS, RunState
 from runbooks.models import Runbook, RunbookRun
 from runbooks.services.starting import start_run
 
 SCHEDULER = system_principal("runbook-schedule")
-EXERCISE_DAYS = 180
 TIER_ONE = 1
 
 

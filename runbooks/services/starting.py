@@ -21,7 +21,7 @@ from runbooks.domain.documents import TEMPLATE
 from runbooks.events import RunStarted
 from runbooks.models import Runbook, RunbookRevision, RunbookRun, RunStep
 from runbooks.selectors import is_one_of, latest_revision, runbook_by_slug
-from runbooks.services.arguments import fill, parse_inputs
+from runbooks.services.arguments import fill, known_steps, parse_inputs
 from runbooks.services.linting import risk_of
 
 ADVANCE_QUEUE = "runbooks.advance"
@@ -106,6 +106,18 @@ def plan_revision(blocks: list[dict[str, Any]], values: dict[str, Any]) -> list[
     ]
 
 
+def plan_run_step(*, principal: Principal, run: RunbookRun, step_id: str) -> list[PlannedBlock]:
+    """Return what a block of a run would do as things are now, one entry for each item. Looks only."""
+    ensure_may(principal, Capability.OPERATIONS_VIEW, team_id=run.revision.runbook.team_id)
+    blocks = run.revision.blocks
+    block = next((one for one in blocks if one["id"] == step_id), None)
+    if block is None:
+        raise refuse("step", found=step_id, allowed="the id of a step of this run is allowed")
+    guards = tuple(one["id"] for one in blocks if one["kind"] == "approve" and step_id in one["before"])
+    steps = known_steps(run, block)
+    return [_planned(block, run.inputs, item, guards, steps) for item in _items(block, run.inputs) or [""]]
+
+
 def _in_force(slug: str) -> tuple[Runbook, RunbookRevision]:
     runbook = runbook_by_slug(slug=slug)
     if runbook is None:
@@ -118,12 +130,19 @@ def _items(block: dict[str, Any], values: dict[str, Any]) -> list[str]:
     return list(values.get(name) or []) if name else [""]
 
 
-def _planned(block: dict[str, Any], values: dict[str, Any], item: str, guards: tuple[str, ...]) -> PlannedBlock:
+def _planned(
+    block: dict[str, Any],
+    values: dict[str, Any],
+    item: str,
+    guards: tuple[str, ...],
+    steps: dict[str, dict[str, Any]] | None = None,
+) -> PlannedBlock:
+    known = steps or {}
     words = " ".join(str(block.get(key) or "") for key in ("ask", "message")).strip()
     if block["kind"] not in {"check", "step"}:
-        text = fill(words, inputs=values, steps={}, item=item) or _in_words(block)
+        text = fill(words, inputs=values, steps=known, item=item) or _in_words(block)
         return PlannedBlock(id=block["id"], kind=block["kind"], item=item, summary=str(text))
-    arguments = fill(block["with"], inputs=values, steps={}, item=item)
+    arguments = fill(block["with"], inputs=values, steps=known, item=item)
     common: dict[str, Any] = {
         "id": block["id"],
         "kind": block["kind"],

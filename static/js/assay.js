@@ -64,14 +64,26 @@
     });
   }
 
+  function goToLine(button) {
+    const text = document.getElementById(button.dataset.lineOf);
+    if (!text) { return; }
+    const lines = text.value.split("\n");
+    const number = Math.min(Number(button.dataset.line), lines.length);
+    const start = lines.slice(0, number - 1).join("\n").length + (number > 1 ? 1 : 0);
+    text.focus();
+    text.setSelectionRange(start, start + lines[number - 1].length);
+    text.scrollTop = Math.max(0, (number - 5) * parseFloat(getComputedStyle(text).lineHeight));
+  }
+
   document.addEventListener("click", (event) => {
-    const target = event.target.closest("[data-theme-toggle], [data-dialog], [data-dialog-close], [data-copy], [data-print]");
+    const target = event.target.closest("[data-theme-toggle], [data-dialog], [data-dialog-close], [data-copy], [data-print], [data-line]");
     if (!event.target.closest(".search")) { clearHits(); }
     if (!target) { return; }
     if (target.matches("[data-theme-toggle]")) { toggleTheme(); }
     if (target.matches("[data-dialog]")) { document.getElementById(target.dataset.dialog)?.showModal(); }
     if (target.matches("[data-dialog-close]")) { target.closest("dialog").close(); }
     if (target.matches("[data-copy]")) { copyFrom(target); }
+    if (target.matches("[data-line]")) { goToLine(target); }
     if (target.matches("[data-print]")) { window.print(); }
   });
   document.addEventListener("keydown", onKey);

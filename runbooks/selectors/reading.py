@@ -7,8 +7,8 @@ from django.db.models import Q, QuerySet
 
 from accounts.data import Capability, Principal
 from accounts.selectors import names_of
-from runbooks.data import StepState
-from runbooks.models import OutputLine, RemoteHost, Runbook, RunbookRevision, RunbookRun, RunStep
+from runbooks.data import ENDED, StepState
+from runbooks.models import FenceTick, OutputLine, RemoteHost, Runbook, RunbookRevision, RunbookRun, RunStep
 
 
 def runbooks_visible(*, viewer: Principal) -> QuerySet[Runbook]:
@@ -40,7 +40,7 @@ def run_by_reference(*, reference: str) -> RunbookRun | None:
     """Return a run with its steps and attempts."""
     return (
         RunbookRun.objects.select_related("revision__runbook__team")
-        .prefetch_related("steps__attempts")
+        .prefetch_related("steps__attempts", "steps__approvals", "notes")
         .filter(reference=reference)
         .first()
     )
@@ -57,8 +57,9 @@ def waiting_approvals() -> QuerySet[RunStep]:
 
 
 def waiting_confirmations() -> QuerySet[RunStep]:
-    """Return the questions that runs wait for an answer to."""
-    return RunStep.objects.filter(kind="confirm", state=StepState.WAITING).select_related("run__revision__runbook")
+    """Return what runs wait for a person to say: questions, decisions, steps to let go on, outcomes nobody knows."""
+    asked = Q(kind__in=("confirm", "decide", "step"), state=StepState.WAITING) | Q(state=StepState.UNKNOWN)
+    return RunStep.objects.filter(asked).exclude(run__state__in=ENDED).select_related("run__revision__runbook")
 
 
 def step_of(*, run: RunbookRun, step_id: str) -> RunStep | None:
@@ -92,6 +93,16 @@ def lines_of(*, run: RunbookRun, after: int = 0, limit: int = 1000) -> QuerySet[
         .select_related("attempt__step")
         .order_by("pk")[:limit]
     )
+
+
+def newest_lines(*, run: RunbookRun, limit: int) -> list[OutputLine]:
+    """Return the last lines that a run's actions said, in the order in which they were written."""
+    return list(OutputLine.objects.filter(attempt__step__run=run).order_by("-pk")[:limit])[::-1]
+
+
+def fence_ticks(*, run: RunbookRun) -> dict[int, FenceTick]:
+    """Return which commands of the text people have ticked as done, by their place in the document."""
+    return {tick.position: tick for tick in FenceTick.objects.filter(run=run)}
 
 
 def remote_host(*, name: str) -> RemoteHost | None:
