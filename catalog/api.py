@@ -45,6 +45,7 @@ class DeploymentSerializer(serializers.ModelSerializer[Deployment]):
             "emergency",
             "tests_passed",
             "result",
+            "committed_at",
             "started_at",
             "finished_at",
         )
@@ -62,6 +63,7 @@ class DeploymentBody(BaseModel):
     author: str = Field(min_length=1, max_length=120)
     started_at: datetime
     finished_at: datetime | None = None
+    committed_at: datetime | None = None
     commit: str = Field(default="", max_length=64)
     ticket: str = Field(default="", max_length=120)
     approver: str = Field(default="", max_length=120)
@@ -94,7 +96,7 @@ class DeploymentViewSet(mixins.ListModelMixin, viewsets.GenericViewSet[Deploymen
     def create(self, request: Request) -> Response:
         """Record a deployment."""
         body = parse_document(DeploymentBody, request.data, source="body")
-        for name in ("started_at", "finished_at"):
+        for name in ("committed_at", "started_at", "finished_at"):
             moment: datetime | None = getattr(body, name)
             if moment is not None and moment.tzinfo is None:
                 raise refuse(f"body {name}", found=moment.isoformat(), allowed="an instant with its zone is allowed")

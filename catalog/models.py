@@ -105,6 +105,7 @@ class Deployment(models.Model):
     emergency = models.BooleanField(default=False)
     tests_passed = models.BooleanField(null=True, blank=True, help_text="Empty: not known.")
     result = models.CharField(max_length=40, default="succeeded")
+    committed_at = models.DateTimeField(null=True, blank=True, help_text="When its oldest change was committed.")
     started_at = models.DateTimeField()
     finished_at = models.DateTimeField(null=True, blank=True)
 

@@ -24,5 +24,8 @@ def find_slos(principal: Principal, text: str, limit: int) -> Iterable[Hit]:
 
 
 add_entry(Entry("Observe", "SLOs", "reliability:slo_list", "target", 11, may_view))
-add_entry(Entry("Observe", "Service levels", "reliability:report_list", "report", 13, may_view))
+add_entry(Entry("Observe", "Error budgets", "reliability:policy_list", "gauge", 12, may_view))
+add_entry(Entry("Observe", "Exclusions", "reliability:exclusion_list", "calendar-time", 13, may_view))
+add_entry(Entry("Observe", "Service levels", "reliability:report_list", "report", 14, may_view))
+add_entry(Entry("Observe", "Delivery", "reliability:delivery_measures", "rocket", 16, may_view))
 add_search(SearchProvider("SLO", 11, find_slos))

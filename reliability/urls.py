@@ -1,7 +1,11 @@
 from django.urls import URLPattern, URLResolver, path, re_path
 
+from reliability.views.delivery import DeliveryMeasuresView
 from reliability.views.detail import SLODetailView, SLOMinuteView
+from reliability.views.exclusions import ExclusionAddView, ExclusionDetailView, ExclusionListView
+from reliability.views.foresight import WhatIfView
 from reliability.views.otlp import MetricsView, TracesView
+from reliability.views.policies import OverrideEndView, PolicyView
 from reliability.views.reports import ReportDetailView, ReportFileView, ReportListView
 from reliability.views.slos import SLOListView
 
@@ -10,6 +14,13 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("slos/", SLOListView.as_view(), name="slo_list"),
     path("slos/<slug:slug>/", SLODetailView.as_view(), name="slo_detail"),
     path("slos/<slug:slug>/minutes/<int:minute>/", SLOMinuteView.as_view(), name="slo_minute"),
+    path("slos/<slug:slug>/what-if/", WhatIfView.as_view(), name="slo_whatif"),
+    path("exclusions/", ExclusionListView.as_view(), name="exclusion_list"),
+    path("exclusions/ask/", ExclusionAddView.as_view(), name="exclusion_add"),
+    path("exclusions/<str:reference>/", ExclusionDetailView.as_view(), name="exclusion_detail"),
+    path("error-budgets/", PolicyView.as_view(), name="policy_list"),
+    path("error-budgets/overrides/<str:reference>/end/", OverrideEndView.as_view(), name="override_end"),
+    path("dora/", DeliveryMeasuresView.as_view(), name="delivery_measures"),
     path("service-levels/", ReportListView.as_view(), name="report_list"),
     path("service-levels/<slug:service>/<slug:key>/", ReportDetailView.as_view(), name="report_detail"),
     re_path(

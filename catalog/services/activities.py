@@ -79,6 +79,7 @@ def record_deployment(
     author: str,
     started_at: datetime,
     finished_at: datetime | None = None,
+    committed_at: datetime | None = None,
     commit: str = "",
     ticket: str = "",
     approver: str = "",
@@ -86,10 +87,15 @@ def record_deployment(
     tests_passed: bool | None = None,
     result: str = "succeeded",
 ) -> Deployment:
-    """Record a change that reached the service's environment; the same `reference` again returns the one there is."""
+    """Record a change that reached the service's environment; the same `reference` again returns the one there is.
+
+    `committed_at` is when the oldest change in it was committed, for the lead time.
+    """
     ensure_may(principal, Capability.CATALOG_EDIT, team_id=service.team_id)
     if finished_at is not None and finished_at < started_at:
         raise refuse("finished_at", found=finished_at.isoformat(), allowed="an instant after started_at is allowed")
+    if committed_at is not None and committed_at > started_at:
+        raise refuse("committed_at", found=committed_at.isoformat(), allowed="an instant before started_at is allowed")
     deployment, created = Deployment.objects.get_or_create(
         reference=reference,
         defaults={
@@ -102,6 +108,7 @@ def record_deployment(
             "emergency": emergency,
             "tests_passed": tests_passed,
             "result": result,
+            "committed_at": committed_at,
             "started_at": started_at,
             "finished_at": finished_at,
         },
@@ -129,6 +136,7 @@ def record_deployment(
             emergency=emergency,
             tests_passed=tests_passed,
             result=result,
+            committed_at=committed_at,
             started_at=started_at,
             finished_at=finished_at,
         ),

@@ -21,6 +21,7 @@ class DeploymentRecorded(LedgerPayload):
     emergency: bool
     tests_passed: bool | None = None
     result: str
+    committed_at: datetime | None = None
     started_at: datetime
     finished_at: datetime | None = None
 

@@ -67,13 +67,14 @@ def replay(tier: BurnTier, history: History, *, target: Decimal, since: int, win
     fired_at: int | None = None
     pending: int | None = None
     peak, spent = 0.0, 0
+    allowed = 1 - float(target)
     for minute in range(since, history.end):
         after = minute + 1
-        short = history.between(after - tier.short_minutes - 1, after)
-        measured = history.between(after - RECENT_MINUTES, after).minutes_measured > 0
-        if fired_at is None and measured and not short.bad:
+        if fired_at is None and not tier.budget_share and not _short_exceeds(tier, history, after, allowed):
             pending = None
             continue
+        short = history.between(after - tier.short_minutes - 1, after)
+        measured = history.between(after - RECENT_MINUTES, after).minutes_measured > 0
         long = history.between(after - tier.long_minutes - 1, after)
         decision = decide(
             tier,
@@ -97,6 +98,18 @@ def replay(tier: BurnTier, history: History, *, target: Decimal, since: int, win
     if fired_at is not None:
         firings.append(Firing(fired_at, None, peak, spent))
     return firings
+
+
+def _short_exceeds(tier: BurnTier, history: History, after: int, allowed: float) -> bool:
+    """Say whether the short window burns above the threshold, without which nothing fires; for millions of minutes."""
+    last = min(after - history.start, len(history.bad) - 1)
+    first = max(last - tier.short_minutes - 1, 0)
+    bad = history.bad[last] - history.bad[first]
+    if not bad:
+        return False
+    total = history.good[last] - history.good[first] + bad + history.unknown[last] - history.unknown[first]
+    rate = bad / total / allowed
+    return rate >= tier.threshold if tier.inclusive else rate > tier.threshold
 
 
 def _coverage(history: History, tier: BurnTier, after: int) -> float:

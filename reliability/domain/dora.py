@@ -16,6 +16,7 @@ class Delivered:
     at: datetime
     failed: bool
     committed_at: datetime | None = None
+    reference: str = ""
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,7 @@ class Outage:
     service_ids: frozenset[int]
     began: datetime
     ended: datetime | None
+    title: str = ""
 
 
 @dataclass(frozen=True)
@@ -41,15 +43,13 @@ class Measures:
     restored: int
 
 
-def measures(
-    deployments: Sequence[Delivered], outages: Sequence[Outage], *, since: datetime, until: datetime
-) -> Measures:
-    """Return the measures of the deployments and incidents of an interval; medians of durations.
+def failed_changes(deployments: Sequence[Delivered], outages: Sequence[Outage]) -> dict[int, str]:
+    """Return the places of deployments that failed, and why in words.
 
     A change failed when its deployment did, or when it is the last deployment of a service before an incident of it
     within 24 hours.
     """
-    failed = {place for place, one in enumerate(deployments) if one.failed}
+    failed = {place: "the deployment failed" for place, one in enumerate(deployments) if one.failed}
     for outage in outages:
         before = [
             (one.at, place)
@@ -57,7 +57,15 @@ def measures(
             if one.service_id in outage.service_ids and one.at <= outage.began <= one.at + FOLLOWS_WITHIN
         ]
         if before:
-            failed.add(max(before)[1])
+            failed.setdefault(max(before)[1], outage.title or "an incident followed")
+    return failed
+
+
+def measures(
+    deployments: Sequence[Delivered], outages: Sequence[Outage], *, since: datetime, until: datetime
+) -> Measures:
+    """Return the measures of the deployments and incidents of an interval; medians of durations."""
+    failed = failed_changes(deployments, outages)
     leads = [one.at - one.committed_at for one in deployments if one.committed_at is not None and not one.failed]
     restored = [one.ended - one.began for one in outages if one.ended is not None]
     return Measures(

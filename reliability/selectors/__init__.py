@@ -22,7 +22,16 @@ from reliability.selectors.budgets import (
 from reliability.selectors.documents import documents_as_yaml, export_documents
 from reliability.selectors.exclusions import excluded_spans, exclusions_of, exclusions_visible
 from reliability.selectors.foresight import WhatIf, budget_forecast, forecast_as_json, what_if
-from reliability.selectors.gates import GATED_ACTIONS, GateAnswer, GateResult, gate, policy_standing
+from reliability.selectors.gates import (
+    GATED_ACTIONS,
+    GateAnswer,
+    GateResult,
+    gate,
+    gates,
+    overrides_visible,
+    policies_in_force,
+    policy_standing,
+)
 from reliability.selectors.reckoning import Subject, reckon, subjects_of
 from reliability.selectors.sources import data_statuses
 from reliability.selectors.tallies import (
@@ -68,10 +77,13 @@ __all__ = [
     "firing_burn_alerts",
     "forecast_as_json",
     "gate",
+    "gates",
     "groups_of",
     "last_measured_minutes",
     "minute_of",
     "minute_series",
+    "overrides_visible",
+    "policies_in_force",
     "policy_standing",
     "reckon",
     "result_as_json",

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 
 from catalog.data import ActivityKind
 from catalog.selectors import activities_between
@@ -12,6 +13,7 @@ from reliability.domain.budgets import Counts
 from reliability.domain.exclusions import Span
 from reliability.domain.objectives import ExclusionRule, Method
 from reliability.domain.slices import excluded_minutes
+from reliability.domain.windows import Window
 from reliability.models import SLOVersion
 from reliability.selectors.reckoning import Subject, minute_after, slices_of, spans_of, subjects_of
 from reliability.selectors.tallies import minute_of, tally_minutes
@@ -31,20 +33,32 @@ class TierResult:
     incidents: int
 
 
-def backtest(*, version: SLOVersion, tiers: Sequence[BurnTier], since: datetime, until: datetime) -> list[TierResult]:
-    """Return what each tier would have done, by the SLO's first objective and with its exclusions."""
+def backtest(
+    *,
+    version: SLOVersion,
+    tiers: Sequence[BurnTier],
+    since: datetime,
+    until: datetime,
+    target: Decimal | None = None,
+    window: Window | None = None,
+) -> list[TierResult]:
+    """Return what each tier would have done, by the SLO's first objective and with its exclusions.
+
+    `target` and `window` are the SLO's own where they are left out.
+    """
     subject = subjects_of([version])[version.pk][0]
     start, end = max(minute_of(since), minute_of(version.counted_from)), minute_after(until)
-    window = version.window.length // timedelta(minutes=1)
+    minutes_in_window = (window or version.window).length // timedelta(minutes=1)
+    judged_by = target if target is not None else subject.objective.target
     reach = max((tier.long_minutes for tier in tiers), default=0) + 1
     if any(tier.budget_share for tier in tiers):
-        reach = max(reach, window)
+        reach = max(reach, minutes_in_window)
     history = history_of(subject, max(start - reach, minute_of(version.counted_from)), end)
     activities = activities_between(since, until, service_id=version.slo.service_id, kinds=[ActivityKind.INCIDENT])
     incidents = [(minute_of(one.started_at), minute_of(one.ended_at or until)) for one in activities]
     results = []
     for tier in tiers:
-        firings = replay(tier, history, target=subject.objective.target, since=start, window_minutes=window)
+        firings = replay(tier, history, target=judged_by, since=start, window_minutes=minutes_in_window)
         spans = [(one.start, one.end if one.end is not None else end) for one in firings]
         precision, recall = precision_and_recall(spans, incidents, slack=SLACK // timedelta(minutes=1))
         minutes = sum(high - low for low, high in spans)

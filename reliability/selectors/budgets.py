@@ -22,6 +22,7 @@ from reliability.domain.objectives import Method
 from reliability.domain.significance import wilson_interval
 from reliability.domain.windows import RollingWindow, Window
 from reliability.models import SLO, BurnAlert, SLOVersion
+from reliability.selectors.exclusions import Assumed
 from reliability.selectors.reckoning import Reckoned, Subject, minute_after, reckon, subjects_of
 from reliability.selectors.sources import data_statuses
 from reliability.selectors.tallies import last_measured_minutes, minute_of, was_measured_recently
@@ -97,12 +98,16 @@ def budget_statuses(slos: Iterable[SLO], *, now: datetime | None = None) -> dict
 
 
 def detailed_statuses(
-    slos: Iterable[SLO], *, now: datetime | None = None, known_at: datetime | None = None
+    slos: Iterable[SLO],
+    *,
+    now: datetime | None = None,
+    known_at: datetime | None = None,
+    assumed: Assumed | None = None,
 ) -> list[BudgetStatus]:
     """Return how SLOs stand by every objective, window and group, with burn rates over `BURN_WINDOWS`.
 
     With `now` in the past, as of then by the definition that was in force; with `known_at`, with the exclusions that
-    were approved at that instant.
+    were approved at that instant; with `assumed`, as if exclusions were decided otherwise.
     """
     moment = now or database_now()
     versions = versions_at(slos, moment)
@@ -111,7 +116,7 @@ def detailed_statuses(
         for subject in subjects_of([version], groups=True)[version.pk]:
             windows = version.all_windows if not subject.labels else version.all_windows[:1]
             asked += [(subject, window, BURN_WINDOWS) for window in windows]
-    return [status for _, status in _statuses(asked, now=moment, known_at=known_at)]
+    return [status for _, status in _statuses(asked, now=moment, known_at=known_at, assumed=assumed)]
 
 
 def versions_at(slos: Iterable[SLO], moment: datetime) -> list[SLOVersion]:
@@ -169,6 +174,7 @@ def _statuses(
     *,
     now: datetime,
     known_at: datetime | None = None,
+    assumed: Assumed | None = None,
 ) -> list[tuple[Subject, BudgetStatus]]:
     """Return how subjects stand over their windows, with the burn rates that were asked for."""
     end = minute_after(now)
@@ -176,7 +182,7 @@ def _statuses(
     for subject, window, burns in asked:
         wanted.append((subject, window_minutes(window, now)))
         wanted += [(subject, (end - minutes, end)) for minutes in burns.values()]
-    reckoned = iter(reckon(wanted, known_at=known_at))
+    reckoned = iter(reckon(wanted, known_at=known_at, assumed=assumed))
     versions = {subject.version.pk: subject.version for subject, _, _ in asked}
     last = _last_minutes(subject for subject, _, _ in asked)
     readings = data_statuses(versions.values(), measured=last)

@@ -1,6 +1,7 @@
 """Which time does not count, for which SLOs, as known on a day."""
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import datetime
 
 from django.db.models import Q, QuerySet
@@ -8,6 +9,14 @@ from django.db.models import Q, QuerySet
 from accounts.data import Capability, Principal
 from reliability.domain.exclusions import Span, merged_spans, occurrences
 from reliability.models import SLO, Exclusion
+
+
+@dataclass(frozen=True)
+class Assumed:
+    """Exclusions as if they were decided otherwise: `held` count whatever their state, `dropped` (keys) do not."""
+
+    held: tuple[Exclusion, ...] = ()
+    dropped: frozenset[int] = frozenset()
 
 
 def exclusions_visible(*, viewer: Principal) -> QuerySet[Exclusion]:
@@ -30,7 +39,12 @@ def exclusions_of(*, slo: SLO) -> QuerySet[Exclusion]:
 
 
 def excluded_spans(
-    slos: Iterable[SLO], *, since: datetime, until: datetime, known_at: datetime | None = None
+    slos: Iterable[SLO],
+    *,
+    since: datetime,
+    until: datetime,
+    known_at: datetime | None = None,
+    assumed: Assumed | None = None,
 ) -> dict[int, list[Span]]:
     """Return the excluded minutes of SLOs by primary key, as approved now or as known at an instant; one query.
 
@@ -47,10 +61,13 @@ def excluded_spans(
         found = found.filter(decided_at__lte=known_at).exclude(state=Exclusion.State.REJECTED)
         found = found.filter(Q(ended_at__isnull=True) | Q(ended_at__gt=known_at))
     rows = list(found.order_by("pk"))
+    if assumed is not None:
+        rows = [row for row in rows if row.pk not in assumed.dropped]
+        rows += assumed.held
     if not rows:
         return {}
     stretches = {
-        row.pk: occurrences(
+        id(row): occurrences(
             starts_at=row.starts_at,
             ends_at=row.ends_at,
             recurrence=row.recurrence,
@@ -63,6 +80,6 @@ def excluded_spans(
     spans = {}
     for slo in wanted:
         mine = [row for row in rows if row.slo_id == (slo.part_of_id or slo.pk) or row.service_id == slo.service_id]
-        if merged := merged_spans(stretch for row in mine for stretch in stretches[row.pk]):
+        if merged := merged_spans(stretch for row in mine for stretch in stretches[id(row)]):
             spans[slo.pk] = merged
     return spans

@@ -53,7 +53,10 @@ def forecast_as_json(found: Forecast | None, *, now: datetime) -> dict[str, Any]
 
 @dataclass(frozen=True)
 class WhatIf:
-    """How a target would have fared over everything that is stored."""
+    """How a target would have fared over everything that is stored.
+
+    `path` is what was left of the budget at instants (seconds since 1970) over that time.
+    """
 
     target: Decimal
     window: str
@@ -67,6 +70,7 @@ class WhatIf:
     now_remaining: Interval | None
     months: list[dict[str, Any]]
     pages: dict[str, int]
+    path: list[tuple[int, float]]
 
     def as_json(self) -> dict[str, Any]:
         """Return what the command line says."""
@@ -107,7 +111,8 @@ def what_if(
     length = window.length // timedelta(minutes=1)
     step = max(SMALLEST_STEP, -(-(end - first) // MOST_STEPS))
     worst: tuple[float, int] | None = None
-    spent = steps = 0
+    path: list[tuple[int, float]] = []
+    spent = 0
     for minute in range(first + step, end + 1, step):
         begin = minute - length
         if not isinstance(window, RollingWindow):
@@ -115,7 +120,7 @@ def what_if(
         rate = known_burn_rate(history.between(begin, minute), target)
         if rate is None:
             continue
-        steps += 1
+        path.append((minute * 60, 1 - rate))
         spent += rate >= 1
         worst = min(worst or (1 - rate, minute), (1 - rate, minute))
     whole = history.between(first, end)
@@ -129,12 +134,13 @@ def what_if(
         sli=sli(whole),
         worst_remaining=worst[0] if worst else None,
         worst_at=datetime.fromtimestamp(worst[1] * 60, UTC) if worst else None,
-        spent_ratio=spent / steps if steps else None,
+        spent_ratio=spent / len(path) if path else None,
         now_remaining=budget_remaining_ratio(latest, target),
         months=_months(history, first, end, target),
         pages={
             tier.name: len(replay(tier, history, target=target, since=first, window_minutes=length)) for tier in tiers
         },
+        path=path,
     )
 
 

@@ -6,11 +6,15 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from django.db.models import QuerySet
+
+from accounts.data import Principal
+from catalog.selectors import services_visible
 from core.clock import database_now
 from reliability.data import BudgetState, BudgetStatus
 from reliability.domain.policies import Policy, PolicyState, next_state, policy_for
 from reliability.models import SLO, BudgetPolicy, GateOverride, PolicyStanding
-from reliability.selectors.budgets import budget_statuses, slos_for_service
+from reliability.selectors.budgets import budget_statuses
 
 GATED_ACTIONS = ("deploy", "chaos")
 
@@ -81,35 +85,58 @@ def gate(*, service: Any, action: str, now: datetime | None = None) -> GateResul
     One SLO that denies is enough; where none does, one that cannot be told is. A genuine override that has not expired
     turns both into an allowance.
     """
+    return gates(services=[service], actions=[action], now=now)[0]
+
+
+def gates(*, services: Sequence[Any], actions: Sequence[str], now: datetime | None = None) -> list[GateResult]:
+    """Return the answer for each service and action, in a fixed number of queries."""
     moment = now or database_now()
-    slos = list(slos_for_service(service_id=service.pk))
-    statuses = budget_statuses(slos, now=moment)
+    slos: dict[int, list[SLO]] = {}
+    for slo in SLO.objects.select_related("service").filter(service__in=services, part_of__isnull=True):
+        slos.setdefault(slo.service_id, []).append(slo)
+    statuses = budget_statuses([slo for some in slos.values() for slo in some], now=moment)
     policies = policies_in_force()
-    standings = {one.slo_id: one.state for one in PolicyStanding.objects.filter(slo__in=slos)}
-    reasons = [
-        _reason(slo, statuses[slo.pk], _policy(policies, slo, service.tier), standings.get(slo.pk, ""), action)
-        for slo in slos
-        if slo.pk in statuses
-    ]
+    standings = {one.slo_id: one.state for one in PolicyStanding.objects.filter(slo__in=list(statuses))}
+    overrides = _overrides_in_force([service.pk for service in services], moment)
+    results = []
+    for service in services:
+        for action in actions:
+            reasons = [
+                _reason(slo, statuses[slo.pk], _policy(policies, slo, service.tier), standings.get(slo.pk, ""), action)
+                for slo in slos.get(service.pk, ())
+                if slo.pk in statuses
+            ]
+            answer = _answer(reasons)
+            override = overrides.get((service.pk, action)) if answer is not GateAnswer.ALLOW else None
+            answer = GateAnswer.ALLOW if override else answer
+            results.append(GateResult(service.slug, action, answer, reasons, override))
+    return results
+
+
+def _answer(reasons: Sequence[GateReason]) -> GateAnswer:
     if any(one.allows is False for one in reasons):
-        answer = GateAnswer.DENY
-    elif not reasons or any(one.allows is None for one in reasons):
-        answer = GateAnswer.CANNOT_TELL
-    else:
-        answer = GateAnswer.ALLOW
-    override = None
-    if answer is not GateAnswer.ALLOW:
-        override = override_in_force(service_id=service.pk, action=action, now=moment)
-        answer = GateAnswer.ALLOW if override else answer
-    return GateResult(service.slug, action, answer, reasons, override)
+        return GateAnswer.DENY
+    if not reasons or any(one.allows is None for one in reasons):
+        return GateAnswer.CANNOT_TELL
+    return GateAnswer.ALLOW
 
 
-def override_in_force(*, service_id: int, action: str, now: datetime) -> GateOverride | None:
-    """Return an override that is genuine and has neither expired nor been revoked."""
+def _overrides_in_force(service_ids: Sequence[int], now: datetime) -> dict[tuple[int, str], GateOverride]:
+    """Return the overrides that are genuine and have neither expired nor been revoked, by service and action."""
     found = GateOverride.objects.filter(
-        service_id=service_id, action=action, revoked_at__isnull=True, granted_at__lte=now, expires_at__gt=now
+        service_id__in=service_ids, revoked_at__isnull=True, granted_at__lte=now, expires_at__gt=now
     )
-    return next((one for one in found if one.is_genuine), None)
+    kept: dict[tuple[int, str], GateOverride] = {}
+    for one in found:
+        if one.is_genuine:
+            kept.setdefault((one.service_id, one.action), one)
+    return kept
+
+
+def overrides_visible(*, viewer: Principal) -> QuerySet[GateOverride]:
+    """Return every override of services that the viewer may see, newest first."""
+    services = services_visible(viewer=viewer)
+    return GateOverride.objects.filter(service__in=services).select_related("service")
 
 
 def policies_in_force() -> list[Policy]:

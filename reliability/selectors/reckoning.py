@@ -13,7 +13,7 @@ from reliability.domain.exclusions import Span, without_excluded
 from reliability.domain.objectives import ExclusionRule, Method, Objective
 from reliability.domain.slices import SliceSums, Slicing, judged_slices, merged_slices
 from reliability.models import SLO, SLOVersion
-from reliability.selectors.exclusions import excluded_spans
+from reliability.selectors.exclusions import Assumed, excluded_spans
 from reliability.selectors.tallies import groups_of, minute_of, sums_before, tally_minutes
 
 MEAN_UNITS = 1_000_000_000
@@ -110,14 +110,16 @@ def subjects_of(versions: Iterable[SLOVersion], *, groups: bool = False) -> dict
     return subjects
 
 
-def reckon(wanted: Sequence[tuple[Subject, Minutes]], *, known_at: datetime | None = None) -> list[Reckoned]:
+def reckon(
+    wanted: Sequence[tuple[Subject, Minutes]], *, known_at: datetime | None = None, assumed: Assumed | None = None
+) -> list[Reckoned]:
     """Return each subject's window (first minute, minute after its last), in order, in a fixed number of queries.
 
     Time slices cost one read of the minutes for each of their tallies more.
     """
     if not wanted:
         return []
-    spans = _spans(wanted, known_at)
+    spans = _spans(wanted, known_at, assumed)
     edges: set[int] = set()
     for subject, (start, end) in wanted:
         edges |= {start, end}
@@ -131,13 +133,20 @@ def reckon(wanted: Sequence[tuple[Subject, Minutes]], *, known_at: datetime | No
     ]
 
 
-def spans_of(slos: Iterable[SLO], start: int, end: int, known_at: datetime | None = None) -> dict[int, list[Span]]:
+def spans_of(
+    slos: Iterable[SLO],
+    start: int,
+    end: int,
+    known_at: datetime | None = None,
+    assumed: Assumed | None = None,
+) -> dict[int, list[Span]]:
     """Return the excluded minutes of SLOs from `start` to before `end`."""
     return excluded_spans(
         slos,
         since=datetime.fromtimestamp(start * 60, UTC),
         until=datetime.fromtimestamp(end * 60, UTC),
         known_at=known_at,
+        assumed=assumed,
     )
 
 
@@ -161,10 +170,12 @@ def _key(subject: Subject) -> _Key:
     return subject.version.pk, subject.objective.name, subject.tallies
 
 
-def _spans(wanted: Sequence[tuple[Subject, Minutes]], known_at: datetime | None) -> dict[int, list[Span]]:
+def _spans(
+    wanted: Sequence[tuple[Subject, Minutes]], known_at: datetime | None, assumed: Assumed | None
+) -> dict[int, list[Span]]:
     slos = {subject.version.slo_id: subject.version.slo for subject, _ in wanted}
     start, end = min(window[0] for _, window in wanted), max(window[1] for _, window in wanted)
-    return spans_of(slos.values(), start, end, known_at)
+    return spans_of(slos.values(), start, end, known_at, assumed)
 
 
 def _clipped(spans: Iterable[Span], start: int, end: int) -> list[Span]:

@@ -7,6 +7,7 @@ from reliability.services.evaluating import evaluate
 from reliability.services.exclusions import (
     Stretch,
     approve_exclusion,
+    preview_exclusion,
     reject_exclusion,
     request_exclusion,
     withdraw_exclusion,
@@ -24,7 +25,7 @@ from reliability.services.reporting import report_all_windows, report_ended_peri
 from reliability.services.reports import report_html, report_pdf, write_ended_reports, write_report
 from reliability.services.resolving import written_window
 from reliability.services.samples import samples_behind
-from reliability.services.tiers import standard_tiers, written_tiers
+from reliability.services.tiers import standard_tiers, tiers_as_text, written_tiers
 
 __all__ = [
     "MAX_BODY_BYTES",
@@ -41,6 +42,7 @@ __all__ = [
     "grant_override",
     "look_after_tallies",
     "note_refused_body",
+    "preview_exclusion",
     "probe",
     "receive_metrics",
     "receive_spans",
@@ -57,6 +59,7 @@ __all__ = [
     "run_backfills",
     "samples_behind",
     "standard_tiers",
+    "tiers_as_text",
     "update_standings",
     "withdraw_exclusion",
     "write_ended_reports",

@@ -17,6 +17,7 @@ from ledger.data.slo import ExclusionChanged
 from ledger.services import record
 from reliability.domain.exclusions import merged_spans, occurrences
 from reliability.models import SLO, Exclusion, KeptMinute
+from reliability.selectors.exclusion_effects import Effect, exclusion_effects
 
 LONGEST = timedelta(days=366)
 KEEP_EDGES_FOR = timedelta(days=366)
@@ -44,13 +45,43 @@ def request_exclusion(
     replaces: Exclusion | None = None,
 ) -> Exclusion:
     """Ask that time does not count for an SLO or all of a service's; past or future. Raises InputRefusedError."""
+    exclusion = _asked(principal, stretch, reason, slo, service, replaces)
+    exclusion.save()
+    exclusion.reference = f"EX-{exclusion.pk}"
+    exclusion.save(update_fields=["reference"])
+    _record(exclusion, principal)
+    return exclusion
+
+
+def preview_exclusion(
+    *,
+    principal: Principal,
+    stretch: Stretch,
+    reason: str,
+    slo: SLO | None = None,
+    service: Any = None,
+    replaces: Exclusion | None = None,
+) -> list[Effect]:
+    """Return what an exclusion would change if it were approved; nothing is stored. Raises as asking for it does."""
+    return exclusion_effects(exclusion=_asked(principal, stretch, reason, slo, service, replaces))
+
+
+def _asked(  # noqa: PLR0917 what was asked for
+    principal: Principal,
+    stretch: Stretch,
+    reason: str,
+    slo: SLO | None,
+    service: Any,
+    replaces: Exclusion | None,
+) -> Exclusion:
+    """Return the exclusion that was asked for, not stored yet."""
     if (slo is None) == (service is None):
         raise refuse("exclusion", found="both or neither", allowed="an SLO or a service is allowed")
     ensure_may(principal, Capability.SLO_EXCLUDE, team_id=slo.service.team_id if slo else service.team_id)
     _ensure_sensible(stretch, reason)
     if replaces is not None and replaces.state != State.APPROVED:
         raise refuse("replaces", found=f"{replaces} is {replaces.state}", allowed="an approved exclusion is allowed")
-    exclusion = Exclusion.objects.create(
+    return Exclusion(
         reference=secrets.token_hex(8),
         slo=slo,
         service=service,
@@ -64,10 +95,6 @@ def request_exclusion(
         requested_at=database_now(),
         replaces=replaces,
     )
-    exclusion.reference = f"EX-{exclusion.pk}"
-    exclusion.save(update_fields=["reference"])
-    _record(exclusion, principal)
-    return exclusion
 
 
 def approve_exclusion(*, principal: Principal, exclusion: Exclusion) -> None:

@@ -1,6 +1,7 @@
 """The alert tiers of an SLO: of its policies, its annotation, or the usual table. Impossible ones are refused."""
 
 import re
+from collections.abc import Iterable
 from datetime import timedelta
 from decimal import Decimal
 from typing import NamedTuple
@@ -82,6 +83,33 @@ _TIER = re.compile(
 def written_tiers(text: str, target: Decimal, window: timedelta, where: str) -> list[BurnTier]:
     """Return tiers that are written in one line, divided by `;`."""
     return [_written_tier(one.strip(), target, window, where) for one in text.split(";")]
+
+
+def tiers_as_text(tiers: Iterable[BurnTier]) -> str:
+    """Return tiers as `written_tiers` reads them; what only an alert policy can say is left out."""
+    return "; ".join(_tier_as_text(tier) for tier in tiers)
+
+
+def _tier_as_text(tier: BurnTier) -> str:
+    words = [tier.name, tier.severity, f"{_duration(tier.long_minutes)}/{_duration(tier.short_minutes)}"]
+    if tier.budget_share is not None:
+        words.append(f"share {tier.budget_share * 100:g}%")
+    else:
+        words.append(f"{'>=' if tier.inclusive else '>'}{Decimal(repr(tier.threshold)).normalize():f}")
+    if tier.minimum_events > 1:
+        words.append(f"min {tier.minimum_events}")
+    if tier.alpha is not None:
+        words.append(f"p {tier.alpha:g}")
+    if tier.wait_minutes:
+        words.append(f"for {_duration(tier.wait_minutes)}")
+    return " ".join(words)
+
+
+def _duration(minutes: int) -> str:
+    for unit in ("d", "h"):
+        if minutes % MINUTES[unit] == 0:
+            return f"{minutes // MINUTES[unit]}{unit}"
+    return f"{minutes}m"
 
 
 def _written_tier(text: str, target: Decimal, window: timedelta, where: str) -> BurnTier:

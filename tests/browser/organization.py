@@ -54,6 +54,7 @@ def _deployments(now: datetime) -> None:
             ticket=f"GW-{number}",
             author="alice",
             approver="bob",
+            committed_at=now - timedelta(hours=hours + 5 + 9 * number),
             started_at=now - timedelta(hours=hours),
             finished_at=now - timedelta(hours=hours) + timedelta(minutes=12),
         )

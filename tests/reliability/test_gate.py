@@ -19,7 +19,15 @@ from ledger.selectors import entries
 from reliability.domain.budgets import Counts, Interval
 from reliability.domain.policies import Policy, PolicyState, next_state, policy_for
 from reliability.models import GateOverride, PolicyStanding, SLOVersion
-from reliability.selectors import GateAnswer, documents_as_yaml, export_documents, gate, minute_of
+from reliability.selectors import (
+    GATED_ACTIONS,
+    GateAnswer,
+    documents_as_yaml,
+    export_documents,
+    gate,
+    gates,
+    minute_of,
+)
 from reliability.services import grant_override, revoke_override, update_standings
 from reliability.services.tallying import add_to_tallies
 from tests.reliability.conftest import SITE, TTFT, apply
@@ -188,3 +196,42 @@ class TestGate:
     def test_a_policy_that_makes_no_sense_is_refused(self, old: str, new: str) -> None:
         with pytest.raises(InputRefusedError):
             apply(AS_CODE.replace(old, new))
+
+    def test_the_page_says_why_and_an_approver_lets_it_pass(self) -> None:
+        self.counted(good=50, bad=50)
+        bob = self.signed_in("bob", Role.APPROVER)
+        page = bob.get("/error-budgets/").content.decode()
+        assert "the budget is exhausted" in page
+        assert "Grant an override" in page
+        asked = {"service": "gateway", "action": "deploy", "hours": "4", "reason": "The fix itself"}
+        assert bob.post("/error-budgets/", {**asked, "hours": "1000"}).status_code == 200
+        assert not GateOverride.objects.exists()
+        bob.post("/error-budgets/", asked)
+        override = GateOverride.objects.get()
+        assert f"{override} lets deploy pass" in bob.get("/error-budgets/").content.decode()
+        victor = self.signed_in("victor", Role.VIEWER)
+        assert "Grant an override" not in victor.get("/error-budgets/").content.decode()
+        assert victor.post(f"/error-budgets/overrides/{override}/end/").status_code == 403
+        assert bob.post(f"/error-budgets/overrides/{override}/end/").status_code == 302
+        override.refresh_from_db()
+        assert override.revoked_at is not None
+        assert bob.get(f"/error-budgets/overrides/{override}/end/").status_code == 405
+        assert self.signed_in("nobody", None).get("/error-budgets/").status_code == 403
+
+    def signed_in(self, name: str, role: Role | None) -> Client:
+        user = create_user(principal=SITE, username=name, password=None)
+        if role is not None:
+            grant_role(principal=SITE, user=user, role=role)
+        client = Client()
+        client.force_login(user)
+        return client
+
+    def test_many_services_ask_a_fixed_number_of_queries(self, django_assert_num_queries: Any) -> None:
+        version = self.counted(good=50, bad=50)
+        environment = version.slo.service.environment
+        service = type(version.slo.service)
+        others = [service.objects.create(slug=f"s{n}", name=f"S{n}", environment=environment) for n in range(5)]
+        now = database_now()
+        with django_assert_num_queries(14):
+            found = gates(services=[version.slo.service, *others], actions=GATED_ACTIONS, now=now)
+        assert [one.answer for one in found] == [GateAnswer.DENY] * 2 + [GateAnswer.CANNOT_TELL] * 10

@@ -1,0 +1,103 @@
+"""Forms of the room's pages."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from django import forms
+from django.utils import timezone
+
+from accounts.data import Capability, Principal
+from catalog.selectors import services_visible
+from reliability.models import Exclusion
+from reliability.selectors import GATED_ACTIONS, slos_visible
+
+HOURS = [("1", "1 hour"), ("4", "4 hours"), ("24", "a day"), ("72", "3 days"), ("168", "7 days")]
+
+
+def _moment(label: str, help_text: str = "") -> forms.DateTimeField:
+    return forms.DateTimeField(
+        widget=forms.DateTimeInput(attrs={"type": "datetime-local"}, format="%Y-%m-%dT%H:%M"),
+        label=label,
+        help_text=help_text,
+    )
+
+
+class ExclusionForm(forms.Form):
+    """Which time does not count, for what, and why."""
+
+    subject = forms.ChoiceField(label="For", help_text="One SLO, or all SLOs of a service.")
+    starts_at = _moment("From", "In your zone; past or future. Whole minutes are excluded.")
+    ends_at = _moment("Until")
+    recurrence = forms.CharField(
+        required=False, max_length=200, help_text="Empty: once. As FREQ=WEEKLY;BYDAY=SU (RFC 5545), in local time."
+    )
+    zone = forms.CharField(max_length=60, label="Time zone of the recurrence")
+    reason = forms.CharField(max_length=500, label="Why", help_text="As an auditor will read it.")
+    replaces = forms.CharField(required=False, widget=forms.HiddenInput)
+
+    def __init__(self, *args: Any, principal: Principal, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        may = Capability.SLO_EXCLUDE
+        services = [one for one in services_visible(viewer=principal) if principal.may(may, team_id=one.team_id)]
+        slos = [one for one in slos_visible(viewer=principal) if principal.may(may, team_id=one.service.team_id)]
+        self.fields["subject"].choices = [  # type: ignore[attr-defined]
+            ("SLOs", [(f"slo:{one.slug}", one.name) for one in slos]),
+            ("All SLOs of a service", [(f"service:{one.slug}", one.name) for one in services]),
+        ]
+        self.fields["zone"].initial = timezone.get_current_timezone_name()
+
+    @staticmethod
+    def filled_from(exclusion: Exclusion) -> dict[str, Any]:
+        """Return what a form that changes an exclusion begins with."""
+        subject = f"slo:{exclusion.slo.slug}" if exclusion.slo else ""
+        if exclusion.service:
+            subject = f"service:{exclusion.service.slug}"
+        return {
+            "subject": subject,
+            "starts_at": timezone.localtime(exclusion.starts_at),
+            "ends_at": timezone.localtime(exclusion.ends_at),
+            "recurrence": exclusion.recurrence,
+            "zone": exclusion.zone,
+            "reason": exclusion.reason,
+            "replaces": exclusion.reference,
+        }
+
+
+class OverrideForm(forms.Form):
+    """Let an action on a service pass for a while, whatever its budgets say."""
+
+    service: forms.ModelChoiceField[Any] = forms.ModelChoiceField(queryset=None, to_field_name="slug")
+    action = forms.ChoiceField(choices=[(one, one) for one in GATED_ACTIONS])
+    hours = forms.ChoiceField(choices=HOURS, label="For", initial="4")
+    reason = forms.CharField(max_length=500, label="Why", help_text="Recorded with your name.")
+
+    def __init__(self, *args: Any, principal: Principal, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        teams = principal.teams_where(Capability.APPROVE)
+        services = services_visible(viewer=principal)
+        self.fields["service"].queryset = (  # type: ignore[attr-defined]
+            services if teams is None else services.filter(team_id__in=teams)
+        )
+
+    @property
+    def length(self) -> timedelta:
+        """For how long."""
+        return timedelta(hours=int(self.cleaned_data["hours"]))
+
+
+class WhatIfForm(forms.Form):
+    """Another target, window, tiers or latency to judge over the stored history."""
+
+    target = forms.CharField(max_length=20, help_text="As 0.999 or 99.9 %.")
+    window = forms.CharField(max_length=10, help_text="A rolling window as 28d.")
+    tiers = forms.CharField(
+        required=False,
+        widget=forms.Textarea(attrs={"rows": 3, "spellcheck": "false"}),
+        label="Alert tiers",
+        help_text="As `fast critical 1h/5m >14.4 min 10 p 0.01; slow warning 6h/30m share 5%`.",
+    )
+    since = forms.DateField(
+        required=False, widget=forms.DateInput(attrs={"type": "date"}), label="From", help_text="Else the SLO's window."
+    )
