@@ -10,6 +10,7 @@ from django.utils import timezone
 
 from accounts.data import Capability, Principal
 from catalog.selectors import services_visible
+from reliability.domain.packs import Pack
 from reliability.models import Exclusion
 from reliability.selectors import GATED_ACTIONS, slos_visible
 
@@ -85,6 +86,24 @@ class OverrideForm(forms.Form):
     def length(self) -> timedelta:
         """For how long."""
         return timedelta(hours=int(self.cleaned_data["hours"]))
+
+
+class PackForm(forms.Form):
+    """The parameters of an SLO pack; `service` is one of those whose SLOs the reader may edit."""
+
+    def __init__(self, *args: Any, pack: Pack, principal: Principal, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for name, usual in pack.parameters.items():
+            if name == "service":
+                services = [
+                    (one.slug, one.name)
+                    for one in services_visible(viewer=principal)
+                    if principal.may(Capability.SLO_EDIT, team_id=one.team_id)
+                ]
+                self.fields[name] = forms.ChoiceField(choices=services)
+            else:
+                label = name.replace("_", " ").capitalize()
+                self.fields[name] = forms.CharField(max_length=120, initial=usual, label=label)
 
 
 class WhatIfForm(forms.Form):

@@ -5,6 +5,7 @@ from reliability.views.detail import SLODetailView, SLOMinuteView
 from reliability.views.exclusions import ExclusionAddView, ExclusionDetailView, ExclusionListView
 from reliability.views.foresight import WhatIfView
 from reliability.views.otlp import MetricsView, TracesView
+from reliability.views.packs import PackDetailView, PackListView
 from reliability.views.policies import OverrideEndView, PolicyView
 from reliability.views.reports import ReportDetailView, ReportFileView, ReportListView
 from reliability.views.slos import SLOListView
@@ -21,6 +22,8 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("error-budgets/", PolicyView.as_view(), name="policy_list"),
     path("error-budgets/overrides/<str:reference>/end/", OverrideEndView.as_view(), name="override_end"),
     path("dora/", DeliveryMeasuresView.as_view(), name="delivery_measures"),
+    path("slo-packs/", PackListView.as_view(), name="pack_list"),
+    path("slo-packs/<slug:name>/", PackDetailView.as_view(), name="pack_detail"),
     path("service-levels/", ReportListView.as_view(), name="report_list"),
     path("service-levels/<slug:service>/<slug:key>/", ReportDetailView.as_view(), name="report_detail"),
     re_path(

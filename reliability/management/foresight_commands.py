@@ -12,10 +12,11 @@ from core.cli import ExitCode, FormatOption, OutputFormat, answering, fail, prin
 from core.clock import database_now
 from core.parsing import load_yaml_documents
 from reliability.domain.periods import period as period_of
-from reliability.management.asking import AsOption, definition_for, find_service, instant, principal_for
+from reliability.management.asking import AsOption, definition_for, find_service, find_slo, instant, principal_for
 from reliability.management.reading_commands import ReadingCommands
-from reliability.selectors import budget_forecast, forecast_as_json, what_if
+from reliability.selectors import budget_forecast, forecast_as_json, slos_visible, what_if
 from reliability.selectors.delivery_measures import delivery_measures, measures_as_json
+from reliability.selectors.findings import findings_of
 from reliability.selectors.packs import packs
 from reliability.selectors.reports import level_report
 from reliability.services import (
@@ -124,6 +125,27 @@ class ForesightCommands(ReadingCommands):
             output=output,
             empty="Nothing changed.",
         )
+
+    @command()
+    @answering
+    def findings(
+        self,
+        names: Annotated[list[str] | None, typer.Argument(help="SLOs; all without.")] = None,
+        acting: AsOption = "",
+        output: FormatOption = OutputFormat.TEXT,
+    ) -> None:
+        """Say which SLOs' numbers are doubtful, and why. Exit code 1: some are."""
+        principal = principal_for(acting)
+        slos = [find_slo(name, principal) for name in names] if names else list(slos_visible(viewer=principal))
+        found = findings_of(slos=slos, now=database_now())
+        rows = [
+            {"name": slo.slug, "finding": one.kind.value, "serious": one.serious, "says": one.says}
+            for slo in slos
+            for one in found.get(slo.pk, ())
+        ]
+        print_rows(rows, columns=("name", "finding", "serious", "says"), output=output, empty="Nothing is doubtful.")
+        if any(row["serious"] for row in rows):
+            raise typer.Exit(ExitCode.NO)
 
     @command()
     @answering

@@ -34,6 +34,7 @@ from reliability.selectors.charts import (
     marks_of,
     written_minutes,
 )
+from reliability.selectors.findings import findings_of
 from reliability.selectors.history import spenders
 from reliability.selectors.samples import minute_facts
 from reliability.services import samples_behind
@@ -93,6 +94,7 @@ class SLODetailView(RoomView):
             "burn_rates": burn_rates(slo=slo, now=now).items(),
             "alerts": alerts,
             "standing": standing,
+            "findings": findings_of(slos=[slo], now=now).get(slo.pk, []),
             "collection": getattr(version.counts_with or version, "collection", None),
         }
 

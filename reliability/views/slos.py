@@ -9,10 +9,11 @@ from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from accounts.data import Capability
 from accounts.services import principal_of
 from core import formatting
 from core.clock import database_now
-from core.lists import Column, Empty, Filter, RecordListView
+from core.lists import Action, Column, Empty, Filter, RecordListView
 from core.templatetags.assay import budget_bar, sparkline
 from reliability.data import BudgetState, BudgetStatus
 from reliability.models import SLO
@@ -181,6 +182,11 @@ class SLOListView(RecordListView):
 
     def may_view(self, principal: Any) -> bool:
         return bool(may_view(principal))
+
+    def get_actions(self) -> list[Action]:
+        if principal_of(self.request).may_somewhere(Capability.SLO_EDIT):
+            return [Action("Start from a pack", reverse("reliability:pack_list"), icon="package", primary=False)]
+        return []
 
     def get_records(self) -> list[SLORow]:
         return self._rows

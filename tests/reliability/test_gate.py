@@ -232,6 +232,6 @@ class TestGate:
         service = type(version.slo.service)
         others = [service.objects.create(slug=f"s{n}", name=f"S{n}", environment=environment) for n in range(5)]
         now = database_now()
-        with django_assert_num_queries(14):
+        with django_assert_num_queries(15):
             found = gates(services=[version.slo.service, *others], actions=GATED_ACTIONS, now=now)
         assert [one.answer for one in found] == [GateAnswer.DENY] * 2 + [GateAnswer.CANNOT_TELL] * 10
