@@ -27,5 +27,6 @@ add_entry(Entry("Observe", "SLOs", "reliability:slo_list", "target", 11, may_vie
 add_entry(Entry("Observe", "Error budgets", "reliability:policy_list", "gauge", 12, may_view))
 add_entry(Entry("Observe", "Exclusions", "reliability:exclusion_list", "calendar-time", 13, may_view))
 add_entry(Entry("Observe", "Service levels", "reliability:report_list", "report", 14, may_view))
+add_entry(Entry("Observe", "Capacity", "reliability:capacity_list", "chart-line", 15, may_view))
 add_entry(Entry("Observe", "Delivery", "reliability:delivery_measures", "rocket", 16, may_view))
 add_search(SearchProvider("SLO", 11, find_slos))

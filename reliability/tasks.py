@@ -12,6 +12,7 @@ from reliability.services import (
     forget_old_streams,
     look_after_tallies,
     probe,
+    read_gauge_days,
     report_all_windows,
     report_ended_periods,
     update_standings,
@@ -47,6 +48,12 @@ def move_standings() -> None:
 def report() -> None:
     """Record every SLO's window in the ledger."""
     report_all_windows()
+
+
+@periodic("reliability.gauge-days", every=timedelta(hours=1))
+def read_gauges() -> None:
+    """Read what gauges reached on the days that are over."""
+    read_gauge_days()
 
 
 @periodic("reliability.service-levels", every=timedelta(hours=1))

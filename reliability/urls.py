@@ -1,5 +1,6 @@
 from django.urls import URLPattern, URLResolver, path, re_path
 
+from reliability.views.capacity import CapacityListView
 from reliability.views.delivery import DeliveryMeasuresView
 from reliability.views.detail import SLODetailView, SLOMinuteView
 from reliability.views.exclusions import ExclusionAddView, ExclusionDetailView, ExclusionListView
@@ -21,6 +22,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("exclusions/<str:reference>/", ExclusionDetailView.as_view(), name="exclusion_detail"),
     path("error-budgets/", PolicyView.as_view(), name="policy_list"),
     path("error-budgets/overrides/<str:reference>/end/", OverrideEndView.as_view(), name="override_end"),
+    path("capacity/", CapacityListView.as_view(), name="capacity_list"),
     path("dora/", DeliveryMeasuresView.as_view(), name="delivery_measures"),
     path("slo-packs/", PackListView.as_view(), name="pack_list"),
     path("slo-packs/<slug:name>/", PackDetailView.as_view(), name="pack_detail"),

@@ -15,6 +15,7 @@ from reliability.domain.periods import period as period_of
 from reliability.management.asking import AsOption, definition_for, find_service, find_slo, instant, principal_for
 from reliability.management.reading_commands import ReadingCommands
 from reliability.selectors import budget_forecast, forecast_as_json, slos_visible, what_if
+from reliability.selectors.capacity import capacities
 from reliability.selectors.delivery_measures import delivery_measures, measures_as_json
 from reliability.selectors.findings import findings_of
 from reliability.selectors.packs import packs
@@ -125,6 +126,21 @@ class ForesightCommands(ReadingCommands):
             output=output,
             empty="Nothing changed.",
         )
+
+    @command()
+    @answering
+    def capacity(
+        self,
+        names: Annotated[list[str] | None, typer.Argument(help="SLOs on gauges; all without.")] = None,
+        acting: AsOption = "",
+        output: FormatOption = OutputFormat.TEXT,
+    ) -> None:
+        """Say when what gauges measure reaches its limit: earliest, likely, latest, in days."""
+        principal = principal_for(acting)
+        slos = [find_slo(name, principal) for name in names] if names else list(slos_visible(viewer=principal))
+        rows = [one.as_json() for one in capacities(slos=slos, now=database_now())]
+        columns = ("name", "judged_by", "limit", "last_day", "change_per_week", "days_to_limit", "days_seen")
+        print_rows(rows, columns=columns, output=output, empty="No SLO is on a gauge (thresholdMetric).")
 
     @command()
     @answering

@@ -1,6 +1,7 @@
 """What reliability stores."""
 
 from reliability.models.exclusions import Exclusion
+from reliability.models.gauges import GaugeDay
 from reliability.models.policies import BudgetPolicy, GateOverride, PolicyStanding
 from reliability.models.reports import ServiceReport
 from reliability.models.slos import COMPOSITE, SLO, BurnAlert, Definition, SLOVersion
@@ -31,6 +32,7 @@ __all__ = [
     "Exclusion",
     "Exemplar",
     "GateOverride",
+    "GaugeDay",
     "IntakeProblem",
     "KeptMinute",
     "PolicyStanding",

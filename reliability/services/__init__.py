@@ -25,6 +25,7 @@ from reliability.services.reporting import report_all_windows, report_ended_peri
 from reliability.services.reports import report_html, report_pdf, write_ended_reports, write_report
 from reliability.services.resolving import written_window
 from reliability.services.samples import samples_behind
+from reliability.services.saturating import read_gauge_days
 from reliability.services.tiers import standard_tiers, tiers_as_text, written_tiers
 
 __all__ = [
@@ -44,6 +45,7 @@ __all__ = [
     "note_refused_body",
     "preview_exclusion",
     "probe",
+    "read_gauge_days",
     "receive_metrics",
     "receive_spans",
     "refresh",

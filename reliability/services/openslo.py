@@ -147,17 +147,27 @@ class Side(_Strict):
 
 
 class RatioMetric(_Strict):
-    """Good events over all events, or bad ones over all."""
+    """Good events over all events, or bad ones over all; or a ratio that the source made, which is approximate."""
 
-    counter: Literal[True]
+    counter: bool | None = None
     good: Side | None = None
     bad: Side | None = None
-    total: Side
+    total: Side | None = None
+    raw: Side | None = None
+    rawType: Literal["success", "failure"] | None = None
 
     @model_validator(mode="after")
-    def _good_or_bad(self) -> "RatioMetric":
-        if (self.good is None) == (self.bad is None):
-            raise ValueError("give total and either good or bad")
+    def _events_or_raw(self) -> "RatioMetric":
+        if (self.raw is None) != (self.rawType is None):
+            raise ValueError("raw and rawType stand together")
+        if self.raw is not None:
+            if self.good is not None or self.bad is not None or self.total is not None:
+                raise ValueError("give either raw, or total with good or bad")
+            return self
+        if self.total is None or (self.good is None) == (self.bad is None):
+            raise ValueError("give total and either good or bad, or raw with rawType")
+        if not self.counter:
+            raise ValueError("counter must be true: events are counted from what only grows")
         return self
 
 

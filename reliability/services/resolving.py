@@ -39,6 +39,9 @@ BUCKETS = f"{PREFIX}keep-buckets"
 SLO_ANNOTATIONS = (BURN_TIERS, WINDOWS, GROUP_BY, EXCLUSIONS, BUCKETS)
 
 
+RAW_UNITS = 1_000_000
+
+
 @dataclass(frozen=True)
 class Counted:
     """What is counted, and from where."""
@@ -186,10 +189,12 @@ def _count(spec: SLISpec, objective: WrittenObjective, place: Place, options: di
 
 def _ratio(ratio: RatioMetric, place: Place, options: dict[str, Any]) -> Counted:
     """Return good (or bad) and total, which must come from one source."""
+    if ratio.raw is not None:
+        return _raw(ratio.raw.metricSource, place.down("raw", "metricSource"), failures=ratio.rawType == "failure")
     name = "good" if ratio.good is not None else "bad"
     side = ratio.good or ratio.bad
-    if side is None:
-        raise refuse(str(place), found="neither", allowed="good or bad is needed")
+    if side is None or ratio.total is None:
+        raise refuse(str(place), found="neither", allowed="total with good or bad is needed")
     part, total = side.metricSource, ratio.total.metricSource
     if part.kind == "probe" and ratio.good is None:
         raise refuse(str(place), found="bad", allowed="probes are counted by total and good")
@@ -206,6 +211,23 @@ def _ratio(ratio: RatioMetric, place: Place, options: dict[str, Any]) -> Counted
     return Counted(
         {name: part_query, "total": total_query, **_options(options, part_query, total_query)}, part.kind, data_source
     )
+
+
+def _raw(source: MetricSource, place: Place, *, failures: bool) -> Counted:
+    """Return a ratio that the source made as a million units a minute: approximate, each minute weighing the same."""
+    query, data_source = _query(source, place)
+    if not isinstance(query, str):
+        raise refuse(
+            str(place),
+            found=source.kind,
+            allowed="a ratio that is sent here has lost its events: send the counters, and give total with good or bad",
+        )
+    mean = f"avg(avg_over_time(({query})[$window:10s]))"
+    units = {
+        "bad" if failures else "good": f"{RAW_UNITS} * clamp({mean}, 0, 1)",
+        "total": f"{RAW_UNITS} * clamp({mean}, 1, 1)",
+    }
+    return Counted({**units, "raw": query, "expression": True}, source.kind, data_source)
 
 
 def _narrows(part: dict[str, Any], total: dict[str, Any]) -> bool:

@@ -25,7 +25,7 @@ class PackListView(RoomView):
     def get(self, request: HttpRequest) -> HttpResponse:
         context = {
             "title": "SLO packs",
-            "intro": "What teams promise themselves, ready to be filled in. A pack is plain OpenSLO once it is applied.",
+            "intro": "What teams promise themselves, ready to be filled in; once applied, a pack is plain OpenSLO.",
             "packs": packs().values(),
         }
         return TemplateResponse(request, "reliability/packs.html", context)

@@ -165,6 +165,9 @@ def test_an_alert_that_fires_below_is_read_as_above_and_said() -> None:
         ("7d; 90d", "7d; 90x", "rolling windows as"),
         ("kind: AlertNotificationTarget", "kind: AlertNotifTarget", "kind: found AlertNotifTarget"),
         ("targetRef: on-call", "targetRef: nobody", "nobody"),
+        ("rawType: failure", "rawType: both", "rawType"),
+        ("        rawType: failure\n", "", "raw and rawType stand together"),
+        ("counter: true", "counter: false", "counter must be true"),
     ],
 )
 def test_a_mistake_is_refused_with_its_line_and_nothing_is_applied(old: str, new: str, said: str) -> None:
@@ -172,6 +175,21 @@ def test_a_mistake_is_refused_with_its_line_and_nothing_is_applied(old: str, new
         apply(EVERYTHING.replace(old, new))
     assert said in str(refused.value)
     assert not SLO.objects.exists()
+
+
+def test_a_ratio_that_the_source_made_is_a_million_units_a_minute_and_approximate() -> None:
+    apply(EVERYTHING)
+    indicator = SLO.objects.get(slug="ready-made").versions.get().indicator
+    assert indicator["expression"] is True
+    assert "bad" in indicator
+    assert indicator["bad"] == (
+        "1000000 * clamp(avg(avg_over_time((service:failures:ratio)[$window:10s])), 0, 1)"
+    )  # fmt: skip
+    sent = EVERYTHING.replace(
+        "{metricSourceRef: metrics, spec: {query: 'service:failures:ratio'}}", "{type: otlp, spec: {metric: x}}"
+    )
+    with pytest.raises(InputRefusedError, match="has lost its events"):
+        apply(sent)
 
 
 def test_an_unknown_key_is_named_with_its_line() -> None:

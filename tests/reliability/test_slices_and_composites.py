@@ -51,6 +51,21 @@ def test_openslo_s_fortnight_spends_its_slices_after_16_hours_48_minutes_of_outa
     assert left.low == pytest.approx(0, abs=1e-9)
 
 
+def test_openslo_s_fortnight_of_ratio_slices_is_spent_after_13_hours_45_minutes_beside_one_percent_of_usual_loss() -> (
+    None
+):
+    outage = 13 * 60 + 45
+    minutes = [
+        (minute, Counts(good=1, bad=99, minutes_measured=1) if minute < outage else Counts(99, 1, minutes_measured=1))
+        for minute in range(14 * 1440)
+    ]
+    slicing = Slicing(Method.RATIO_TIMESLICES, 1, None)
+    units = units_between(judged_slices(minutes, slicing, start=0, end=14 * 1440), 0, 14 * 1440)
+    left = budget_remaining_ratio(units, Decimal("0.95"))
+    assert left is not None
+    assert left.low == pytest.approx(0, abs=0.003)
+
+
 def test_a_quiet_slice_is_good_and_one_that_was_not_measured_is_unknown() -> None:
     found = judged_slices([(0, Counts(minutes_measured=1))], MINUTES, start=0, end=2)
     assert found == {0: Counts(good=1, minutes_measured=1), 1: Counts(unknown=1)}
