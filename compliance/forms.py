@@ -1,16 +1,22 @@
 """Forms of the room's pages."""
 
+from collections.abc import Sequence
 from datetime import UTC, date, datetime, time
 from typing import Any
 
 from django import forms
 from django.db.models import QuerySet
 
-from accounts.data import Role
+from accounts.data import Role, system_principal
 from accounts.selectors import people
+from catalog.selectors import services_visible
+from compliance.domain.risks import PRESETS, Level, Scale
 from compliance.domain.uploads import ALLOWED
-from compliance.models import AuditFinding, Control, Engagement, Evidence, Framework
+from compliance.models import AuditFinding, Control, Engagement, Evidence, Framework, Risk
 from compliance.services.evidence import Submission
+from compliance.services.risks import IndicatorSpec, RiskSpec
+
+SITE = system_principal("forms")
 
 
 class DateInput(forms.DateInput):
@@ -219,3 +225,88 @@ def choose_control(form: forms.Form, name: str = "control") -> None:
     field = form.fields[name]
     assert isinstance(field, forms.ModelChoiceField)  # noqa: S101 declared by its form
     field.queryset = _controls()
+
+
+class RiskForm(forms.Form):
+    """A risk."""
+
+    title = forms.CharField(max_length=160, help_text="As `The only region is lost`.")
+    slug = forms.SlugField(label="Short name", max_length=63, help_text="Part of its address, as `region-loss`.")
+    description = forms.CharField(widget=forms.Textarea(attrs={"rows": 3}), required=False)
+    category = forms.ChoiceField(choices=Risk.Category.choices)
+    owner = forms.CharField(max_length=120)
+    inherent_likelihood = forms.TypedChoiceField(coerce=int, help_text="If nothing were done.")
+    inherent_impact = forms.TypedChoiceField(coerce=int)
+    residual_likelihood = forms.TypedChoiceField(coerce=int, help_text="With what is done.")
+    residual_impact = forms.TypedChoiceField(coerce=int)
+    treatment = forms.ChoiceField(choices=Risk.Treatment.choices)
+    plan = forms.CharField(label="What is done", widget=forms.Textarea(attrs={"rows": 3}), required=False)
+    due_on = day_field("Treated by", required=False)
+    review_on = day_field("Assess again by", required=False, help_text="90 days from now without it.")
+    controls = forms.MultipleChoiceField(required=False, help_text="Controls that lower it.")
+    services = forms.MultipleChoiceField(required=False, help_text="Services that it would hurt.")
+    incidents = forms.CharField(
+        max_length=300, required=False, help_text="References of incidents in which it came true, as `INC-3 INC-7`."
+    )
+
+    def __init__(self, *args: Any, scale: Scale, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for name, steps in (("likelihood", scale.likelihoods), ("impact", scale.impacts)):
+            for kind in ("inherent", "residual"):
+                _choose(self, f"{kind}_{name}", [(str(n), f"{n} {step}") for n, step in enumerate(steps, start=1)])
+        _choose(self, "controls", list(_controls().values_list("slug", "title")))
+        _choose(self, "services", [(one.slug, one.name) for one in services_visible(viewer=SITE)])
+
+    def order(self, *, indicators: Sequence[IndicatorSpec] = ()) -> tuple[str, str, RiskSpec]:
+        """Return short name, title and the risk."""
+        given = dict(self.cleaned_data)
+        slug, title, incidents = given.pop("slug"), given.pop("title"), given.pop("incidents").split()
+        return slug, title, RiskSpec(**given, incidents=incidents, indicators=list(indicators))
+
+
+class IndicatorForm(forms.Form):
+    """An indicator, from those that the ledger feeds."""
+
+    measure = forms.ChoiceField(choices=[(key, one[0]) for key, one in PRESETS.items()])
+    warn_at = forms.DecimalField(label="Warn at", required=False, help_text="The usual value without it.")
+    breach_at = forms.DecimalField(label="Breached at", required=False)
+
+
+class AcceptRiskForm(forms.Form):
+    """Why a risk is accepted, and until when."""
+
+    reason = forms.CharField(widget=forms.Textarea(attrs={"rows": 3}))
+    expires_on = day_field("Until", help_text="At most a year; then it must be looked at again.")
+
+
+class MatrixForm(forms.Form):
+    """The names of the steps, and a level for each cell."""
+
+    def __init__(self, *args: Any, scale: Scale, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._scale = scale
+        for kind, steps in (("likelihood", scale.likelihoods), ("impact", scale.impacts)):
+            for number, name in enumerate(steps, start=1):
+                label = f"{kind.title()} {number}"
+                self.fields[f"{kind}_{number}"] = forms.CharField(label=label, max_length=40, initial=name)
+        choices = [(level.value, level.value) for level in Level]
+        for row, (step, levels) in enumerate(zip(scale.likelihoods, scale.levels, strict=True), start=1):
+            for column, (impact, level) in enumerate(zip(scale.impacts, levels, strict=True), start=1):
+                self.fields[f"cell_{row}_{column}"] = forms.ChoiceField(
+                    label=f"{step}, {impact}", choices=choices, initial=level
+                )
+
+    def wanted(self) -> Scale:
+        """Return the edited matrix."""
+        given, rows, columns = self.cleaned_data, len(self._scale.likelihoods), len(self._scale.impacts)
+        return Scale(
+            [given[f"likelihood_{n}"] for n in range(1, rows + 1)],
+            [given[f"impact_{n}"] for n in range(1, columns + 1)],
+            [[given[f"cell_{row}_{column}"] for column in range(1, columns + 1)] for row in range(1, rows + 1)],
+        )
+
+
+def _choose(form: forms.Form, name: str, choices: list[tuple[str, str]]) -> None:
+    field = form.fields[name]
+    assert isinstance(field, forms.ChoiceField)  # noqa: S101 declared by its form
+    field.choices = choices

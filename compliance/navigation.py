@@ -11,6 +11,10 @@ def _opens(principal: Principal) -> bool:
     return access_of(principal).anything
 
 
+def _everything(principal: Principal) -> bool:
+    return access_of(principal).everything
+
+
 def find_controls(principal: Principal, text: str, limit: int) -> Iterable[Hit]:
     """Find controls by title or slug."""
     access = access_of(principal)
@@ -24,5 +28,6 @@ add_entry(Entry("Comply", "Controls", "compliance:control_list", "checklist", 41
 add_entry(Entry("Comply", "Audits", "compliance:engagement_list", "clipboard-check", 42, _opens))
 add_entry(Entry("Comply", "Evidence", "compliance:evidence_list", "file-check", 43, may_open_reviews))
 add_entry(Entry("Comply", "Exceptions", "compliance:exception_list", "calendar-due", 44, may_open_reviews))
+add_entry(Entry("Comply", "Risks", "compliance:risk_matrix", "alert-triangle", 45, _everything))
 add_entry(Entry("Comply", "Exports", "compliance:export_list", "download", 49, _opens))
 add_search(SearchProvider("Control", 50, find_controls))

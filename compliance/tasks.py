@@ -5,6 +5,7 @@ from datetime import timedelta
 from compliance.models import PackExport
 from compliance.services import load_packaged_if_changed, run_checks, run_export
 from compliance.services.audits import EXPORT_QUEUE
+from compliance.services.risks import evaluate_indicators
 from core.periodic import periodic
 from core.work import WorkQueue, register_queue
 
@@ -24,6 +25,12 @@ register_queue(
 def load() -> None:
     """Load the frameworks and controls that come with the site, where they are missing or changed."""
     load_packaged_if_changed()
+
+
+@periodic("compliance.indicators", every=timedelta(minutes=5))
+def indicators() -> None:
+    """Read the key risk indicators."""
+    evaluate_indicators()
 
 
 @periodic("compliance.check", every=timedelta(seconds=30))

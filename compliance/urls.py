@@ -1,6 +1,6 @@
 from django.urls import URLPattern, URLResolver, path, re_path
 
-from compliance.views import audits, controls, exports, frameworks, reviews, room
+from compliance.views import audits, controls, exports, frameworks, reviews, risks, room
 
 app_name = "compliance"
 urlpatterns: list[URLPattern | URLResolver] = [
@@ -11,6 +11,15 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("compliance/exceptions/", reviews.ExceptionListView.as_view(), name="exception_list"),
     path("compliance/exceptions/add/", reviews.ExceptionAddView.as_view(), name="exception_add"),
     path("compliance/exceptions/<int:pk>/", reviews.ExceptionDetailView.as_view(), name="exception_detail"),
+    path("compliance/risks/", risks.RiskMatrixView.as_view(), name="risk_matrix"),
+    path("compliance/risks/all/", risks.RiskListView.as_view(), name="risk_list"),
+    path("compliance/risks/add/", risks.RiskAddView.as_view(), name="risk_add"),
+    path("compliance/risks/matrix/", risks.MatrixEditView.as_view(), name="matrix_edit"),
+    path("compliance/risks/<slug:slug>/", risks.RiskDetailView.as_view(), name="risk_detail"),
+    path("compliance/risks/<slug:slug>/assess/", risks.RiskAssessView.as_view(), name="risk_assess"),
+    path("compliance/risks/<slug:slug>/accept/", risks.RiskAcceptView.as_view(), name="risk_accept"),
+    path("compliance/risks/<slug:slug>/close/", risks.RiskCloseView.as_view(), name="risk_close"),
+    path("compliance/risks/<slug:slug>/indicators/add/", risks.IndicatorAddView.as_view(), name="indicator_add"),
     path("compliance/exports/", exports.ExportListView.as_view(), name="export_list"),
     path("compliance/exports/<slug:register>.csv", exports.RegisterFileView.as_view(), name="register_file"),
     re_path(

@@ -18,6 +18,7 @@ from compliance.data import Strength
 from compliance.domain.rules import Rule
 from compliance.models import Check, Control, ControlRequirement, ControlVersion, Framework, Requirement
 from compliance.services.importing import set_content
+from compliance.services.risks import RiskSpec, assess_risk
 from core.clock import database_now
 from core.parsing import InputRefusedError, LineIndex, Problem, load_yaml_documents, parse_document
 from ledger.data import payload_schemas
@@ -98,6 +99,15 @@ class ControlDocument(_Strict):
     spec: ControlSpec
 
 
+class RiskDocument(_Strict):
+    """`kind: Risk`."""
+
+    apiVersion: Literal["assay/v1"]  # noqa: N815 the format's own spelling
+    kind: Literal["Risk"]
+    metadata: Metadata
+    spec: RiskSpec
+
+
 def load_packaged(*, principal: Principal = LOADER) -> Loaded:
     """Load the frameworks and the starter controls that come with the site."""
     ensure_may(principal, Capability.COMPLIANCE_EDIT)
@@ -135,17 +145,21 @@ def apply_documents(
     source: str = "controls",
     dry_run: bool = False,
 ) -> Loaded:
-    """Declare controls from YAML, all or nothing; a change makes a new version, applying again changes nothing.
+    """Declare controls and risks from YAML, all or nothing; a change makes a new version, the same again nothing.
 
     Raises InputRefusedError with every problem.
     """
     ensure_may(principal, Capability.COMPLIANCE_EDIT)
     known = {(one.framework.slug, one.ref): one for one in Requirement.objects.select_related("framework")}
     parsed: list[ControlDocument] = []
+    risks: list[RiskDocument] = []
     problems: list[Problem] = []
     for number, (data, lines) in enumerate(documents, start=1):
         where = source if len(documents) == 1 else f"{source} document {number}"
         try:
+            if isinstance(data, dict) and data.get("kind") == "Risk":
+                risks.append(parse_document(RiskDocument, data, source=where, lines=lines))
+                continue
             document = parse_document(ControlDocument, data, source=where, lines=lines)
         except InputRefusedError as error:
             problems.extend(error.problems)
@@ -166,6 +180,10 @@ def apply_documents(
     outcome: dict[str, list[str]] = {"created": [], "changed": [], "unchanged": []}
     for document in parsed:
         outcome[_declare(document, known, principal)].append(f"Control {document.metadata.name}")
+    for risk in risks:
+        name = risk.metadata.name
+        _, done = assess_risk(principal=principal, slug=name, title=risk.metadata.title, spec=risk.spec)
+        outcome[done].append(f"Risk {name}")
     if dry_run:
         transaction.set_rollback(True)
     return Loaded(**{key: tuple(names) for key, names in outcome.items()})
