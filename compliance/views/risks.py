@@ -124,7 +124,7 @@ def _cells(scale: Scale, risks: Sequence[Risk], kind: str) -> list[dict[str, Any
 
 
 def _cell_asked(request: HttpRequest, kind: str) -> Sequence[tuple[str, str]]:
-    return [(one, one.replace("x", " × ")) for one in request.GET.getlist(kind)[:1]]
+    return [(one, one.replace("x", " by ")) for one in request.GET.getlist(kind)[:1]]
 
 
 def _in_cell(kind: str, records: QuerySet[Risk], chosen: list[str]) -> QuerySet[Risk]:
