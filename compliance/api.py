@@ -1,9 +1,12 @@
-"""REST: frameworks, requirements and controls with how they stand; audits. Read only."""
+"""REST: frameworks, requirements and controls with how they stand; audits; evidence and reports that are pushed."""
 
+import base64
+import binascii
 from typing import Any
 
+import orjson
 from django.http import Http404
-from drf_spectacular.utils import extend_schema, inline_serializer
+from drf_spectacular.utils import OpenApiParameter, extend_schema, inline_serializer
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -20,7 +23,10 @@ from compliance.selectors import (
     requirement_standings,
     window_to,
 )
+from compliance.services.pushing import push_evidence
+from compliance.services.weaknesses import import_sarif
 from core.clock import database_now
+from core.parsing import refuse
 
 JUDGEMENT: dict[str, serializers.Field[Any, Any, Any, Any]] = {
     "standing": serializers.CharField(),
@@ -148,4 +154,76 @@ class AuditListApi(ComplianceApiView):
                 }
                 for one in engagements_visible(access=self.access(request))
             ]
+        )
+
+
+class PushedEvidence(serializers.Serializer[Any]):
+    """What a collector sends: its signed envelope, and the file that it speaks of in base64, if there is one."""
+
+    envelope = serializers.JSONField()
+    file = serializers.CharField(required=False, allow_blank=True, help_text="Base64.")
+    file_name = serializers.CharField(required=False, allow_blank=True, max_length=160)
+
+
+class EvidenceApi(APIView):
+    """Signed evidence from collectors elsewhere."""
+
+    @extend_schema(
+        request=PushedEvidence,
+        responses={
+            201: inline_serializer(
+                "CompliancePushedEvidence",
+                {
+                    "reference": serializers.CharField(),
+                    "state": serializers.CharField(),
+                    "reason": serializers.CharField(),
+                },
+            )
+        },
+        operation_id="compliance_push_evidence",
+        description="A DSSE envelope around an in-toto statement. State `quarantined` carries the reason in `reason`.",
+    )
+    def post(self, request: Request) -> Response:
+        sent = PushedEvidence(data=request.data)
+        sent.is_valid(raise_exception=True)
+        text = sent.validated_data.get("file", "")
+        try:
+            content = base64.b64decode(text, validate=True) if text else None
+        except binascii.Error:
+            raise refuse("file", found="something else", allowed="base64 is allowed") from None
+        made = push_evidence(
+            principal=principal_of(request),
+            envelope=sent.validated_data["envelope"],
+            content=content,
+            file_name=sent.validated_data.get("file_name", ""),
+        )
+        return Response({"reference": made.reference, "state": made.state, "reason": made.reason}, status=201)
+
+
+class ScannerReportApi(APIView):
+    """SARIF of other scanners."""
+
+    @extend_schema(
+        parameters=[OpenApiParameter("scope", str, required=True, description="What was scanned, as `repo:gateway`.")],
+        request={"application/json": {"type": "object"}},
+        responses={
+            201: inline_serializer(
+                "ComplianceScannerReport",
+                {
+                    "reference": serializers.CharField(),
+                    "tool": serializers.CharField(),
+                    "results": serializers.IntegerField(),
+                },
+                many=True,
+            )
+        },
+        operation_id="compliance_take_sarif",
+    )
+    def post(self, request: Request) -> Response:
+        scope = request.query_params.get("scope", "").strip()
+        if not scope:
+            raise refuse("scope", found="nothing", allowed="what was scanned is required")
+        made = import_sarif(principal=principal_of(request), raw=orjson.dumps(request.data), scope=scope)
+        return Response(
+            [{"reference": one.reference, "tool": one.tool, "results": one.results} for one in made], status=201
         )

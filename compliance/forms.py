@@ -12,7 +12,19 @@ from accounts.selectors import people
 from catalog.selectors import services_visible
 from compliance.domain.risks import PRESETS, Level, Scale
 from compliance.domain.uploads import ALLOWED
-from compliance.models import AuditFinding, Control, Engagement, Evidence, Framework, Risk
+from compliance.models import (
+    AccessCampaign,
+    AuditFinding,
+    ChangeSource,
+    Control,
+    Engagement,
+    Evidence,
+    FindingReport,
+    Framework,
+    Risk,
+    Vendor,
+    VendorReport,
+)
 from compliance.services.evidence import Submission
 from compliance.services.risks import IndicatorSpec, RiskSpec
 
@@ -310,3 +322,89 @@ def _choose(form: forms.Form, name: str, choices: list[tuple[str, str]]) -> None
     field = form.fields[name]
     assert isinstance(field, forms.ChoiceField)  # noqa: S101 declared by its form
     field.choices = choices
+
+
+class VendorForm(forms.Form):
+    """A vendor."""
+
+    name = forms.CharField(max_length=160)
+    slug = forms.SlugField(label="Short name", max_length=63)
+    tier = forms.ChoiceField(choices=Vendor.Tier.choices, initial=Vendor.Tier.STANDARD)
+    owner = forms.CharField(max_length=120, help_text="Who answers for the relation.")
+    provides = forms.CharField(max_length=300, help_text="What they do for the organization.")
+    data_shared = forms.CharField(max_length=300, required=False, help_text="Which data they get.")
+    subprocessors = forms.CharField(max_length=500, required=False, help_text="On whom they rely; commas between.")
+
+
+class VendorReportForm(forms.Form):
+    """A report that was read."""
+
+    kind = forms.ChoiceField(choices=VendorReport.Kind.choices, initial=VendorReport.Kind.SOC_2)
+    period_start = day_field("Period from")
+    period_end = day_field("Period to")
+    bridged_until = day_field("Bridge letter until", required=False)
+    exceptions_read = forms.BooleanField(label="I have read the exceptions in it", required=False)
+    conclusion = forms.CharField(widget=forms.Textarea(attrs={"rows": 3}), help_text="What it means for us.")
+
+
+class PolicyForm(forms.Form):
+    """A version of a policy."""
+
+    title = forms.CharField(max_length=160)
+    slug = forms.SlugField(label="Short name", max_length=63)
+    owner = forms.CharField(max_length=120)
+    text = forms.CharField(label="What it says", widget=forms.Textarea(attrs={"rows": 12}))
+    due_on = day_field("To be read by", required=False, help_text="30 days from now without it.")
+
+
+class FindingReportForm(forms.Form):
+    """A report of a scanner or a tester."""
+
+    kind = forms.ChoiceField(choices=FindingReport.Kind.choices)
+    file = forms.FileField()
+    scope = forms.CharField(max_length=200, help_text="What was looked at, as `repo:gateway` or `image:gateway:1.4`.")
+    tester = forms.CharField(max_length=120, required=False, help_text="Of a penetration test: who tested.")
+    ended_on = day_field("Ended on", required=False, help_text="Of a penetration test.")
+
+
+class CampaignForm(forms.Form):
+    """An access review."""
+
+    name = forms.CharField(max_length=160, help_text="As `Production access, fourth quarter`.")
+    slug = forms.SlugField(label="Short name", max_length=63)
+    system = forms.CharField(max_length=120, help_text="The system; for GitHub, the organization.")
+    source = forms.ChoiceField(choices=AccessCampaign.Source.choices)
+    due_on = day_field("Due on")
+    file = forms.FileField(
+        required=False,
+        help_text="CSV with account and, if known, person, roles, privileged, second_factor, last_used_at.",
+    )
+    address = forms.URLField(
+        assume_scheme="https", required=False, help_text="REST: where the JSON list is. GitHub: another API address."
+    )
+    token = forms.CharField(
+        required=False, widget=forms.PasswordInput, help_text="Used once to read the accounts; not kept."
+    )
+    allow = forms.CharField(required=False, help_text="Private hosts or networks that may be reached; spaces between.")
+
+
+class ChangeSourceForm(forms.Form):
+    """A repository."""
+
+    slug = forms.SlugField(label="Short name", max_length=63)
+    forge = forms.ChoiceField(choices=ChangeSource.Forge.choices)
+    repository = forms.CharField(max_length=200, help_text="`owner/name`, or `group/project`.")
+    secret = forms.CharField(widget=forms.PasswordInput, help_text="The webhook's secret, at least 16 characters.")
+    token = forms.CharField(widget=forms.PasswordInput, required=False, help_text="Reads approvals and checks.")
+    api_url = forms.URLField(
+        assume_scheme="https", label="API address", required=False, help_text="For a server of your own."
+    )
+    allow = forms.CharField(required=False, help_text="Private hosts or networks that may be reached; spaces between.")
+
+
+class CollectorKeyForm(forms.Form):
+    """A collector's key."""
+
+    name = forms.SlugField(max_length=63)
+    public_key = forms.CharField(max_length=64, required=False, help_text="Ed25519, 32 bytes in base64.")
+    revoke = forms.BooleanField(label="Revoke the key of this name", required=False)

@@ -29,5 +29,6 @@ add_entry(Entry("Comply", "Audits", "compliance:engagement_list", "clipboard-che
 add_entry(Entry("Comply", "Evidence", "compliance:evidence_list", "file-check", 43, may_open_reviews))
 add_entry(Entry("Comply", "Exceptions", "compliance:exception_list", "calendar-due", 44, may_open_reviews))
 add_entry(Entry("Comply", "Risks", "compliance:risk_matrix", "alert-triangle", 45, _everything))
+add_entry(Entry("Comply", "Registers", "compliance:register_list", "list-details", 46, _everything))
 add_entry(Entry("Comply", "Exports", "compliance:export_list", "download", 49, _opens))
 add_search(SearchProvider("Control", 50, find_controls))

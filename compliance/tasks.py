@@ -5,6 +5,7 @@ from datetime import timedelta
 from compliance.models import PackExport
 from compliance.services import load_packaged_if_changed, run_checks, run_export
 from compliance.services.audits import EXPORT_QUEUE
+from compliance.services.registers import close_campaigns
 from compliance.services.risks import evaluate_indicators
 from core.periodic import periodic
 from core.work import WorkQueue, register_queue
@@ -31,6 +32,12 @@ def load() -> None:
 def indicators() -> None:
     """Read the key risk indicators."""
     evaluate_indicators()
+
+
+@periodic("compliance.policies", every=timedelta(hours=1))
+def policies() -> None:
+    """End acknowledging of policies whose time is over."""
+    close_campaigns()
 
 
 @periodic("compliance.check", every=timedelta(seconds=30))

@@ -1,6 +1,6 @@
 from django.urls import URLPattern, URLResolver, path, re_path
 
-from compliance.views import audits, controls, exports, frameworks, reviews, risks, room
+from compliance.views import audits, collecting, controls, exports, frameworks, registers, reviews, risks, room
 
 app_name = "compliance"
 urlpatterns: list[URLPattern | URLResolver] = [
@@ -20,6 +20,26 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("compliance/risks/<slug:slug>/accept/", risks.RiskAcceptView.as_view(), name="risk_accept"),
     path("compliance/risks/<slug:slug>/close/", risks.RiskCloseView.as_view(), name="risk_close"),
     path("compliance/risks/<slug:slug>/indicators/add/", risks.IndicatorAddView.as_view(), name="indicator_add"),
+    path("compliance/registers/", registers.RegisterListView.as_view(), name="register_list"),
+    path("compliance/vendors/", registers.VendorListView.as_view(), name="vendor_list"),
+    path("compliance/vendors/add/", registers.VendorAddView.as_view(), name="vendor_add"),
+    path("compliance/vendors/<slug:slug>/", registers.VendorDetailView.as_view(), name="vendor_detail"),
+    path("compliance/vendors/<slug:slug>/review/", registers.VendorReviewView.as_view(), name="vendor_review"),
+    path("compliance/policies/", registers.PolicyListView.as_view(), name="policy_list"),
+    path("compliance/policies/add/", registers.PolicyAddView.as_view(), name="policy_add"),
+    path("compliance/policies/<slug:slug>/", registers.PolicyDetailView.as_view(), name="policy_detail"),
+    path("compliance/weaknesses/", registers.WeaknessListView.as_view(), name="weakness_list"),
+    path("compliance/weaknesses/add/", registers.FindingReportAddView.as_view(), name="report_add"),
+    path("compliance/access/", collecting.CampaignListView.as_view(), name="campaign_list"),
+    path("compliance/access/add/", collecting.CampaignAddView.as_view(), name="campaign_add"),
+    path("compliance/access/<slug:slug>/", collecting.CampaignDetailView.as_view(), name="campaign_detail"),
+    path("compliance/changes/", collecting.ChangeListView.as_view(), name="change_list"),
+    path("compliance/changes/sources/", collecting.ChangeSourceListView.as_view(), name="change_source_list"),
+    path("compliance/changes/sources/add/", collecting.ChangeSourceAddView.as_view(), name="change_source_add"),
+    path("compliance/changes/sources/<slug:slug>/", collecting.ChangeSourceView.as_view(), name="change_source"),
+    path("hooks/changes/<slug:slug>/", collecting.ChangeWebhookView.as_view(), name="change_webhook"),
+    path("compliance/collectors/", collecting.CollectorKeyListView.as_view(), name="collector_list"),
+    path("compliance/collectors/add/", collecting.CollectorKeyAddView.as_view(), name="collector_add"),
     path("compliance/exports/", exports.ExportListView.as_view(), name="export_list"),
     path("compliance/exports/<slug:register>.csv", exports.RegisterFileView.as_view(), name="register_file"),
     re_path(
