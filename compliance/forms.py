@@ -25,6 +25,7 @@ from compliance.models import (
     Vendor,
     VendorReport,
 )
+from compliance.selectors.scorecards import scorecard_items
 from compliance.services.evidence import Submission
 from compliance.services.risks import IndicatorSpec, RiskSpec
 
@@ -408,3 +409,17 @@ class CollectorKeyForm(forms.Form):
     name = forms.SlugField(max_length=63)
     public_key = forms.CharField(max_length=64, required=False, help_text="Ed25519, 32 bytes in base64.")
     revoke = forms.BooleanField(label="Revoke the key of this name", required=False)
+
+
+class WaiverForm(forms.Form):
+    """What a service need not show, and until when."""
+
+    service = forms.ChoiceField()
+    item = forms.ChoiceField()
+    reason = forms.CharField(max_length=500, widget=forms.Textarea(attrs={"rows": 3}))
+    expires_on = day_field("Until", help_text="At most a year.")
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        _choose(self, "service", [(one.slug, one.name) for one in services_visible(viewer=SITE)])
+        _choose(self, "item", [(one.name, one.title) for one in scorecard_items()])

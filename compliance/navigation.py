@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from accounts.data import Principal
+from accounts.data import Capability, Principal
 from compliance.selectors import access_of, controls_matching, may_open_reviews
 from core.navigation import Entry, Hit, SearchProvider, add_entry, add_search
 
@@ -13,6 +13,10 @@ def _opens(principal: Principal) -> bool:
 
 def _everything(principal: Principal) -> bool:
     return access_of(principal).everything
+
+
+def _sees_services(principal: Principal) -> bool:
+    return _everything(principal) or principal.teams_where(Capability.OPERATIONS_VIEW) != frozenset()
 
 
 def find_controls(principal: Principal, text: str, limit: int) -> Iterable[Hit]:
@@ -30,5 +34,6 @@ add_entry(Entry("Comply", "Evidence", "compliance:evidence_list", "file-check", 
 add_entry(Entry("Comply", "Exceptions", "compliance:exception_list", "calendar-due", 44, may_open_reviews))
 add_entry(Entry("Comply", "Risks", "compliance:risk_matrix", "alert-triangle", 45, _everything))
 add_entry(Entry("Comply", "Registers", "compliance:register_list", "list-details", 46, _everything))
+add_entry(Entry("Comply", "Readiness", "compliance:scorecard_list", "gauge", 48, _sees_services))
 add_entry(Entry("Comply", "Exports", "compliance:export_list", "download", 49, _opens))
 add_search(SearchProvider("Control", 50, find_controls))

@@ -1,6 +1,17 @@
 from django.urls import URLPattern, URLResolver, path, re_path
 
-from compliance.views import audits, collecting, controls, exports, frameworks, registers, reviews, risks, room
+from compliance.views import (
+    audits,
+    collecting,
+    controls,
+    exports,
+    frameworks,
+    registers,
+    reviews,
+    risks,
+    room,
+    scorecards,
+)
 
 app_name = "compliance"
 urlpatterns: list[URLPattern | URLResolver] = [
@@ -20,6 +31,8 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("compliance/risks/<slug:slug>/accept/", risks.RiskAcceptView.as_view(), name="risk_accept"),
     path("compliance/risks/<slug:slug>/close/", risks.RiskCloseView.as_view(), name="risk_close"),
     path("compliance/risks/<slug:slug>/indicators/add/", risks.IndicatorAddView.as_view(), name="indicator_add"),
+    path("compliance/readiness/", scorecards.ScorecardView.as_view(), name="scorecard_list"),
+    path("compliance/readiness/waive/", scorecards.WaiverAddView.as_view(), name="waiver_add"),
     path("compliance/registers/", registers.RegisterListView.as_view(), name="register_list"),
     path("compliance/vendors/", registers.VendorListView.as_view(), name="vendor_list"),
     path("compliance/vendors/add/", registers.VendorAddView.as_view(), name="vendor_add"),

@@ -1,6 +1,8 @@
 """Pages: what will pass, and what each requirement rests on."""
 
 from collections import Counter
+from collections.abc import Iterable
+from typing import Any
 
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
@@ -13,12 +15,15 @@ from compliance.data import (
     SHORT,
     TONES,
     WORDS,
+    ComingDue,
+    ControlStanding,
     RequirementStanding,
     Standing,
 )
 from compliance.models import Applicability, Framework, RequirementText
 from compliance.selectors import (
     coming_due,
+    control_standings,
     controls_visible,
     frameworks_visible,
     months_before,
@@ -26,10 +31,12 @@ from compliance.selectors import (
     requirement_standings_over,
     window_to,
 )
+from compliance.selectors.scorecards import evidence_share
 from compliance.views.base import LEGEND, ComplianceView
 from core.clock import database_now
 
 MONTHS = 6
+TO_MEND = {Standing.NOT_OPERATING, Standing.STALE, Standing.COLLECTOR_SILENT}
 
 
 class OverviewView(ComplianceView):
@@ -52,15 +59,30 @@ class OverviewView(ComplianceView):
                     "broken": [one for one in served if one.judgement.standing is Standing.NOT_OPERATING][:5],
                 }
             )
+        controls = controls_visible(access=self.access)
         context = {
             "title": "Compliance",
             "intro": "What operations prove, over the last 90 days.",
             "lines": lines,
-            "due": coming_due(controls_visible(access=self.access), now=now),
+            "owners": _by_owner(
+                control_standings(controls, window=window, now=now).values(), coming_due(controls, now=now)
+            ),
+            "share": evidence_share(window=window) if self.access.everything else None,
             "legend": LEGEND,
             "asserted": ASSERTED,
         }
         return render(request, "compliance/overview.html", context)
+
+
+def _by_owner(standings: Iterable[ControlStanding], due: Iterable[ComingDue]) -> list[dict[str, Any]]:
+    """Return what each owner has to mend and to do, the busiest first."""
+    owners: dict[str, dict[str, Any]] = {}
+    for one in standings:
+        if one.judgement.standing in TO_MEND:
+            owners.setdefault(one.owner, {"name": one.owner, "bad": [], "due": []})["bad"].append(one)
+    for coming in due:
+        owners.setdefault(coming.owner, {"name": coming.owner, "bad": [], "due": []})["due"].append(coming)
+    return sorted(owners.values(), key=lambda owner: (-len(owner["bad"]), -len(owner["due"]), owner["name"]))
 
 
 class FrameworkDetailView(ComplianceView):
