@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, time, timedelta
+from typing import Any
 
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
 
 from accounts.data import Capability, Principal, PrincipalKind, system_principal
-from accounts.models import User
 from accounts.selectors import people
 from accounts.services import ensure_may
 from compliance.models import Policy, PolicyAcknowledgement, PolicyVersion, Vendor, VendorReport
@@ -211,7 +211,7 @@ def acknowledge_policy(*, principal: Principal, version: PolicyVersion) -> None:
         )
 
 
-def outstanding_readers(version: PolicyVersion) -> list[User]:
+def outstanding_readers(version: PolicyVersion) -> list[Any]:
     """Return the people who have not yet said that they have read a version."""
     done = set(version.acknowledgements.values_list("user_id", flat=True))
     return [one for one in people().filter(is_active=True) if one.pk not in done]
