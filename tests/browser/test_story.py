@@ -153,10 +153,25 @@ def work_the_incident(people: People) -> Page:
 
 
 def review(people: People, alice: Page) -> None:
-    """Alice finishes the drafted review, Bob approves it."""
+    """Alice finishes the drafted review and settles what it still needs, Bob approves it."""
     alice.get_by_role("link", name="Review").first.click()
     alice.get_by_label("Lessons").fill("The retry of the gateway hides one frozen replica, not two.")
+    for label, text in (
+        ("Contributing factors", "capacity: two of three replicas did not answer"),
+        ("What went well", "The runbook had looked before anybody was awake."),
+        ("What went poorly", "Nothing warned while one replica was frozen."),
+    ):
+        field = alice.get_by_label(label, exact=True)
+        if not field.input_value().strip():
+            field.fill(text)
     alice.get_by_role("button", name="Save the draft").click()
+    alice.get_by_text("Add a follow-up").click()
+    alice.get_by_label("Title").fill("Warn when one replica does not answer")
+    alice.get_by_role("button", name="Add it").click()
+    done = alice.locator("form[action$='/task/']").get_by_role("button", name="Done")
+    while count := done.count():
+        done.first.click()
+        expect(done).to_have_count(count - 1)
     bob = people["bob"]
     bob.goto(path_of(alice))
     bob.get_by_role("button", name="Approve", exact=True).click()
