@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -118,5 +119,17 @@ class WhatIfForm(forms.Form):
         help_text="As `fast critical 1h/5m >14.4 min 10 p 0.01; slow warning 6h/30m share 5%`.",
     )
     since = forms.DateField(
-        required=False, widget=forms.DateInput(attrs={"type": "date"}), label="From", help_text="Else the SLO's window."
+        required=False, widget=forms.DateInput(attrs={"type": "date"}), label="From", help_text="Else all that is kept."
     )
+
+    def __init__(self, *args: Any, edges: Sequence[float] = (), **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if edges:
+            choices = [("", "as it is"), *((f"{edge:g}", f"{edge:g}") for edge in edges)]
+            self.fields["le"] = forms.ChoiceField(
+                choices=choices,
+                required=False,
+                label="Good up to",
+                help_text="A bound of the buckets that are kept (30 days).",
+            )
+            self.order_fields(["target", "le", "window", "tiers", "since"])

@@ -9,6 +9,7 @@ from reliability.services import (
     backfill,
     collect,
     evaluate,
+    forget_old_spreads,
     forget_old_streams,
     look_after_tallies,
     probe,
@@ -76,5 +77,6 @@ def tallies() -> None:
 
 @periodic("reliability.forget", every=timedelta(hours=6))
 def forget() -> None:
-    """Drop the state of streams that have gone."""
+    """Drop the state of streams that have gone, and buckets beyond their horizon."""
     forget_old_streams()
+    forget_old_spreads()

@@ -32,6 +32,11 @@ class HistogramReading:
         grown = tuple(new - old for new, old in zip(self.counts, previous.counts, strict=True))
         return self if any(count < 0 for count in grown) else HistogramReading(self.bounds, grown)
 
+    def bounded(self) -> list[tuple[float, float, int]]:
+        """Return the buckets that hold anything: above which value, up to which, how many."""
+        edges = [-math.inf, *self.bounds, math.inf]
+        return [(edges[place], edges[place + 1], count) for place, count in enumerate(self.counts) if count]
+
     def split_at(self, threshold: float) -> tuple[int, int, int]:
         """Return how many values are at most `threshold`, how many are above, and how many may be either."""
         good = unknown = 0
@@ -88,17 +93,22 @@ class ExponentialReading:
             scale, zero, negative, {index: count for index, count in grown.items() if count}, self.zero_threshold
         )
 
+    def bounded(self) -> list[tuple[float, float, int]]:
+        """Return the buckets that hold anything: above which value, up to which, how many."""
+        parts = [
+            (-math.inf, -self.zero_threshold, self.negative),
+            (-self.zero_threshold, self.zero_threshold, self.zero),
+            *(
+                (exponential_bound(self.scale, index), exponential_bound(self.scale, index + 1), count)
+                for index, count in self.buckets.items()
+            ),
+        ]
+        return [part for part in parts if part[2]]
+
     def split_at(self, threshold: float) -> tuple[int, int, int]:
         """Return how many values are at most `threshold`, how many are above, and how many may be either."""
         good, unknown = 0, 0
-        for count, low, high in (
-            (self.negative, float("-inf"), -self.zero_threshold),
-            (self.zero, -self.zero_threshold, self.zero_threshold),
-            *(
-                (count, exponential_bound(self.scale, index), exponential_bound(self.scale, index + 1))
-                for index, count in self.buckets.items()
-            ),
-        ):
+        for low, high, count in self.bounded():
             if high <= threshold:
                 good += count
             elif low < threshold:

@@ -20,6 +20,7 @@ from reliability.selectors.delivery_measures import delivery_measures, measures_
 from reliability.selectors.findings import findings_of
 from reliability.selectors.packs import packs
 from reliability.selectors.reports import level_report
+from reliability.selectors.spreads import kept_edges
 from reliability.services import (
     apply_documents,
     report_html,
@@ -42,6 +43,7 @@ class ForesightCommands(ReadingCommands):
         target: Annotated[str, typer.Option(help="Another target, as 0.999; else the SLO's own.")] = "",
         window: Annotated[str, typer.Option(help="Another rolling window, as 7d; else the SLO's own.")] = "",
         tiers: Annotated[str, typer.Option(help="Alert tiers, as in assay.dev/burn-tiers; else the usual ones.")] = "",
+        le: Annotated[float | None, typer.Option(help="Another latency bound, where buckets are kept.")] = None,
         since: Annotated[str, typer.Option(help="From this instant on; else all that is stored.")] = "",
         acting: AsOption = "",
         output: FormatOption = OutputFormat.TEXT,
@@ -58,6 +60,11 @@ class ForesightCommands(ReadingCommands):
         asked = (
             written_tiers(tiers, wanted, length.length, "--tiers") if tiers else standard_tiers(wanted, length.length)
         )
+        if le is not None and le not in (edges := kept_edges(version=version)):
+            allowed = (
+                f"one of {', '.join(f'{edge:g}' for edge in edges)} is allowed" if edges else "no buckets are kept"
+            )
+            fail(f"--le: found {le:g}; {allowed}. Buckets are kept with the annotation assay.dev/keep-buckets.")
         found = what_if(
             version=version,
             target=wanted,
@@ -65,6 +72,7 @@ class ForesightCommands(ReadingCommands):
             tiers=asked,
             since=instant(since, "--since") if since else None,
             now=database_now(),
+            le=le,
         ).as_json()
         if output is OutputFormat.JSON:
             print_json({"name": name, **found})

@@ -13,9 +13,11 @@ from reliability.domain.budgets import Counts
 from reliability.domain.exclusions import Span
 from reliability.domain.objectives import ExclusionRule, Method
 from reliability.domain.slices import excluded_minutes
+from reliability.domain.spreads import judged_by
 from reliability.domain.windows import Window
 from reliability.models import SLOVersion
 from reliability.selectors.reckoning import Subject, minute_after, slices_of, spans_of, subjects_of
+from reliability.selectors.spreads import spreads_between
 from reliability.selectors.tallies import minute_of, tally_minutes
 
 SLACK = timedelta(minutes=30)
@@ -41,10 +43,11 @@ def backtest(
     until: datetime,
     target: Decimal | None = None,
     window: Window | None = None,
+    le: float | None = None,
 ) -> list[TierResult]:
     """Return what each tier would have done, by the SLO's first objective and with its exclusions.
 
-    `target` and `window` are the SLO's own where they are left out.
+    `target` and `window` are the SLO's own where they are left out, and so is the latency `le`.
     """
     subject = subjects_of([version])[version.pk][0]
     start, end = max(minute_of(since), minute_of(version.counted_from)), minute_after(until)
@@ -53,7 +56,7 @@ def backtest(
     reach = max((tier.long_minutes for tier in tiers), default=0) + 1
     if any(tier.budget_share for tier in tiers):
         reach = max(reach, minutes_in_window)
-    history = history_of(subject, max(start - reach, minute_of(version.counted_from)), end)
+    history = history_of(subject, max(start - reach, minute_of(version.counted_from)), end, le=le)
     activities = activities_between(since, until, service_id=version.slo.service_id, kinds=[ActivityKind.INCIDENT])
     incidents = [(minute_of(one.started_at), minute_of(one.ended_at or until)) for one in activities]
     results = []
@@ -66,10 +69,17 @@ def backtest(
     return results
 
 
-def history_of(subject: Subject, start: int, end: int) -> History:
-    """Return what a subject's budget is reckoned from, minute by minute, with its exclusions."""
+def history_of(subject: Subject, start: int, end: int, *, le: float | None = None) -> History:
+    """Return what a subject's budget is reckoned from, minute by minute, with its exclusions.
+
+    With `le`, as if values up to it were good, where buckets are kept; other minutes are as not measured.
+    """
     excluded = spans_of([subject.version.slo], start, end).get(subject.version.slo_id, [])
     read = [tally_minutes(tally, start_minute=start, end_minute=end) for tally in subject.tallies]
+    if le is not None:
+        spreads = spreads_between(version=subject.version, start=start, end=end)
+        judged = ((minute, judged_by(counts, spreads.get(minute), le)) for minute, counts in read[0])
+        read = [[(minute, counts) for minute, counts in judged if counts is not None]]
     measured = [{minute for minute, _ in one} for one in read]
     everywhere = set.intersection(*measured) if measured else set()
     if subject.method is not Method.OCCURRENCES:

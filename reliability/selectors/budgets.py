@@ -259,7 +259,9 @@ def _status(
         exhausts_in=exhausts_in if exhausts_in is not None and exhausts_in < FAR else None,
         coverage_ratio=min(measured / lived_minutes, 1.0),
         measured_recently=recent,
-        last_measured_at=datetime.fromtimestamp((last_minute + 1) * 60, UTC) if last_minute is not None else None,
+        last_measured_at=min(datetime.fromtimestamp((last_minute + 1) * 60, UTC), now)
+        if last_minute is not None
+        else None,
         firing=firing,
         frozen=any(alert.frozen_at for alert in alerts),
         state=_state(remaining, exhausts_in, recent=recent, firing=firing),

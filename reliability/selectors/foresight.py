@@ -12,6 +12,7 @@ from reliability.domain.windows import RollingWindow, Window
 from reliability.models import SLOVersion
 from reliability.selectors.backtesting import history_of
 from reliability.selectors.reckoning import minute_after, reckon, subjects_of
+from reliability.selectors.spreads import kept_since
 from reliability.selectors.tallies import minute_of
 
 SMALLEST_STEP = 60
@@ -96,16 +97,26 @@ class WhatIf:
 
 
 def what_if(
-    *, version: SLOVersion, target: Decimal, window: Window, tiers: Any, since: datetime | None, now: datetime
+    *,
+    version: SLOVersion,
+    target: Decimal,
+    window: Window,
+    tiers: Any,
+    since: datetime | None,
+    now: datetime,
+    le: float | None = None,
 ) -> WhatIf:
     """Return how a target over a window would have fared, hour by hour where the history is not too long for it.
 
-    `tiers` are replayed against the target; figures are of the SLO's first indicator, with its exclusions.
+    `tiers` are replayed against the target; figures are of the SLO's first indicator, with its exclusions. With `le`,
+    values up to it are good ones, since buckets are kept.
     """
     subject = subjects_of([version])[version.pk][0]
     end = minute_after(now)
     start = max(minute_of(since), minute_of(version.counted_from)) if since else minute_of(version.counted_from)
-    history = history_of(subject, start, end)
+    if le is not None:
+        start = max(start, kept_since(version=version) or end)
+    history = history_of(subject, start, end, le=le)
     # Minutes before the first that was measured say nothing.
     first = next((start + place for place in range(len(history.measured) - 1) if history.measured[place + 1]), end)
     length = window.length // timedelta(minutes=1)

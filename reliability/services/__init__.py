@@ -26,6 +26,7 @@ from reliability.services.reports import report_html, report_pdf, write_ended_re
 from reliability.services.resolving import written_window
 from reliability.services.samples import samples_behind
 from reliability.services.saturating import read_gauge_days
+from reliability.services.spreading import forget_old_spreads
 from reliability.services.tiers import standard_tiers, tiers_as_text, written_tiers
 
 __all__ = [
@@ -39,6 +40,7 @@ __all__ = [
     "collect",
     "decode",
     "evaluate",
+    "forget_old_spreads",
     "forget_old_streams",
     "grant_override",
     "look_after_tallies",

@@ -26,6 +26,7 @@ from reliability.services.otlp_points import REMEMBERED, Received, attributes_of
 from reliability.services.otlp_rules import NANO, Registry, Rules, registry
 from reliability.services.otlp_streams import keep_blocks, load_blocks, store_blocks
 from reliability.services.otlp_wire import WireRequest, kind_of
+from reliability.services.spreading import add_spreads
 from reliability.services.tallying import Increments, add_to_tallies, group_tally, lock_tallies, merge
 
 MAX_POINTS = 100_000
@@ -147,6 +148,7 @@ def _add(tallied: Tallied, rules: dict[int, EventRule]) -> None:
             labels = dict(zip(rules[tally_id].group_by, group, strict=True))
             merge(increments, tally_id=group_tally(version_id=tally_id, labels=labels), minute=minute, counts=counts)
     add_to_tallies(increments)
+    add_spreads(tallied.spreads)
     for (tally_id, minute), found in tallied.exemplars.items():
         room = EXEMPLARS_PER_MINUTE - Exemplar.objects.filter(version_id=tally_id, minute=minute).count()
         Exemplar.objects.bulk_create(

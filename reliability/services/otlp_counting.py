@@ -1,5 +1,6 @@
 """Credit the points of one metric of one resource to the SLOs that count it."""
 
+import struct
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from math import isnan
@@ -20,6 +21,7 @@ from reliability.data import DataState
 from reliability.domain.budgets import Counts
 from reliability.domain.readings import ExponentialReading, HistogramReading, Reading
 from reliability.domain.rules import EventRule, split_of
+from reliability.domain.spreads import Spread, add_to_spread
 from reliability.domain.streams import Credit, CumulativeStream
 from reliability.services.otlp_points import HIGHEST_COUNT, NO_RECORDED_VALUE, Received, attributes_of, reading_of
 from reliability.services.otlp_rules import NANO, Rules
@@ -46,7 +48,7 @@ class Tallied:
 
     counts: dict[tuple[int, tuple[str, ...], int], list[int]] = field(default_factory=dict)
     exemplars: dict[tuple[int, int], list[tuple[str, str, float]]] = field(default_factory=dict)
-    buckets: dict[tuple[int, int, bytes], list[int]] = field(default_factory=dict)
+    spreads: dict[tuple[int, int], Spread] = field(default_factory=dict)
 
     def add(self, tally_id: int, group: tuple[str, ...], minute: int, counts: Counts) -> None:
         """Add events; a minute that is named is measured."""
@@ -54,6 +56,10 @@ class Tallied:
         cell[0] += counts.good
         cell[1] += counts.bad
         cell[2] += counts.unknown
+
+    def keep(self, rule: EventRule, minute: int, reading: Reading) -> None:
+        """Keep how the values of a minute are spread, for an SLO that asks for it."""
+        add_to_spread(self.spreads.setdefault((rule.tally_id, minute), {}), reading.bounded())
 
 
 class MetricCounter:
@@ -73,6 +79,7 @@ class MetricCounter:
         self.name, self.kind, self.rules, self.resource = name, kind, rules, resource
         self.cumulative = temporality == CUMULATIVE
         self.block, self.received, self.tallied = block, received, tallied
+        self.keeping = any(rule.keep_buckets for rule in rules)
         self.splits: dict[bytes, list[tuple[int, bool] | None]] = {}
         self.problems: dict[int, str] = {}
         self.covered: set[tuple[int, int, int, tuple[str, ...]]] = set()
@@ -117,6 +124,14 @@ class MetricCounter:
         splits = self.splits.get(entry.bounds) or self._split(entry.bounds)
         for number, in_part, group in roles:
             self._add_grown(number, group, minute, since, grown, splits[number] if in_part else (0, False))
+            if (
+                self.keeping
+                and in_part
+                and self.rules[number].keep_buckets
+                and since >= self.rules[number].counted_from
+            ):
+                bounds = struct.unpack(f"<{len(entry.bounds) // 8}d", entry.bounds)
+                self.tallied.keep(self.rules[number], minute, HistogramReading(bounds, tuple(grown)))
         if rest[1][0] != rest[1][1] and any(grown):
             self._keep_exemplars(roles, minute, point[rest[1][0] : rest[1][1]])
         return True
@@ -230,6 +245,8 @@ class MetricCounter:
                     self.covered.add((number, credit.since // MINUTE, minute, group))
                 if counts.bad and point.exemplars:
                     self._take_exemplars(rule, minute, point.exemplars)
+                if rule.keep_buckets and in_part:
+                    self.tallied.keep(rule, minute, credit.increment)
             self.tallied.add(rule.tally_id, group, minute, counts)
 
     def _judge(self, point: Any) -> None:

@@ -125,6 +125,10 @@ def resolve(document: SLODocument, where: str, lines: LineIndex | None = None) -
     windows = _windows(spec.timeWindow[0], annotations.get(WINDOWS, ""), where)
     target = weighted_target(objectives) if parts else objectives[0].target
     warnings: list[str] = []
+    if "keep_buckets" in options and "prometheus" in {counted.source_type, *(one.source_type for one in parts)}:
+        warnings.append(
+            f"{where}: {BUCKETS} keeps the buckets of histograms that are sent; a source is not asked for them."
+        )
     return Resolved(
         counted,
         objectives,

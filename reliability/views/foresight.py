@@ -16,6 +16,7 @@ from reliability.forms import WhatIfForm
 from reliability.models import SLOVersion
 from reliability.selectors import TierResult, WhatIf, backtest, what_if
 from reliability.selectors.charts import AXIS, firings, written_minutes
+from reliability.selectors.spreads import kept_edges
 from reliability.services import tiers_as_text, written_tiers, written_window
 from reliability.views.access import RoomView
 
@@ -30,6 +31,7 @@ class Asked:
     target: Decimal
     window: Window
     tiers: tuple[BurnTier, ...]
+    le: float | None = None
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,8 @@ class WhatIfView(RoomView):
             "window": current.window.label,
             "tiers": tiers_as_text(current.tiers),
         }
-        form = WhatIfForm({**initial, **request.GET.dict()} if request.GET else initial)
+        edges = kept_edges(version=version) if version.indicator.get("keep_buckets") else []
+        form = WhatIfForm({**initial, **request.GET.dict()} if request.GET else initial, edges=edges)
         asked, since = current, None
         if form.is_valid():
             if day := form.cleaned_data["since"]:
@@ -108,7 +111,7 @@ class WhatIfView(RoomView):
         except InputRefusedError as error:
             form.add_error(None, str(error))
             return current
-        return Asked(target, window, tiers)
+        return Asked(target, window, tiers, float(data["le"]) if data.get("le") else None)
 
 
 def _target(text: str) -> Decimal:
@@ -125,9 +128,17 @@ def _target(text: str) -> Decimal:
 
 
 def _judged(version: SLOVersion, asked: Asked, since: datetime | None, now: datetime) -> Judged:
-    fared = what_if(version=version, target=asked.target, window=asked.window, tiers=(), since=since, now=now)
+    fared = what_if(
+        version=version, target=asked.target, window=asked.window, tiers=(), since=since, now=now, le=asked.le
+    )
     found = backtest(
-        version=version, tiers=asked.tiers, since=fared.since, until=now, target=asked.target, window=asked.window
+        version=version,
+        tiers=asked.tiers,
+        since=fared.since,
+        until=now,
+        target=asked.target,
+        window=asked.window,
+        le=asked.le,
     )
     named = [
         (one, f"{written_minutes(one.tier.long_minutes)} and {written_minutes(one.tier.short_minutes)}")

@@ -87,7 +87,7 @@ class PolicyView(RoomView):
         context = {
             "title": "Error budgets",
             "intro": "Whether budgets allow a deployment or a chaos run now, by which policy, and what passes anyway.",
-            "actions": GATED_ACTIONS,
+            "gated": GATED_ACTIONS,
             "answers": answers,
             "policies": [*policies_in_force(), BUILT_IN],
             "overrides": [(one, self._state(one, now)) for one in overrides_visible(viewer=self.principal)][

@@ -59,8 +59,7 @@ class SLORow:
         status = self.status
         if status is None or status.sli is None:
             return "no traffic" if status and status.measured_recently else "not measured"
-        low, high = formatting.written_ratio(status.sli.low), formatting.written_ratio(status.sli.high)
-        return low if status.sli.exact else f"{low} to {high}"
+        return formatting.written_interval(status.sli.low, status.sli.high)
 
     @property
     def left(self) -> float | None:

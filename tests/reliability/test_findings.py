@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from django.test import Client
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from accounts.data import Role
@@ -43,6 +43,7 @@ def test_failures_more_even_than_chance_are_a_constant_burn() -> None:
     assert not kinds([Counts(good=999, bad=1, minutes_measured=60)] * 24), "too few failures tell nothing"
 
 
+@settings(max_examples=20)
 @given(st.integers(0, 10_000))
 def test_failures_by_chance_are_no_constant_burn(seed: int) -> None:
     hours = by_chance(seed)
