@@ -13,3 +13,13 @@ class ChaosRunEnded(DomainEvent):
     experiment: str
     verdict: str
     reason: str
+
+
+class ChaosFindingOpened(DomainEvent):
+    """A run has shown a weakness or a slower recovery; again each time that it is shown."""
+
+    kind: ClassVar[str] = "chaos.finding_opened"
+    experiment: str
+    run: str
+    finding_kind: str
+    text: str

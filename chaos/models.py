@@ -2,7 +2,7 @@
 
 from django.db import models
 
-from chaos import recovery_models  # noqa: F401 the tables of recovery tests belong to the app
+from chaos import program_models, recovery_models  # noqa: F401 their tables belong to the app
 from chaos.data import FaultState, RunState, TurnOutcome, Verdict
 from core.leases import LeasedModel
 
@@ -101,6 +101,12 @@ class ChaosRun(LeasedModel):
     steady_after = models.BooleanField(null=True, blank=True)
     guards = models.JSONField(default=list)
     budgets_at_start = models.JSONField(default=dict, help_text="Percent of each SLO's budget that was left.")
+    budgets_at_end = models.JSONField(default=dict, help_text="The same when the run had ended.")
+    recovery_seconds = models.FloatField(
+        null=True, blank=True, help_text="From the last undo until the steady state held again."
+    )
+    compiled = models.JSONField(default=dict, help_text="The experiment that the Chaos Toolkit ran.")
+    compiled_sha256 = models.CharField(max_length=64, blank=True)
     journal = models.JSONField(default=dict)
 
     class Meta:
@@ -224,6 +230,7 @@ class KillSwitch(models.Model):
     engaged_by = models.CharField(max_length=80)
     engaged_at = models.DateTimeField()
     reason = models.CharField(max_length=300)
+    drill = models.BooleanField(default=False, help_text="Engaged for a moment by the weekly self-test.")
     released_by = models.CharField(max_length=80, blank=True)
     released_at = models.DateTimeField(null=True, blank=True)
 
@@ -233,3 +240,32 @@ class KillSwitch(models.Model):
 
     def __str__(self) -> str:
         return self.reason
+
+
+class KillSwitchTest(models.Model):
+    """What a self-test of the kill switch has shown: does it block a start, and does it let a fault be undone."""
+
+    at = models.DateTimeField()
+    passed = models.BooleanField()
+    detail = models.TextField()
+
+    class Meta:
+        ordering = ("-at", "-pk")
+
+    def __str__(self) -> str:
+        return f"{'passed' if self.passed else 'failed'} {self.at:%Y-%m-%d %H:%M}"
+
+
+class TargetList(models.Model):
+    """Which targets may be hurt in an environment, and which never."""
+
+    environment = models.OneToOneField("catalog.Environment", on_delete=models.CASCADE, related_name="target_list")
+    title = models.CharField(max_length=120, blank=True)
+    allow = models.JSONField(help_text="Patterns over kind:name, as process:model-server-*.")
+    never = models.JSONField(default=list)
+
+    class Meta:
+        ordering = ("environment",)
+
+    def __str__(self) -> str:
+        return self.title or f"targets of {self.environment}"

@@ -6,7 +6,15 @@ from django.db.models import F, Max, QuerySet, Sum
 
 from accounts.data import Capability, Principal
 from chaos.data import RunState
-from chaos.models import ApprovalRequest, ChaosRun, Experiment, ExperimentRevision, ExperimentSchedule, KillSwitch
+from chaos.models import (
+    ApprovalRequest,
+    ChaosRun,
+    Experiment,
+    ExperimentRevision,
+    ExperimentSchedule,
+    KillSwitch,
+    KillSwitchTest,
+)
 from chaos.recovery_models import RecoveryTest
 from chaos.recovery_selectors import recovery_tests_visible
 
@@ -53,6 +61,11 @@ def live_runs() -> QuerySet[ChaosRun]:
 def engaged_kill_switch() -> KillSwitch | None:
     """Return the kill switch if it is engaged."""
     return KillSwitch.objects.filter(released_at__isnull=True).first()
+
+
+def last_kill_switch_test() -> KillSwitchTest | None:
+    """Return the newest self-test of the kill switch."""
+    return KillSwitchTest.objects.first()
 
 
 def schedules_visible(*, viewer: Principal) -> QuerySet[ExperimentSchedule]:

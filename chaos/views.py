@@ -12,16 +12,16 @@ from django.urls import reverse
 from django.views import View
 
 from accounts.data import Capability, Principal
-from accounts.selectors import name_of
 from accounts.services import principal_of
+from chaos.coverage_selectors import findings_visible
 from chaos.data import RunState, Verdict
 from chaos.forms import ReasonForm
-from chaos.models import ChaosRun, Experiment
+from chaos.models import Experiment
 from chaos.selectors import (
     engaged_kill_switch,
     experiments_visible,
+    last_kill_switch_test,
     latest_revision,
-    run_by_reference,
     runs_visible,
 )
 from chaos.services import (
@@ -32,16 +32,13 @@ from chaos.services import (
     ask_guards,
     engage_kill_switch,
     plan_run,
+    predicted_budgets,
     release_kill_switch,
     request_run,
     spec_of,
-    stop_run,
 )
-from core.clock import database_now
-from core.drawings import Interval, Lane, Mark, TimeAxis
 from core.lists import Action, Column, Empty, Filter, RecordListView
 from core.parsing import InputRefusedError
-from core.states import Tone, tone_of
 
 
 def may_view(principal: Principal) -> bool:
@@ -82,6 +79,13 @@ class ExperimentListView(RecordListView):
 
     def get_actions(self) -> Sequence[Action]:
         return [
+            *(
+                [Action("Write an experiment", reverse("chaos:builder"), icon="plus", primary=True)]
+                if principal_of(self.request).may_somewhere(Capability.CHAOS_EDIT)
+                else []
+            ),
+            Action("Coverage", reverse("chaos:coverage"), icon="layout-grid", primary=False),
+            Action("Game days", reverse("chaos:game_day_list"), icon="users", primary=False),
             Action("Runs", reverse("chaos:run_list"), icon="list-check", primary=False),
             Action("Kill switch", reverse("chaos:kill_switch"), icon="hand-stop", primary=False),
         ]
@@ -142,7 +146,11 @@ class ExperimentDetailView(LoginRequiredMixin, View):
             "may_run": principal.may_somewhere(Capability.CHAOS_RUN),
             "asks_for": next((one for one in guards if one.guard == "approval" and not one.allowed), None),
             "may_approve": principal.may(Capability.APPROVE) and revision.author != principal.reference,
-            "runs": runs_visible(viewer=principal).filter(revision__experiment=experiment)[:8],
+            "runs": (runs := list(runs_visible(viewer=principal).filter(revision__experiment=experiment)[:8])),
+            "recoveries": [one.recovery_seconds for one in reversed(runs) if one.recovery_seconds is not None],
+            "budgets": predicted_budgets(plan) if plan else [],
+            "findings": findings_visible(viewer=principal).filter(experiment=experiment)[:5],
+            "may_edit": principal.may_somewhere(Capability.CHAOS_EDIT),
             "facts": [
                 ("Services", ", ".join(service.name for service in experiment.services.all())),
                 ("Environment", experiment.environment.name),
@@ -177,51 +185,6 @@ class ExperimentDetailView(LoginRequiredMixin, View):
         return found
 
 
-class RunDetailView(LoginRequiredMixin, View):
-    """Is it hurting more than planned? Stop!"""
-
-    def get(self, request: HttpRequest, reference: str) -> HttpResponse:
-        run = self._run(request, reference)
-        principal = principal_of(request)
-        template = "chaos/run_live.html" if request.htmx else "chaos/run_detail.html"  # type: ignore[attr-defined]
-        now = database_now()
-        context = {
-            "title": f"Run of {run.revision.experiment}",
-            "run": run,
-            "now": now,
-            "axis": _axis(run, now=now),
-            "faults": run.faults.all(),
-            "going_on": run.state != RunState.FINISHED,
-            "may_stop": principal.may_somewhere(Capability.CHAOS_STOP),
-            "form": ReasonForm(),
-            "facts": [
-                ("Reference", run.reference),
-                ("Requested by", name_of(run.requested_by)),
-                ("Steady before", _known(run.steady_before)),
-                ("Steady during", _known(run.steady_during)),
-                ("Steady after", _known(run.steady_after)),
-                ("Stopped by", name_of(run.stop_requested_by) or None),
-                ("Why stopped", run.stop_reason or None),
-            ],
-        }
-        return render(request, template, context)
-
-    def post(self, request: HttpRequest, reference: str) -> HttpResponse:
-        run = self._run(request, reference)
-        reason = request.POST.get("reason", "").strip()[:300] or "stopped by hand"
-        if stop_run(principal=principal_of(request), run=run, reason=reason):
-            messages.success(request, "Stopping: the faults are undone now.")
-        return redirect("chaos:run_detail", reference=reference)
-
-    def _run(self, request: HttpRequest, reference: str) -> ChaosRun:
-        if not runs_visible(viewer=principal_of(request)).filter(reference=reference).exists():
-            raise Http404
-        run = run_by_reference(reference=reference)
-        if run is None:
-            raise Http404
-        return run
-
-
 class KillSwitchView(LoginRequiredMixin, View):
     """Stops every run and lets none start until it is released."""
 
@@ -246,6 +209,7 @@ class KillSwitchView(LoginRequiredMixin, View):
         context = {
             "title": "Kill switch",
             "switch": engaged_kill_switch(),
+            "last_test": last_kill_switch_test(),
             "form": form,
             "may_stop": principal.may_somewhere(Capability.CHAOS_STOP),
             "may_release": principal.may_somewhere(Capability.CHAOS_RUN),
@@ -259,40 +223,6 @@ def _plan(experiment: Experiment) -> tuple[RunPlan | None, str]:
         return plan_run(experiment=experiment), ""
     except InputRefusedError as error:
         return None, str(error)
-
-
-def _axis(run: ChaosRun, *, now: Any) -> TimeAxis:
-    start = run.requested_at - timedelta(seconds=10)
-    end = (run.ended_at or max(now, run.requested_at)) + timedelta(seconds=20)
-    marks = [Mark(run.deadline_at, "Deadline", Tone.BAD)] if run.deadline_at <= end else []
-    return TimeAxis(
-        label=f"What the run did, {run.reference}",
-        start=start,
-        end=end,
-        now=now if run.ended_at is None else None,
-        lanes=[
-            Lane("Run", [Interval(str(run.revision.experiment), run.requested_at, run.ended_at, tone=Tone.ACTIVE)]),
-            Lane(
-                "Faults",
-                [
-                    Interval(
-                        f"{fault.action} on {', '.join(fault.targets)}",
-                        fault.injected_at,
-                        fault.reverted_at,
-                        tone=tone_of(fault.state) if fault.state == "dirty" else Tone.RISK,
-                    )
-                    for fault in run.faults.all()
-                    if fault.injected_at is not None
-                ],
-            ),
-        ],
-        marks=marks,
-        width=1100,
-    )
-
-
-def _known(value: bool | None) -> str | None:
-    return None if value is None else "yes" if value else "no"
 
 
 def _written(value: timedelta) -> str:

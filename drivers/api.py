@@ -23,6 +23,7 @@ from drivers.services import (
     probe_action,
     risk_of_action,
 )
+from drivers.services.agents import PollBody, agent_of_token, take_poll
 
 PLANNERS = (Capability.CHAOS_EDIT, Capability.CHAOS_RUN, Capability.RUNBOOK_EDIT, Capability.RUNBOOK_RUN)
 
@@ -91,6 +92,22 @@ class ActionPlanApi(APIView):
                 "reason": support.reason,
             }
         )
+
+
+class AgentPollApi(APIView):
+    """Where agents ask for orders. The agent's own token is asked for, and nobody else's."""
+
+    authentication_classes = ()
+    permission_classes = ()
+
+    @extend_schema(exclude=True)
+    def post(self, request: Request) -> Response:
+        """Keep what the agent tells and return its next orders, signed for this question."""
+        kind, _, token = request.headers.get("Authorization", "").partition(" ")
+        agent = agent_of_token(token) if kind == "Agent" and token else None
+        if agent is None:
+            raise PermissionDenied("This is for agents that were added to the site.")
+        return Response(take_poll(agent, parse_document(PollBody, request.data, source="body")))
 
 
 def _ensure_reader(request: Request) -> None:

@@ -13,18 +13,20 @@ Name = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
 Percent = Annotated[float, Field(ge=0, le=100)]
 
 
-class _Strict(BaseModel):
+class Strict(BaseModel):
+    """Unknown keys are refused."""
+
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Metadata(_Strict):
+class Metadata(Strict):
     """The name and title of an experiment."""
 
     name: Name
     title: str = Field(default="", max_length=120)
 
 
-class FaultSpec(_Strict):
+class FaultSpec(Strict):
     """One fault, and how long it lasts even if everything that watches it dies.
 
     `one_way` says knowingly that it cannot be undone; such a fault needs somebody else's approval everywhere.
@@ -36,7 +38,7 @@ class FaultSpec(_Strict):
     one_way: bool = False
 
 
-class BlastRadius(_Strict):
+class BlastRadius(Strict):
     """How much may be hurt: targets of a fault, their share of those that match, and how many must stay healthy."""
 
     max_targets: int = Field(ge=1, le=50)
@@ -44,14 +46,14 @@ class BlastRadius(_Strict):
     min_healthy: int = Field(default=0, ge=0, le=50)
 
 
-class ProbeSpec(_Strict):
+class ProbeSpec(Strict):
     """A typed action that only looks and must answer well."""
 
     action: str
     arguments: dict[str, Any]
 
 
-class SteadyState(_Strict):
+class SteadyState(Strict):
     """No burn alert of these SLOs fires and every probe answers well.
 
     It must hold before, and again within `recover_within` after the faults are undone. With `throughout`, it must also
@@ -70,7 +72,7 @@ class SteadyState(_Strict):
         return self
 
 
-class ErrorBudget(_Strict):
+class ErrorBudget(Strict):
     """What the error budget asks: when it is spent, refuse or leave it to the approver; in percent of the budget,
     what must be left, what a run is expected to spend (reserved while it goes on), and where it is stopped.
     """
@@ -81,7 +83,7 @@ class ErrorBudget(_Strict):
     cap_percent: Percent | None = None
 
 
-class AbortCondition(_Strict):
+class AbortCondition(Strict):
     """Stop when an SLO's burn rate over the last minutes exceeds this."""
 
     slo: str
@@ -89,14 +91,14 @@ class AbortCondition(_Strict):
     minutes: int = Field(default=2, ge=1, le=60)
 
 
-class Presence(_Strict):
+class Presence(Strict):
     """What must be there before a run: somebody on call in a schedule, and a runbook."""
 
     on_call: str = ""
     runbook: str = ""
 
 
-class ExperimentSpec(_Strict):
+class ExperimentSpec(Strict):
     """An experiment. `approval: production` asks for one only in production and for faults that are one way."""
 
     environment: str
@@ -114,7 +116,7 @@ class ExperimentSpec(_Strict):
     schedule: ScheduleSpec | None = None
 
 
-class ExperimentDocument(_Strict):
+class ExperimentDocument(Strict):
     """`kind: Experiment`."""
 
     apiVersion: Literal["assay/v1"]  # noqa: N815 the format's own spelling
@@ -123,14 +125,34 @@ class ExperimentDocument(_Strict):
     spec: ExperimentSpec
 
 
-class BlackoutSpec(_Strict):
+Pattern = Annotated[str, Field(pattern=r"^[a-z*]+:[^\s:][^\s]{0,199}$")]
+
+
+class TargetListSpec(Strict):
+    """Which targets may be hurt in an environment, by patterns over `kind:name`; `never` wins."""
+
+    environment: str
+    allow: list[Pattern] = Field(min_length=1, max_length=100)
+    never: list[Pattern] = Field(default=[], max_length=100)
+
+
+class TargetListDocument(Strict):
+    """`kind: TargetList`."""
+
+    apiVersion: Literal["assay/v1"]  # noqa: N815 the format's own spelling
+    kind: Literal["TargetList"]
+    metadata: Metadata
+    spec: TargetListSpec
+
+
+class BlackoutSpec(Strict):
     """When nothing runs: everywhere, or in one environment."""
 
     environment: str = ""
     windows: list[Window] = Field(min_length=1, max_length=50)
 
 
-class BlackoutDocument(_Strict):
+class BlackoutDocument(Strict):
     """`kind: Blackout`."""
 
     apiVersion: Literal["assay/v1"]  # noqa: N815 the format's own spelling

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 
 # The more a service matters, the fewer of its targets may be hurt at once, whatever an experiment says.
 MOST_TARGETS_OF_TIER: Mapping[int, int] = {1: 5, 2: 10, 3: 25, 4: 50}
@@ -68,6 +69,19 @@ def cap_problem(rule: BudgetRule, *, left_at_start: float | None, left: float) -
     if spent <= rule.cap:
         return ""
     return f"{spent:.1f} % of the budget is spent since the start; the cap is {rule.cap:g} %"
+
+
+def target_problem(target: str, *, allow: Iterable[str], never: Iterable[str]) -> str:
+    """Return why a target, written `kind:name`, may not be hurt, or an empty text. What is never allowed wins."""
+    if (pattern := _matching(target, never)) is not None:
+        return f"{target} is never to be hurt ({pattern})"
+    if _matching(target, allow) is None:
+        return f"{target} is not on the list of targets that may be hurt"
+    return ""
+
+
+def _matching(target: str, patterns: Iterable[str]) -> str | None:
+    return next((pattern for pattern in patterns if fnmatchcase(target, pattern)), None)
 
 
 def near(slugs: Iterable[str], dependencies: Iterable[tuple[str, str]]) -> set[str]:

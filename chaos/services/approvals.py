@@ -8,7 +8,7 @@ from accounts.data import Capability, Principal
 from accounts.selectors import name_of, users_with
 from accounts.services import ensure_may, ensure_other_person
 from chaos.models import ApprovalRequest, Experiment, PlanApproval
-from chaos.services.planning import plan_run
+from chaos.services.planning import RunPlan, plan_run
 from core.clock import database_now
 from delivery.data import Channel
 from delivery.services import send
@@ -18,7 +18,6 @@ from ledger.services import record
 APPROVAL_LIFE = timedelta(hours=1)
 
 
-@transaction.atomic
 def ask_for_approval(*, principal: Principal, experiment: Experiment) -> ApprovalRequest:
     """Ask those who may approve to look at the plan as it is now. Asking twice for the same plan is one request.
 
@@ -27,7 +26,12 @@ def ask_for_approval(*, principal: Principal, experiment: Experiment) -> Approva
     """
     for service in experiment.services.all():
         ensure_may(principal, Capability.CHAOS_RUN, team_id=service.team_id)
-    plan = plan_run(experiment=experiment)
+    # Hosts are asked before the transaction: an agent would wait for its end to see what it is asked.
+    return _ask(principal, experiment, plan_run(experiment=experiment))
+
+
+@transaction.atomic
+def _ask(principal: Principal, experiment: Experiment, plan: RunPlan) -> ApprovalRequest:
     request, new = ApprovalRequest.objects.get_or_create(
         revision=plan.revision,
         plan_sha256=plan.sha256,
@@ -50,10 +54,13 @@ def ask_for_approval(*, principal: Principal, experiment: Experiment) -> Approva
     return request
 
 
-@transaction.atomic
 def approve_plan(*, principal: Principal, experiment: Experiment) -> PlanApproval:
     """Agree to the plan as it is now, for an hour. The author of the revision cannot."""
-    plan = plan_run(experiment=experiment)
+    return _approve(principal, experiment, plan_run(experiment=experiment))
+
+
+@transaction.atomic
+def _approve(principal: Principal, experiment: Experiment, plan: RunPlan) -> PlanApproval:
     ensure_may(principal, Capability.APPROVE)
     ensure_other_person(principal, requester=plan.revision.author)
     now = database_now()

@@ -6,7 +6,7 @@ from datetime import timedelta
 from chaos.models import Fault
 from chaos.selectors import live_runs
 from core.clock import database_now
-from drivers.services import action_is_active, remains
+from drivers.services import action_is_active, agents_with_faults_left, remains, silent_agents
 
 LOOK_BACK = timedelta(days=30)
 
@@ -32,6 +32,9 @@ def verify_clean() -> list[Remnant]:
         if active is not False:
             where = f"{', '.join(fault.targets)} (run {fault.run})"
             found.append(Remnant(fault.action, where, certain=active is True))
+    found += [Remnant("not told by a host that is silent", text, certain=False) for text in silent_agents()]
     if not live_runs().exists():
-        found += [Remnant("unknown to any run", text, certain=True) for text in remains()]
+        found += [
+            Remnant("unknown to any run", text, certain=True) for text in (*remains(), *agents_with_faults_left())
+        ]
     return found

@@ -1,10 +1,12 @@
 """Inject and undo faults: the plan to undo is committed before the fault, and a watchdog holds it too."""
 
+import logging
 from datetime import timedelta
 
-from django.db import transaction
+from django.db import Error as AnyDatabaseError
+from django.db import close_old_connections, transaction
 
-from chaos.data import SETTLED, FaultState
+from chaos.data import SETTLED, FaultState, RunState
 from chaos.models import ChaosRun, Fault, RunEvent
 from core.clock import database_now
 from drivers.services import action as named_action
@@ -17,6 +19,10 @@ from drivers.services import (
     start_watchdog,
     undo_action,
 )
+from ledger.data.chaos import ChaosFaultIntended, ChaosFaultSettled
+from ledger.services import record
+
+logger = logging.getLogger(__name__)
 
 
 class FaultNotInjectedError(RuntimeError):
@@ -32,18 +38,18 @@ def inject(run: ChaosRun, *, position: int, action: str, arguments: dict[str, ob
         ahead = foresee_action(action, arguments, idempotency_key=key, ttl=ttl)
     except Exception as error:
         raise FaultNotInjectedError(f"{type(error).__name__}: {error}") from error
-    now = database_now()
-    with transaction.atomic():
-        fault = Fault.objects.create(
+    fault = _write_ahead(
+        run,
+        Fault(
             run=run,
             position=position,
             action=action,
             arguments=arguments,
             output=ahead,
             targets=[target.name for target in plan.targets],
-            intended_at=now,
-            expires_at=now + ttl,
-        )
+        ),
+        ttl=ttl,
+    )
     if found.reversible:
         watchdog = start_watchdog(ttl=ttl, action=action, arguments=arguments, output=ahead)
         fault.output = {**ahead, "watchdog": watchdog}
@@ -68,6 +74,30 @@ def inject(run: ChaosRun, *, position: int, action: str, arguments: dict[str, ob
         raise FaultNotInjectedError("the run was ended by somebody else; the fault is taken back")
     fault.state = state
     note(run, "fault", f"{action} on {', '.join(fault.targets)}: {fault.state}")
+    if one_way:
+        _record_settled(fault)
+    return fault
+
+
+@transaction.atomic
+def _write_ahead(run: ChaosRun, fault: Fault, *, ttl: timedelta) -> Fault:
+    """Commit what is intended, unless the run was ended meanwhile: a runner that was given up injects nothing more."""
+    now = database_now()
+    if not ChaosRun.objects.filter(pk=run.pk, state=RunState.RUNNING).update(heartbeat_at=now):
+        raise FaultNotInjectedError("the run was ended by somebody else before this fault")
+    fault.intended_at, fault.expires_at = now, now + ttl
+    fault.save(force_insert=True)
+    record(
+        ChaosFaultIntended(
+            run=run.reference,
+            position=fault.position,
+            action=fault.action,
+            targets=fault.targets,
+            expires_at=fault.expires_at,
+        ),
+        actor=run.requested_by,
+        subject=f"experiment:{run.revision.experiment.slug}",
+    )
     return fault
 
 
@@ -78,26 +108,69 @@ def revert(fault: Fault) -> bool:
     if not named_action(fault.action).reversible:
         # Written ahead and perhaps done: there is nothing to undo, and nothing that could be left over.
         fault.state, fault.detail = FaultState.LASTING, "one way; whether it was carried out is not known"
-        fault.save(update_fields=["state", "detail"])
+        _settle(fault)
         return True
     result = undo_action(fault.action, fault.arguments, fault.output)
     gone = result.ok and action_is_active(fault.action, fault.arguments, fault.output) is False
+    # A dirty fault is tried again and again; only what is new about it is worth a record.
+    same = not gone and fault.state == FaultState.DIRTY
     fault.state = FaultState.REVERTED if gone else FaultState.DIRTY
     fault.reverted_at = database_now() if gone else None
     fault.detail = (
         "; ".join(f"{name}: {what}" for name, what in result.output.get("outcome", {}).items()) or result.error
     )
-    fault.save(update_fields=["state", "reverted_at", "detail"])
-    note(fault.run, "fault", f"{fault.action} on {', '.join(fault.targets)}: {fault.state}")
+    if not same:
+        _settle(fault)
+        note(fault.run, "fault", f"{fault.action} on {', '.join(fault.targets)}: {fault.state}")
     if gone:
         cancel_watchdog(fault.output.get("watchdog", {}))
     return gone
 
 
+@transaction.atomic
+def _settle(fault: Fault) -> None:
+    # Whoever undoes at the same time writes the same; what is settled stays as it was settled first.
+    kept = (
+        Fault.objects.filter(pk=fault.pk)
+        .exclude(state__in=SETTLED)
+        .update(state=fault.state, reverted_at=fault.reverted_at, detail=fault.detail)
+    )
+    if kept:
+        _record_settled(fault)
+
+
+def _record_settled(fault: Fault) -> None:
+    record(
+        ChaosFaultSettled(
+            run=fault.run.reference,
+            position=fault.position,
+            action=fault.action,
+            targets=fault.targets,
+            state=fault.state,
+            took_effect=fault.took_effect,
+            injected_at=fault.injected_at,
+            reverted_at=fault.reverted_at,
+            detail=fault.detail[:1000],
+        ),
+        actor=fault.run.requested_by,
+        subject=f"experiment:{fault.run.revision.experiment.slug}",
+    )
+
+
 def revert_all(run: ChaosRun) -> bool:
-    """Undo a run's faults, the last one first; returns whether all are gone."""
-    outcomes = [revert(fault) for fault in run.faults.order_by("-position")]
-    return all(outcomes)
+    """Undo a run's faults, the last one first; returns whether all are gone.
+
+    A fault whose outcome cannot be written down (a full disk) does not keep the others from being undone.
+    """
+    gone = True
+    for fault in run.faults.select_related("run__revision__experiment").order_by("-position"):
+        try:
+            gone = revert(fault) and gone
+        except AnyDatabaseError:
+            logger.exception("%s: what came of the undo cannot be written down", fault)
+            close_old_connections()
+            gone = False
+    return gone
 
 
 def any_active(run: ChaosRun) -> bool:

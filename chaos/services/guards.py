@@ -12,13 +12,12 @@ from catalog.data import ActivityKind
 from catalog.selectors import dependencies, open_activities
 from chaos.data import SETTLED, GuardDecision, RunState
 from chaos.domain.documents import ExperimentSpec
-from chaos.domain.limits import BudgetRule, Radius, budget_problem, cap_problem, near, radius_problem
+from chaos.domain.limits import BudgetRule, Radius, budget_problem, cap_problem, near, radius_problem, target_problem
 from chaos.domain.windows import Window, window_at
-from chaos.models import Blackout, ChaosRun, Experiment, Fault, PlanApproval
+from chaos.models import Blackout, ChaosRun, Experiment, Fault, PlanApproval, TargetList
 from chaos.selectors import engaged_kill_switch
 from chaos.services.planning import RunPlan, spec_of
 from core.clock import database_now
-from drivers.services import probe_action
 from incidents.selectors import on_call_now, open_incidents
 from reliability.data import BudgetState, BudgetStatus
 from reliability.selectors import budget_status, slo_by_slug
@@ -54,7 +53,8 @@ def ask_guards(plan: RunPlan, *, requested_by: str, run: ChaosRun | None = None)
     asked = Asked(plan.revision.experiment, plan.spec, database_now(), run, requested_by == SCHEDULER.reference)
     return [
         *_always(asked),
-        _capability(asked),
+        _capability(asked, plan),
+        _targets(asked, plan),
         _blast_radius(asked, plan),
         _approval(asked, plan, requested_by),
         _locks(asked, plan),
@@ -95,9 +95,14 @@ def _environment(asked: Asked) -> GuardDecision:
     return GuardDecision("environment", environment.chaos_allowed, said)
 
 
-def _kill_switch(asked: Asked) -> GuardDecision:  # noqa: ARG001 every guard is asked alike
+def kill_switch_guard() -> GuardDecision:
+    """Say whether the kill switch lets a run start or go on."""
     switch = engaged_kill_switch()
     return GuardDecision("kill switch", switch is None, f"engaged: {switch.reason}" if switch else "not engaged")
+
+
+def _kill_switch(asked: Asked) -> GuardDecision:  # noqa: ARG001 every guard is asked alike
+    return kill_switch_guard()
 
 
 def _blackout(asked: Asked) -> GuardDecision:
@@ -126,12 +131,23 @@ def _deployments(asked: Asked) -> GuardDecision:
     return _yes("changes", "no deployment, maintenance or recovery test is going on")
 
 
-def _capability(asked: Asked) -> GuardDecision:
-    for fault in asked.spec.faults:
-        support = probe_action(fault.action, fault.arguments)
+def _capability(asked: Asked, plan: RunPlan) -> GuardDecision:
+    for fault, support in zip(asked.spec.faults, plan.support, strict=True):
         if not support.supported:
             return _no("capability", f"{fault.action}: {support.reason}")
     return _yes("capability", "every fault is possible here")
+
+
+def _targets(asked: Asked, plan: RunPlan) -> GuardDecision:
+    listed = TargetList.objects.filter(environment=asked.experiment.environment).first()
+    if listed is None:
+        if asked.experiment.environment.production:
+            return _no("allowed targets", "in production only what a TargetList names may be hurt, and there is none")
+        return _yes("allowed targets", f"{asked.experiment.environment} has no TargetList")
+    for target in sorted(plan.targets):
+        if problem := target_problem(target, allow=listed.allow, never=listed.never):
+            return _no("allowed targets", problem)
+    return _yes("allowed targets", f"each is on {listed}")
 
 
 def _blast_radius(asked: Asked, plan: RunPlan) -> GuardDecision:
@@ -235,7 +251,7 @@ def _budget(asked: Asked) -> GuardDecision:
             return _no("error budget", f"{slug}: not measured; no data means no")
         if status.state is BudgetState.BREACHED and asked.spec.error_budget.when_spent == "refuse":
             return _no("error budget", f"{slug}: the budget is spent")
-        if problem := budget_problem(rule, left=left, reserved_by_others=_reserved(slug, asked.run)):
+        if problem := budget_problem(rule, left=left, reserved_by_others=reserved_by_others(slug, asked.run)):
             return _no("error budget", f"{slug}: {problem}")
         said.append(f"{slug} {left:.1f} % left")
     expected = f"; {rule.reserve:g} % reserved for this run" if rule.reserve else ""
@@ -254,7 +270,8 @@ def _cap(asked: Asked) -> GuardDecision:
     return _yes("error budget", "within the cap" if rule.cap is not None else "no cap asked for")
 
 
-def _reserved(slug: str, run: ChaosRun | None) -> float:
+def reserved_by_others(slug: str, run: ChaosRun | None) -> float:
+    """Return how much of an SLO's budget other runs that go on have reserved, in percent of it."""
     others = ChaosRun.objects.exclude(state=RunState.FINISHED).select_related("revision")
     if run is not None:
         others = others.exclude(pk=run.pk)

@@ -10,22 +10,17 @@ from django.db import transaction
 
 from accounts.data import Capability, Principal
 from accounts.services import ensure_may
-from catalog.selectors import environment_ids, services_by_slugs
+from catalog.selectors import services_by_slugs
 from chaos.data import GuardDecision
-from chaos.domain.documents import (
-    BlackoutDocument,
-    ExperimentDocument,
-    ExperimentSpec,
-    FaultSpec,
-    ProbeSpec,
-)
-from chaos.models import Blackout, Experiment, ExperimentRevision
+from chaos.domain.documents import ExperimentDocument, ExperimentSpec, FaultSpec, ProbeSpec
+from chaos.models import Experiment, ExperimentRevision
 from chaos.selectors import latest_revision
+from chaos.services.applying import OTHER_KINDS
 from chaos.services.schedules import set_schedule
 from core.clock import database_now
 from core.parsing import LineIndex, parse_document, refuse
-from drivers.data import Plan, Risk
-from drivers.services import action, parse_arguments, plan_action, risk_of_action
+from drivers.data import Plan, Risk, Support
+from drivers.services import action, parse_arguments, plan_action, probe_action, risk_of_action
 from drivers.services import plan_as_json as driver_plan_as_json
 from reliability.selectors import slo_by_slug
 
@@ -37,12 +32,18 @@ class RunPlan:
     revision: ExperimentRevision
     spec: ExperimentSpec
     faults: tuple[Plan, ...]
+    support: tuple[Support, ...]
     sha256: str
 
     @property
     def target_names(self) -> list[str]:
         """Return the names of all targets."""
         return sorted({target.name for fault in self.faults for target in fault.targets})
+
+    @property
+    def targets(self) -> set[str]:
+        """Return all targets as `kind:name`."""
+        return {f"{target.kind}:{target.name}" for fault in self.faults for target in fault.targets}
 
 
 def plan_as_json(plan: RunPlan, decisions: Sequence[GuardDecision]) -> dict[str, Any]:
@@ -73,14 +74,15 @@ def apply_documents(
     """Create or update experiments, all or nothing; returns those that changed. Raises InputRefusedError."""
     changed = []
     for data, lines in documents:
-        if isinstance(data, dict) and data.get("kind") == "Blackout":
-            blackout = parse_document(BlackoutDocument, data, source=source, lines=lines)
-            if _apply_blackout(principal, blackout, data, f"{source} {blackout.metadata.name}"):
-                changed.append(blackout.metadata.name)
-            continue
-        document = parse_document(ExperimentDocument, data, source=source, lines=lines)
-        if _apply(principal, document, data, f"{source} {document.metadata.name}"):
-            changed.append(document.metadata.name)
+        kind = data.get("kind") if isinstance(data, dict) else None
+        if isinstance(kind, str) and kind in OTHER_KINDS:
+            name = OTHER_KINDS[kind](principal, data, lines, source)
+        else:
+            document = parse_document(ExperimentDocument, data, source=source, lines=lines)
+            where = f"{source} {document.metadata.name}"
+            name = document.metadata.name if _apply(principal, document, data, where) else ""
+        if name:
+            changed.append(name)
     return changed
 
 
@@ -144,23 +146,6 @@ def _check_probe(probe: ProbeSpec, path: str) -> None:
         raise refuse(f"{path}.action", found=probe.action, allowed="a probe may only look")
 
 
-def _apply_blackout(principal: Principal, document: BlackoutDocument, data: Any, where: str) -> bool:
-    ensure_may(principal, Capability.CHAOS_EDIT)
-    environment_id = None
-    if slug := document.spec.environment:
-        environment_id = environment_ids().get(slug)
-        if environment_id is None:
-            raise refuse(f"{where} spec.environment", found=slug, allowed="the name of an environment, or none for all")
-    values = {
-        "title": document.metadata.title,
-        "environment_id": environment_id,
-        "windows": data["spec"]["windows"],
-    }
-    same = Blackout.objects.filter(slug=document.metadata.name, **values).exists()
-    Blackout.objects.update_or_create(slug=document.metadata.name, defaults=values)
-    return not same
-
-
 def plan_run(*, experiment: Experiment) -> RunPlan:
     """Resolve the real targets of an experiment's newest revision. Nothing is touched."""
     revision = latest_revision(experiment=experiment)
@@ -169,4 +154,5 @@ def plan_run(*, experiment: Experiment) -> RunPlan:
     # Bound to names, not process ids: a replica that was restarted since the approval is the same target.
     names = [[target.name for target in plan.targets] for plan in plans]
     digest = hashlib.sha256(orjson.dumps([revision.sha256, names])).hexdigest()
-    return RunPlan(revision=revision, spec=spec, faults=plans, sha256=digest)
+    support = tuple(probe_action(fault.action, fault.arguments) for fault in spec.faults)
+    return RunPlan(revision=revision, spec=spec, faults=plans, support=support, sha256=digest)

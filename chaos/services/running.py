@@ -1,9 +1,10 @@
 """Ask for a run, start its runner, look at its steady state, and end it with its verdict."""
 
 import sys
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import orjson
+from chaoslib import experiment_hash
 from django.conf import settings
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
@@ -13,50 +14,71 @@ from accounts.data import Capability, Principal
 from accounts.services import ensure_may
 from catalog.data import ActivityKind
 from catalog.services import end_activity, start_activity
-from chaos.data import FaultState, GuardDecision, RunState, Verdict
+from chaos.data import SETTLED, GuardDecision, RunState, Verdict
 from chaos.domain.redaction import redacted
 from chaos.domain.verdicts import Seen, verdict_of
 from chaos.events import ChaosRunEnded
 from chaos.models import ChaosRun, Experiment, StartGate
+from chaos.services.compiling import compile_experiment
 from chaos.services.faults import note
+from chaos.services.findings import judge_run
 from chaos.services.guards import ask_guards, budgets_left
-from chaos.services.planning import plan_run, spec_of
+from chaos.services.planning import RunPlan, plan_run, spec_of
+from chaos.services.predicting import predicted_budgets
 from core.clock import database_now
 from core.detached import start_detached
 from core.events import publish
 from core.identifiers import new_id
 from core.work import wake
 from drivers.services import run_action
-from ledger.data.chaos import ChaosRunFinished, GuardAnswer
+from ledger.data.chaos import ChaosRunFinished, ChaosRunRefused, ChaosRunStarted, GuardAnswer
 from ledger.services import record, store_artifact
 from reliability.selectors import firing_burn_alerts
 
 START_QUEUE = "chaos.start"
 START_WITHIN = timedelta(seconds=90)
 ENDING_MARGIN = timedelta(minutes=2)
+SAME_REFUSAL_WITHIN = timedelta(minutes=10)
 
 
 class GuardRefusedError(PermissionDenied):
     """A guard said no; nothing was started."""
 
-    def __init__(self, decisions: list[GuardDecision]) -> None:
+    def __init__(self, decisions: list[GuardDecision], *, run: ChaosRun | None = None) -> None:
         self.decisions = decisions
+        self.run = run
         refused = [f"{decision.guard}: {decision.reason}" for decision in decisions if not decision.allowed]
         super().__init__("Refused. " + "; ".join(refused))
 
 
-@transaction.atomic
+class _Refused(Exception):  # noqa: N818 it takes the answers out of the transaction that asked
+    def __init__(self, plan: RunPlan, decisions: list[GuardDecision]) -> None:
+        self.plan = plan
+        self.decisions = decisions
+        super().__init__("refused")
+
+
 def request_run(*, principal: Principal, experiment: Experiment) -> ChaosRun:
-    """Ask every guard and, if all agree, start a run. Raises GuardRefusedError."""
+    """Ask every guard and, if all agree, start a run. Raises GuardRefusedError; the refusal is kept as a run too."""
     for service in experiment.services.all():
         ensure_may(principal, Capability.CHAOS_RUN, team_id=service.team_id)
+    # Targets are resolved before the transaction: a host's agent would wait for its end to see what it is asked.
+    plan = plan_run(experiment=experiment)
+    try:
+        return _start_if_all_agree(principal, experiment, plan)
+    except _Refused as refused:
+        run = _keep_refusal(principal, refused.plan, refused.decisions)
+        raise GuardRefusedError(refused.decisions, run=run) from None
+
+
+@transaction.atomic
+def _start_if_all_agree(principal: Principal, experiment: Experiment, plan: RunPlan) -> ChaosRun:
     # Two starts at once ask their guards one after the other: whoever writes this row first is seen by the other.
     if not StartGate.objects.filter(pk=1).update(starts=F("starts") + 1):
         StartGate.objects.get_or_create(pk=1)
-    plan = plan_run(experiment=experiment)
     decisions = ask_guards(plan, requested_by=principal.reference)
     if not all(decision.allowed for decision in decisions):
-        raise GuardRefusedError(decisions)
+        raise _Refused(plan, decisions)
     now = database_now()
     spec = plan.spec
     run = ChaosRun.objects.create(
@@ -79,8 +101,84 @@ def request_run(*, principal: Principal, experiment: Experiment) -> ChaosRun:
         started_at=now,
     )
     note(run, "run", f"requested by {principal.reference}; every guard agrees")
+    run.compiled = compile_experiment(run)
+    run.compiled_sha256 = experiment_hash(run.compiled, hash_algo="sha256")
+    run.save(update_fields=["compiled", "compiled_sha256"])
+    record(
+        ChaosRunStarted(
+            run=run.reference,
+            experiment=experiment.slug,
+            plan_sha256=plan.sha256,
+            compiled_sha256=run.compiled_sha256,
+            environment=experiment.environment.slug,
+            services=spec.services,
+            targets=sorted(plan.targets),
+            undo=[fault.undo or "one way" for fault in plan.faults],
+            budget={
+                one.slo: f"{_percent(one.left)} left, {one.expected:.1f} % expected" for one in predicted_budgets(plan)
+            },
+            guards=[GuardAnswer(**vars(decision)) for decision in decisions],
+        ),
+        actor=principal.reference,
+        subject=f"experiment:{experiment.slug}",
+    )
     wake(START_QUEUE)
     return run
+
+
+@transaction.atomic
+def _keep_refusal(principal: Principal, plan: RunPlan, decisions: list[GuardDecision]) -> ChaosRun:
+    now = database_now()
+    refused = [f"{decision.guard}: {decision.reason}" for decision in decisions if not decision.allowed]
+    last = ChaosRun.objects.filter(revision__experiment=plan.revision.experiment).first()
+    if last is not None and _is_same_refusal(last, principal, plan, decisions, now):
+        return last
+    run = ChaosRun.objects.create(
+        reference=new_id("run"),
+        revision=plan.revision,
+        plan_sha256=plan.sha256,
+        state=RunState.FINISHED,
+        verdict=Verdict.REFUSED,
+        reason="; ".join(refused),
+        requested_by=principal.reference,
+        requested_at=now,
+        ended_at=now,
+        finished_at=now,
+        due_at=now,
+        deadline_at=now,
+        guards=[vars(decision) for decision in decisions],
+    )
+    record(
+        ChaosRunRefused(
+            run=run.reference,
+            experiment=plan.revision.experiment.slug,
+            plan_sha256=plan.sha256,
+            services=plan.spec.services,
+            guards=[GuardAnswer(**vars(decision)) for decision in decisions],
+        ),
+        actor=principal.reference,
+        subject=f"experiment:{plan.revision.experiment.slug}",
+    )
+    return run
+
+
+def _is_same_refusal(
+    last: ChaosRun, principal: Principal, plan: RunPlan, decisions: list[GuardDecision], now: datetime
+) -> bool:
+    """Say whether somebody only asks again: one record of it is enough."""
+    against = {decision.guard for decision in decisions if not decision.allowed}
+    before = {answer["guard"] for answer in last.guards if not answer["allowed"]}
+    return (
+        last.verdict == Verdict.REFUSED
+        and last.plan_sha256 == plan.sha256
+        and last.requested_by == principal.reference
+        and last.requested_at > now - SAME_REFUSAL_WITHIN
+        and before == against
+    )
+
+
+def _percent(value: float | None) -> str:
+    return "unknown" if value is None else f"{value:.1f} %"
 
 
 def start_runner(run: ChaosRun) -> None:
@@ -141,6 +239,8 @@ def finish_run(run: ChaosRun, *, aborted: str = "") -> None:
             steady_before=run.steady_before,
             steady_after=run.steady_after,
             journal=run.journal,
+            budgets_at_end=budgets_left(spec_of(run.revision)),
+            recovery_seconds=run.recovery_seconds,
         )
     )
     if not ended:
@@ -174,6 +274,8 @@ def finish_run(run: ChaosRun, *, aborted: str = "") -> None:
     )
     note(run, "run", f"ended {verdict}: {reason}")
     end_activity(source_key=run.source_key, ended_at=now)
+    run.refresh_from_db()
+    judge_run(run)
     publish(ChaosRunEnded(reference=run.reference, experiment=experiment.slug, verdict=verdict, reason=reason))
 
 
@@ -182,7 +284,7 @@ def _verdict(run: ChaosRun, aborted: str) -> tuple[Verdict, str]:
     verdict, reason = verdict_of(
         Seen(
             left_behind=tuple(
-                name for fault in faults.values() if fault.state == FaultState.DIRTY for name in fault.targets
+                name for fault in faults.values() if fault.state not in SETTLED for name in fault.targets
             ),
             aborted=aborted,
             effects=tuple(

@@ -10,8 +10,8 @@ from django.db import transaction
 from accounts.data import Capability, Principal, system_principal
 from accounts.services import ensure_may
 from chaos.data import FaultState, RunState
-from chaos.models import ChaosRun, KillSwitch
-from chaos.selectors import engaged_kill_switch, live_runs
+from chaos.models import ChaosRun
+from chaos.selectors import live_runs
 from chaos.services.faults import note, revert_all
 from chaos.services.guards import ask_guards_of
 from chaos.services.planning import spec_of
@@ -51,35 +51,6 @@ def stop_all_runs(*, principal: Principal, reason: str) -> list[str]:
     return stopped
 
 
-@transaction.atomic
-def engage_kill_switch(*, principal: Principal, reason: str) -> KillSwitch:
-    """Stop every run and let none start until it is released. Faults are still undone."""
-    if not principal.may_somewhere(Capability.CHAOS_STOP):
-        ensure_may(principal, Capability.CHAOS_STOP)
-    switch = engaged_kill_switch()
-    if switch is None:
-        switch = KillSwitch.objects.create(
-            engaged_by=principal.reference, engaged_at=database_now(), reason=reason[:300]
-        )
-        action = AuditedAction(action="chaos.kill_switch_engaged", target="chaos", reason=reason[:300])
-        record(action, actor=principal.reference, subject="chaos:kill-switch")
-    for run in live_runs():
-        stop_run(principal=system_principal("kill-switch"), run=run, reason=f"kill switch: {reason}")
-    return switch
-
-
-@transaction.atomic
-def release_kill_switch(*, principal: Principal) -> None:
-    """Let runs start again."""
-    ensure_may(principal, Capability.CHAOS_RUN)
-    released = KillSwitch.objects.filter(released_at__isnull=True).update(
-        released_by=principal.reference, released_at=database_now()
-    )
-    if released:
-        action = AuditedAction(action="chaos.kill_switch_released", target="chaos")
-        record(action, actor=principal.reference, subject="chaos:kill-switch")
-
-
 def watch_runs() -> None:
     """Stop runs that a guard or an abort condition no longer allows. No data means stop."""
     for run in live_runs().filter(state=RunState.RUNNING):
@@ -116,6 +87,8 @@ def reap_dead_runs() -> int:
         never_came = run.heartbeat_at is None and run.requested_at < now - START_WITHIN
         if silent or never_came or run.deadline_at < now:
             reason = "the runner died" if silent else "no runner came" if never_came else "the deadline has passed"
+            # From here on the runner, if it only slept, injects nothing more: it writes ahead while it is running only.
+            ChaosRun.objects.filter(pk=run.pk).exclude(state=RunState.FINISHED).update(state=RunState.STOPPING)
             revert_all(run)
             finish_run(run, aborted=run.stop_reason or reason)
             reaped += 1
@@ -123,8 +96,9 @@ def reap_dead_runs() -> int:
 
 
 def retry_dirty_faults() -> None:
-    """Try again to undo what could not be undone."""
-    for run in ChaosRun.objects.filter(state=RunState.FINISHED, faults__state=FaultState.DIRTY).distinct():
+    """Try again to undo what could not be undone, or of which nobody could write down that it was."""
+    left = [FaultState.DIRTY, FaultState.ACTIVE, FaultState.INTENDED]
+    for run in ChaosRun.objects.filter(state=RunState.FINISHED, faults__state__in=left).distinct():
         revert_all(run)
 
 

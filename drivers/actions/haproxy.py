@@ -198,4 +198,67 @@ def _states(arguments: ServerArguments) -> dict[str, ServerState]:
     return found
 
 
-HAPROXY_ACTIONS = (DrainServer(), MaintainServer(), WeighServer())
+class DelayArguments(Arguments):
+    """Which list of addresses is delayed, by its file as the configuration names it, and who is put on it."""
+
+    socket: str = Field(pattern=r"^/[A-Za-z0-9_./-]{1,100}$")
+    acl: str = Field(pattern=r"^/[A-Za-z0-9_./-]{1,200}$")
+    clients: str = Field(default="0.0.0.0/0", pattern=r"^[0-9a-fA-F.:]{2,45}(/[0-9]{1,3})?$")
+
+
+class DelayClients(ReversibleFault):
+    """Puts clients on the list whose connections the configuration delays."""
+
+    name: ClassVar[str] = "haproxy.delay"
+    description: ClassVar[str] = (
+        "Delay connections of clients, by a list that inspect-delay in the configuration obeys."
+    )
+    arguments: ClassVar[type[Arguments]] = DelayArguments
+    proof: ClassVar[str] = "`show acl` lists the clients"
+
+    def probe(self, arguments: DelayArguments) -> Support:
+        try:
+            known = f"({arguments.acl})" in _ask(arguments.socket, "show acl")
+        except HaproxyError as error:
+            return Support(supported=False, reason=str(error))
+        return Support(supported=known, reason="" if known else f"the configuration has no list {arguments.acl}")
+
+    def plan(self, arguments: DelayArguments) -> Plan:
+        return Plan(
+            summary=f"Delay connections of {arguments.clients} by what the configuration says at {arguments.acl}",
+            targets=(Target("list", arguments.acl),),
+            commands=(f"add acl {arguments.acl} {arguments.clients}",),
+            undo=f"del acl {arguments.acl} {arguments.clients}",
+            matched=1,
+        )
+
+    def foresee(
+        self,
+        arguments: DelayArguments,
+        *,
+        idempotency_key: str,  # noqa: ARG002 an entry is its own key
+        ttl: timedelta,  # noqa: ARG002 the watchdog keeps the time
+    ) -> dict[str, Any]:
+        return {"was_there": arguments.clients in _entries(arguments)}
+
+    def inject(self, arguments: DelayArguments, foreseen: dict[str, Any]) -> ActionResult:
+        if not foreseen["was_there"]:
+            _ask(arguments.socket, f"add acl {arguments.acl} {arguments.clients}")
+        return ActionResult(ok=True, output=foreseen)
+
+    def undo(self, arguments: DelayArguments, output: dict[str, Any]) -> ActionResult:
+        if output["was_there"] or arguments.clients not in _entries(arguments):
+            return ActionResult(ok=True, output={"outcome": {arguments.acl: "as before"}})
+        _ask(arguments.socket, f"del acl {arguments.acl} {arguments.clients}")
+        return ActionResult(ok=True, output={"outcome": {arguments.acl: "taken off the list"}})
+
+    def is_active(self, arguments: DelayArguments, output: dict[str, Any]) -> bool:
+        return not output["was_there"] and arguments.clients in _entries(arguments)
+
+
+def _entries(arguments: DelayArguments) -> list[str]:
+    lines = [line.split() for line in _ask(arguments.socket, f"show acl {arguments.acl}").splitlines()]
+    return [words[1] for words in lines if len(words) > 1]
+
+
+HAPROXY_ACTIONS = (DrainServer(), MaintainServer(), WeighServer(), DelayClients())

@@ -44,6 +44,17 @@ class BandwidthArguments(NetworkArguments):
     bytes_per_second: int = Field(ge=1000, le=10_000_000_000)
 
 
+def namespace_problem(namespace: str, *programs: str) -> str:
+    """Return why a network namespace cannot be changed here with these programs, or an empty text."""
+    if os.geteuid() != 0:
+        return "changing a network namespace needs root"
+    if missing := [name for name in programs if not find_program(name)]:
+        return f"{missing[0]} is not installed here"
+    if not (NAMESPACES / namespace).exists():
+        return f"there is no network namespace {namespace}"
+    return ""
+
+
 class _NetworkFault(ReversibleFault):
     idempotency: ClassVar[Idempotency] = Idempotency.KEY
     proof: ClassVar[str] = "the kernel lists the set's elements"
@@ -51,13 +62,8 @@ class _NetworkFault(ReversibleFault):
     says: ClassVar[str]
 
     def probe(self, arguments: NetworkArguments) -> Support:
-        if os.geteuid() != 0:
-            return Support(supported=False, reason="changing a network namespace needs root")
-        if missing := [name for name in ("nft", "ip") if not find_program(name)]:
-            return Support(supported=False, reason=f"{missing[0]} is not installed here")
-        if not (NAMESPACES / arguments.namespace).exists():
-            return Support(supported=False, reason=f"there is no network namespace {arguments.namespace}")
-        return Support(supported=True)
+        problem = namespace_problem(arguments.namespace, "nft", "ip")
+        return Support(supported=not problem, reason=problem)
 
     def verdicts(self, arguments: Any) -> tuple[str, ...]:
         """Return what happens to a packet, as the ends of nftables rules."""

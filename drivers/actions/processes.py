@@ -51,13 +51,14 @@ class _ProcessAction:
         return find_processes(arguments.process)[: arguments.count]
 
     def plan(self, arguments: ProcessArguments) -> Plan:
-        targets = self.targets(arguments)
+        found = find_processes(arguments.process)
+        targets = found[: arguments.count]
         return Plan(
             summary=f"{self.verb} {', '.join(target.name for target in targets) or 'nothing: no process matches'}",
             targets=tuple(targets),
             commands=tuple(f"kill -{self.sends.name[3:]} {target.identity['pid']}" for target in targets),
             undo="kill -CONT the same processes" if self.reversible else "",
-            matched=len(find_processes(arguments.process)),
+            matched=len(found),
         )
 
     def run(self, arguments: ProcessArguments, *, idempotency_key: str) -> ActionResult:  # noqa: ARG002

@@ -1,5 +1,6 @@
 """Typed actions by name, and the processes they find."""
 
+from drivers.services.agents import agents_with_faults_left, silent_agents
 from drivers.services.processes import ProcessSelector, find_processes
 from drivers.services.registry import (
     action,
@@ -25,6 +26,7 @@ __all__ = [
     "action",
     "action_is_active",
     "actions",
+    "agents_with_faults_left",
     "cancel_watchdog",
     "described_action",
     "find_processes",
@@ -38,6 +40,7 @@ __all__ = [
     "remains",
     "risk_of_action",
     "run_action",
+    "silent_agents",
     "start_watchdog",
     "undo_action",
 ]

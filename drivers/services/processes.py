@@ -12,7 +12,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from drivers.data import Arguments, Target
 
-MAX_TARGETS = 50
+MAX_TARGETS = 10_000
 MARK_VARIABLE = "ASSAY_FAULT"
 
 

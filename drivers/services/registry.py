@@ -6,6 +6,14 @@ from typing import Any
 
 from core.parsing import parse_document, refuse
 from drivers.data import Action, ActionResult, Arguments, Plan, ReversibleAction, Risk, Support
+from drivers.services.agents import (
+    ask_agent,
+    ask_plan,
+    ask_result,
+    ask_support,
+    split_host,
+)
+from drivers.services.faults import fault_name
 
 logger = logging.getLogger(__name__)
 
@@ -33,23 +41,28 @@ def action(name: str, *, source: str = "action") -> Action:
 
 
 def parse_arguments(name: str, arguments: object, *, source: str = "with") -> Arguments:
-    """Parse an action's arguments. Raises InputRefusedError."""
-    return parse_document(action(name).arguments, arguments, source=source)
+    """Parse an action's arguments; `on_host`, which any action takes, is left out. Raises InputRefusedError."""
+    return parse_document(action(name).arguments, split_host(arguments)[1], source=source)
 
 
 def probe_action(name: str, arguments: object) -> Support:
     """Say whether an action works here with these arguments."""
-    return action(name).probe(parse_arguments(name, arguments))
+    parsed, (host, rest) = parse_arguments(name, arguments), split_host(arguments)
+    return ask_support(host, name, rest) if host else action(name).probe(parsed)
 
 
 def plan_action(name: str, arguments: object) -> Plan:
     """Say what an action would do, with its real targets."""
-    return action(name).plan(parse_arguments(name, arguments))
+    parsed, (host, rest) = parse_arguments(name, arguments), split_host(arguments)
+    return ask_plan(host, name, rest) if host else action(name).plan(parsed)
 
 
 def run_action(name: str, arguments: object, *, idempotency_key: str) -> ActionResult:
     """Run an action. An error of the action comes back as a result that is not ok."""
     found, parsed = action(name), parse_arguments(name, arguments)
+    host, rest = split_host(arguments)
+    if host:
+        return ask_result(host, "run", name, rest, key=idempotency_key)
     support = found.probe(parsed)
     if not support.supported:
         return ActionResult(ok=False, error=f"not possible here: {support.reason}")
@@ -71,6 +84,12 @@ def foresee_action(name: str, arguments: object, *, idempotency_key: str, ttl: t
     found = action(name)
     if not isinstance(found, ReversibleAction):
         return {}
+    host, rest = split_host(arguments)
+    if host:
+        parse_arguments(name, arguments)
+        ask = {"key": idempotency_key, "ttl_seconds": ttl.total_seconds()}
+        told = ask_agent(host, "foresee", name, rest, **ask)
+        return {"on_host": {"fault": fault_name(idempotency_key), **ask}, "foreseen": told["foreseen"]}
     return found.foresee(parse_arguments(name, arguments), idempotency_key=idempotency_key, ttl=ttl)
 
 
@@ -79,6 +98,11 @@ def inject_action(name: str, arguments: object, foreseen: dict[str, Any], *, ide
     found, parsed = action(name), parse_arguments(name, arguments)
     if not isinstance(found, ReversibleAction):
         return run_action(name, arguments, idempotency_key=idempotency_key)
+    host, rest = split_host(arguments)
+    if host:
+        done = ask_result(host, "inject", name, rest, foreseen=foreseen["foreseen"], **foreseen["on_host"])
+        # What undo needs was foreseen; what the host adds is kept beside it.
+        return ActionResult(ok=done.ok, output={**foreseen, "told": done.output}, error=done.error)
     support = found.probe(parsed)
     if not support.supported:
         return ActionResult(ok=False, error=f"not possible here: {support.reason}")
@@ -91,6 +115,10 @@ def inject_action(name: str, arguments: object, foreseen: dict[str, Any], *, ide
 def undo_action(name: str, arguments: object, output: dict[str, Any]) -> ActionResult:
     """Take an action back, by what it put out. Harmless when it is undone already."""
     try:
+        host, rest = split_host(arguments)
+        if host:
+            fault = output.get("on_host", {}).get("fault", "")
+            return ask_result(host, "undo", name, rest, output=output.get("foreseen", {}), fault=fault)
         return action(name).undo(parse_arguments(name, arguments), output)
     except Exception as error:  # noqa: BLE001 a failing undo must become a dirty target, never a crash
         return ActionResult(ok=False, error=f"{type(error).__name__}: {error}")
@@ -99,6 +127,9 @@ def undo_action(name: str, arguments: object, output: dict[str, Any]) -> ActionR
 def action_is_active(name: str, arguments: object, output: dict[str, Any]) -> bool | None:
     """Say whether the action's effect is there now; None when that cannot be told."""
     try:
+        host, rest = split_host(arguments)
+        if host:
+            return bool(ask_agent(host, "is_active", name, rest, output=output.get("foreseen", {}))["active"])
         return action(name).is_active(parse_arguments(name, arguments), output)
     except Exception as error:  # noqa: BLE001 whatever keeps an action from looking, nothing is known
         logger.warning("%s: cannot tell whether it is active: %s", name, error)

@@ -32,6 +32,7 @@ from reliability.models import SLO
 from reliability.selectors import minute_of
 from reliability.services import apply_documents as apply_slos
 from reliability.services.tallying import add_to_tallies
+from tests.chaos.own_site import Lab, lab
 from tests.reliability.conftest import CATALOG, TTFT
 
 
@@ -139,6 +140,19 @@ def freeze(run: ChaosRun, *, ttl: timedelta = timedelta(seconds=60)) -> Fault:
 
 def is_frozen(process: psutil.Process) -> bool:
     return bool(process.status() == psutil.STATUS_STOPPED)
+
+
+@pytest.fixture(scope="session")
+def lab_address() -> str:
+    """The address that hosts of a test reach the site by."""
+    return f"10.214.{os.getpid() % 200 + 20}.1"
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory: pytest.TempPathFactory, lab_address: str) -> Iterator[Lab]:
+    """A site of the tests' own, in a process of its own."""
+    with lab(tmp_path_factory.mktemp("lab"), more={"ASSAY_ALLOWED_HOSTS": f"{lab_address},127.0.0.1"}) as made:
+        yield made
 
 
 @pytest.fixture(autouse=True)

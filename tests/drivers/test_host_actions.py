@@ -6,6 +6,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -23,6 +24,7 @@ from drivers.services import (
     plan_action,
     probe_action,
     remains,
+    run_action,
     undo_action,
 )
 from drivers.services.commands import find_program
@@ -73,12 +75,13 @@ def test_pressure_is_there_and_gone_with_all_its_workers(name: str, arguments: d
     output = inject(name, arguments)
     assert any("process" in one for one in remains())
     take_back(name, arguments, output)
-    assert not [one for one in psutil.process_iter() if one.name().startswith("stress-ng") and own(one)]
+    assert not [one for one in psutil.process_iter() if own(one)]
 
 
 def own(process: psutil.Process) -> bool:
     try:
-        return process.ppid() in {1, os.getpid()} and process.status() != psutil.STATUS_ZOMBIE
+        pressing = process.name().startswith("stress-ng") and process.status() != psutil.STATUS_ZOMBIE
+        return pressing and process.ppid() in {1, os.getpid()}
     except psutil.NoSuchProcess:
         return False
 
@@ -259,8 +262,12 @@ def haproxy(tmp_path: Path) -> Iterator[tuple[str, int]]:
     servers = [Server(body=name) for name in (b"one", b"two")]
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        slow = free.getsockname()[1]
     path = f"/tmp/{new_id('h')}.sock"
     config = tmp_path / "haproxy.cfg"
+    (tmp_path / "delayed.lst").touch()
+    (tmp_path / "slow.port").write_text(str(slow))
     config.write_text(
         f"""global
   stats socket {path} mode 600 level admin
@@ -276,6 +283,14 @@ backend back
   balance roundrobin
   server one 127.0.0.1:{servers[0].port} weight 100
   server two 127.0.0.1:{servers[1].port} weight 100
+listen slow
+  mode tcp
+  bind 127.0.0.1:{slow}
+  acl delayed src -f {tmp_path}/delayed.lst
+  tcp-request inspect-delay 400ms
+  tcp-request content accept if !delayed
+  tcp-request content accept if WAIT_END
+  server one 127.0.0.1:{servers[0].port}
 """
     )
     process = subprocess.Popen([find_program("haproxy"), "-f", str(config), "-db"], stderr=subprocess.DEVNULL)
@@ -334,3 +349,68 @@ def test_a_server_that_was_out_before_stays_out(haproxy: tuple[str, int]) -> Non
     take_back("haproxy.maintenance", arguments, first)
     assert "no server three" in probe_action("haproxy.drain", {**arguments, "servers": ["three"]}).reason
     assert "does not answer" in probe_action("haproxy.drain", {**arguments, "socket": "/tmp/none.sock"}).reason
+
+
+@needs("haproxy")
+def test_connections_are_late_while_their_clients_are_on_the_list(haproxy: tuple[str, int], tmp_path: Path) -> None:
+    path, port = haproxy[0], int((tmp_path / "slow.port").read_text())
+    arguments = {"socket": path, "acl": f"{tmp_path}/delayed.lst"}
+
+    def seconds() -> float:
+        started = time.monotonic()
+        assert answer(port) in {"one", "two"}
+        return time.monotonic() - started
+
+    assert min(seconds() for _ in range(5)) < 0.35
+    output = inject("haproxy.delay", arguments)
+    assert min(seconds() for _ in range(3)) >= 0.39
+    take_back("haproxy.delay", arguments, output)
+    assert min(seconds() for _ in range(5)) < 0.35
+    assert "no list" in probe_action("haproxy.delay", {**arguments, "acl": "/etc/none.lst"}).reason
+
+
+@needs_root
+@needs("tc")
+def test_latency_works_where_the_kernel_has_netem_and_says_so_where_not(namespace: tuple[str, str]) -> None:
+    name, _ = namespace
+    interfaces = subprocess.run(["ip", "-n", name, "-br", "link"], check=True, capture_output=True, text=True).stdout
+    inside = next(line.split("@")[0] for line in interfaces.splitlines() if "@" in line)
+    arguments = {"namespace": name, "interface": inside, "milliseconds": 120, "jitter_milliseconds": 5}
+    support = probe_action("network.delay", arguments)
+    assert "delay 120ms 5ms" in plan_action("network.delay", arguments).commands[0]
+    if not support.supported:
+        assert "no netem" in support.reason
+        return
+    output = inject("network.delay", arguments)
+    take_back("network.delay", arguments, output)
+
+
+def test_losing_an_accelerator_is_labelled_as_simulated_where_there_is_none(
+    sleeper: tuple[str, psutil.Process], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("drivers.actions.gpu.LoseGpu.devices", tmp_path)
+    mark, process = sleeper
+    assert "simulated_by" in probe_action("gpu.lose", {}).reason
+    arguments = {"simulated_by": {"environ": {"ASSAY_TARGET": mark}}}
+    assert plan_action("gpu.lose", arguments).summary == f"SIMULATED loss of an accelerator: kill {mark}"
+    result = run_action("gpu.lose", arguments, idempotency_key="k")
+    assert result.ok
+    assert result.output["simulated"] is True
+    wait_for(lambda: not process.is_running() or process.status() == psutil.STATUS_ZOMBIE)
+
+
+def test_what_holds_an_accelerator_is_found_by_its_open_files(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("drivers.actions.gpu.LoseGpu.devices", tmp_path)
+    (tmp_path / "nvidia0").touch()
+    (tmp_path / "nvidia1").touch()
+    program = "import sys, time; held = open(sys.argv[1]); print('up', flush=True); time.sleep(600)"
+    command = [sys.executable, "-c", program, str(tmp_path / "nvidia0")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as holder:
+        assert holder.stdout
+        holder.stdout.readline()
+        (target,) = plan_action("gpu.lose", {"device": 0}).targets
+        assert target.identity["pid"] == holder.pid
+        assert not plan_action("gpu.lose", {"device": 1}).targets
+        result = run_action("gpu.lose", {}, idempotency_key="k")
+        assert (result.ok, result.output["simulated"]) == (True, False)
+        assert holder.wait(10) == -9

@@ -10,7 +10,6 @@ from django_typer.management import command
 from accounts.data import Principal, system_principal
 from accounts.selectors import principal_for_user, user_by_username
 from chaos.data import RunState, Verdict
-from chaos.engine import compile_experiment
 from chaos.models import ChaosRun, Experiment
 from chaos.selectors import (
     experiment_by_slug,
@@ -28,6 +27,7 @@ from chaos.services import (
     approve_plan,
     ask_guards,
     clear_dirty_run,
+    compile_experiment,
     engage_kill_switch,
     export_experiment,
     import_experiment,
