@@ -423,3 +423,19 @@ class WaiverForm(forms.Form):
         super().__init__(*args, **kwargs)
         _choose(self, "service", [(one.slug, one.name) for one in services_visible(viewer=SITE)])
         _choose(self, "item", [(one.name, one.title) for one in scorecard_items()])
+
+
+class TryRuleForm(forms.Form):
+    """A rule, and entries to try it on."""
+
+    rule = forms.CharField(
+        widget=forms.Textarea(attrs={"rows": 10, "class": "font-monospace", "spellcheck": "false"}),
+        initial="entries: [audit.action]\nexpect: [{field: outcome, equals: done}]\ncadence: event\n",
+        help_text="As under `rule` of a check, in YAML.",
+    )
+    samples = forms.CharField(
+        label="Sample entries",
+        required=False,
+        widget=forms.Textarea(attrs={"rows": 6, "class": "font-monospace", "spellcheck": "false"}),
+        help_text="A JSON list of objects with type and payload. Without it, the newest entries of the ledger.",
+    )

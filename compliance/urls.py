@@ -11,6 +11,7 @@ from compliance.views import (
     risks,
     room,
     scorecards,
+    trying,
 )
 
 app_name = "compliance"
@@ -72,6 +73,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
         name="requirement_detail",
     ),
     path("controls/", controls.ControlListView.as_view(), name="control_list"),
+    path("controls/try/", trying.TryRuleView.as_view(), name="try_rule"),
     path("controls/<slug:slug>/", controls.ControlDetailView.as_view(), name="control_detail"),
     path("controls/<slug:slug>/evidence/add/", reviews.EvidenceAddView.as_view(), name="evidence_add"),
     path("controls/<slug:slug>/evidence/<int:entry>/", controls.EvidenceDetailView.as_view(), name="evidence_detail"),

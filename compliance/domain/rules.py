@@ -8,6 +8,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from compliance.domain.periods import Cadence
+from compliance.domain.plugins import failures_of
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,8 @@ class Rule(_Strict):
     With the cadence `event` each entry that `entries` and `where` select is an occurrence, and passes when all of
     `expect` hold. With a calendar cadence an occurrence is due in each period, and passes when `count` such entries
     pass in it. `operating_from_percent` is the share of occurrences from which the control still counts as operating,
-    with exceptions. `fresh_days` is how old the last occurrence may be.
+    with exceptions. `fresh_days` is how old the last occurrence may be. `python` names a check of a plug-in that each
+    entry must pass as well.
     """
 
     entries: list[str] = Field(min_length=1)
@@ -100,6 +102,7 @@ class Rule(_Strict):
     fresh_days: int | None = Field(default=None, ge=1)
     operating_from_percent: int = Field(default=80, ge=1, le=100)
     alive: Alive | None = None
+    python: str | None = Field(default=None, max_length=80)
 
     def selects(self, fact: Fact) -> bool:
         """Say whether an entry belongs to the population."""
@@ -107,7 +110,8 @@ class Rule(_Strict):
 
     def failures(self, fact: Fact) -> list[str]:
         """Return what an entry of the population does not show; none means that it passes."""
-        return [reason for one in self.expect if (reason := why_not(one, fact))]
+        found = [reason for one in self.expect if (reason := why_not(one, fact))]
+        return found + (failures_of(self.python, fact) if self.python else [])
 
 
 def why_not(condition: Condition, fact: Fact) -> str:

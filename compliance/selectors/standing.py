@@ -136,8 +136,11 @@ class _Records:
         if rule.alive is None:
             return None
         reach = timedelta(days=rule.alive.within_days)
-        signs = self._signs_of_life(rule.alive.entries, window.start - reach, min(window.end, now))
-        return alive_throughout(signs, start=max(window.start, check.started_at), end=min(window.end, now), reach=reach)
+        start, end = max(window.start, check.started_at), min(window.end, now)
+        signs = self._signs_of_life(rule.alive.entries, window.start - reach, end)
+        alive = alive_throughout(signs, start=start, end=end, reach=reach)
+        # A collector that is younger than its own rhythm has not had the time to be silent.
+        return None if not alive and end - start < reach else alive
 
     def _signs_of_life(self, types: Sequence[str], start: datetime, end: datetime) -> list[datetime]:
         key = (*types, start.isoformat(), end.isoformat())

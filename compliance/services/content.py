@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from accounts.data import Capability, Principal, system_principal
 from accounts.services import ensure_may
 from compliance.data import Strength
+from compliance.domain.plugins import known_plugins
 from compliance.domain.rules import Rule
 from compliance.models import Check, Control, ControlRequirement, ControlVersion, Framework, Requirement
 from compliance.services.importing import set_content
@@ -204,6 +205,9 @@ def unknown_names(rule: Rule, *, where: str) -> Iterator[Problem]:
     for name in named:
         if name not in schemas:
             yield Problem(f"{where}.entries", name, f"kinds of entry are allowed: {', '.join(sorted(schemas))}")
+    if rule.python and rule.python not in known_plugins():
+        allowed = f"installed plug-ins are allowed: {', '.join(known_plugins()) or 'there is none'}"
+        yield Problem(f"{where}.python", rule.python, allowed)
     fields = set().union(*(schemas.get(name, set()) for name in rule.entries))
     for condition in (*rule.where, *rule.expect):
         others = (condition.at_least_field, condition.at_most_field, condition.differs_from, condition.after)

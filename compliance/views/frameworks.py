@@ -91,7 +91,7 @@ class FrameworkDetailView(ComplianceView):
     def get(self, request: HttpRequest, slug: str) -> HttpResponse:
         framework: Framework = self.find(frameworks_visible(access=self.access), slug=slug)
         now = database_now()
-        months = months_before(now, count=MONTHS)
+        months = months_before(now, count=12 if request.GET.get("months") == "12" else MONTHS)
         by_month = requirement_standings_over(framework, windows=months, now=now)
         slugs = dict(framework.requirements.values_list("pk", "slug"))
         rows, unserved = [], []
@@ -109,6 +109,7 @@ class FrameworkDetailView(ComplianceView):
             "columns": [f"{month.start:%b %Y}" for month in months],
             "rows": rows,
             "unserved": unserved,
+            "year": request.GET.get("months") == "12",
             "versions": framework.versions.all()[:10],
             "legend": LEGEND,
             "asserted": ASSERTED,

@@ -105,9 +105,11 @@ def test_an_entry_that_is_not_sealed_waits() -> None:
 
 def test_no_incident_and_a_silent_site_are_told_apart() -> None:
     run_checks()
-    assert standing("incidents-acknowledged")[0] is Standing.COLLECTOR_SILENT
+    assert standing("incidents-acknowledged")[0] is Standing.NOT_TESTED
     covered(timezone.now())
     assert standing("incidents-acknowledged")[0] is Standing.NO_POPULATION
+    Check.objects.update(started_at=timezone.now() - timedelta(days=30))
+    assert standing("incidents-acknowledged")[0] is Standing.COLLECTOR_SILENT
 
 
 def test_evidence_leads_to_entries_that_verify() -> None:

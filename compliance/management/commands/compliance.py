@@ -20,9 +20,12 @@ from compliance.services import (
     load_overlay,
     load_packaged,
     run_checks,
+    scan_archive,
+    scan_git,
     scan_path,
 )
 from compliance.services.tables import read_csv
+from compliance.services.weaknesses import import_sarif
 from core.cli import ExitCode, FormatOption, OutputFormat, RoomCommand, answering, fail, print_json, print_rows
 from core.clock import database_now
 from core.parsing import load_json, load_yaml_documents, refuse
@@ -87,33 +90,21 @@ class Command(RoomCommand):
         output: FormatOption = OutputFormat.TEXT,
     ) -> None:
         """Say how requirements that have controls stand. Exit code 1: at least one control does not operate."""
-        now = database_now()
-        window = window_to(now)
-        if since or until:
-            start = since.replace(tzinfo=UTC) if since else window.start
-            window = Window(start, until.replace(tzinfo=UTC) if until else now)
-        if window.end <= window.start:
-            raise refuse("--to", found=window.end.isoformat(), allowed="an instant after --from is allowed")
-        chosen = [_framework(framework)] if framework else list(frameworks_visible(access=Access(everything=True)))
-        rows = [
-            {
-                "framework": one.slug,
-                "ref": found.ref,
-                "title": found.label,
-                "standing": found.judgement.standing.value,
-                "passed_of_due": found.judgement.counted,
-                "reason": found.judgement.reason,
-                "controls": [control.slug for control in found.controls]
-                if output is OutputFormat.JSON
-                else " ".join(control.slug for control in found.controls),
-            }
-            for one in chosen
-            for found in requirement_standings(one, window=window, now=now)
-            if found.controls or output is OutputFormat.JSON
-        ]
-        print_rows(rows, columns=COLUMNS, output=output, empty="No control is declared; run `compliance load`.")
-        if any(row["standing"] == Standing.NOT_OPERATING.value for row in rows):
-            raise typer.Exit(ExitCode.NO)
+        _print_standings(framework, since=since, until=until, output=output)
+
+    @command()
+    @answering
+    def evaluate(
+        self,
+        framework: Annotated[str, typer.Option(help="Slug of a framework.")],
+        since: Annotated[datetime, typer.Option("--from", formats=DATES, help="Start, UTC.")],
+        until: Annotated[datetime, typer.Option("--to", formats=DATES, help="End, UTC, exclusive.")],
+        output: FormatOption = OutputFormat.TEXT,
+    ) -> None:
+        """Run the checks, then judge a framework over a window. Exit code 1: at least one control does not operate."""
+        _framework(framework)
+        run_checks()
+        _print_standings(framework, since=since, until=until, output=output)
 
     @command(name="check")
     @answering
@@ -222,13 +213,19 @@ class Command(RoomCommand):
     @answering
     def scan(
         self,
-        path: Annotated[Path, typer.Argument(help="Folder with infrastructure code.")],
-        commit: Annotated[str, typer.Option(help="Commit that the folder holds.")] = "",
+        path: Annotated[str, typer.Argument(help="Folder, ZIP or tar archive, or https:// address of a repository.")],
+        commit: Annotated[str, typer.Option(help="Commit that the folder or archive holds.")] = "",
         as_user: AsOption = "",
         output: FormatOption = OutputFormat.TEXT,
     ) -> None:
         """Scan infrastructure code with Checkov. Exit code 1: failed checks; 3: the scan proves nothing."""
-        found = scan_path(principal=principal_named(as_user), path=path, commit=commit)
+        principal, place = principal_named(as_user), Path(path)
+        if path.startswith("https://"):
+            found = scan_git(principal=principal, url=path, ref=commit)
+        elif place.is_file():
+            found = scan_archive(principal=principal, content=_read(place), name=path, commit=commit)
+        else:
+            found = scan_path(principal=principal, path=place, commit=commit)
         judged = found.judged
         if output is OutputFormat.JSON:
             counts = {name: vars(one) for name, one in judged.categories.items()}
@@ -245,6 +242,52 @@ class Command(RoomCommand):
             raise typer.Exit(ExitCode.UNKNOWN)
         if judged.failed or judged.unexcused:
             raise typer.Exit(ExitCode.NO)
+
+    @command()
+    @answering
+    def sarif(
+        self,
+        path: Annotated[Path, typer.Argument(help="SARIF 2.1.0 report of a scanner.")],
+        scope: Annotated[str, typer.Option(help="What was scanned, as repo:gateway.")],
+        as_user: AsOption = "",
+        output: FormatOption = OutputFormat.TEXT,
+    ) -> None:
+        """Take in what another scanner found. Exit code 1: it found something."""
+        made = import_sarif(principal=principal_named(as_user), raw=_read(path), scope=scope, source=str(path))
+        rows = [{"report": one.reference, "tool": one.tool, "findings": one.results} for one in made]
+        print_rows(rows, columns=("report", "tool", "findings"), output=output, empty="No run is in the report.")
+        if any(one.results for one in made):
+            raise typer.Exit(ExitCode.NO)
+
+
+def _print_standings(framework: str, *, since: datetime | None, until: datetime | None, output: OutputFormat) -> None:
+    now = database_now()
+    window = window_to(now)
+    if since or until:
+        start = since.replace(tzinfo=UTC) if since else window.start
+        window = Window(start, until.replace(tzinfo=UTC) if until else now)
+    if window.end <= window.start:
+        raise refuse("--to", found=window.end.isoformat(), allowed="an instant after --from is allowed")
+    chosen = [_framework(framework)] if framework else list(frameworks_visible(access=Access(everything=True)))
+    rows = [
+        {
+            "framework": one.slug,
+            "ref": found.ref,
+            "title": found.label,
+            "standing": found.judgement.standing.value,
+            "passed_of_due": found.judgement.counted,
+            "reason": found.judgement.reason,
+            "controls": [control.slug for control in found.controls]
+            if output is OutputFormat.JSON
+            else " ".join(control.slug for control in found.controls),
+        }
+        for one in chosen
+        for found in requirement_standings(one, window=window, now=now)
+        if found.controls or output is OutputFormat.JSON
+    ]
+    print_rows(rows, columns=COLUMNS, output=output, empty="No control is declared; run `compliance load`.")
+    if any(row["standing"] == Standing.NOT_OPERATING.value for row in rows):
+        raise typer.Exit(ExitCode.NO)
 
 
 def _slug_of(raw: bytes, path: Path) -> str:
