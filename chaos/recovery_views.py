@@ -108,9 +108,9 @@ class RecoveryTestListView(RecordListView):
         Column("kind", "Kind", lambda test: test.kind, order_by=("kind",), wide_only=True),
         Column("verdict", "Last verdict", lambda test: test.last_verdict or "never", kind="state"),
         Column("rto", "RTO promised", lambda test: _promise(test.service.rto)),
-        Column("rto_measured", "measured", lambda test: _measured(test.last_result, "rto_sustained_s")),
+        Column("rto_measured", "RTO measured", lambda test: _measured(test.last_result, "rto_sustained_s")),
         Column("rpo", "RPO promised", lambda test: _promise(test.service.rpo)),
-        Column("rpo_measured", "measured", lambda test: _measured(test.last_result, "rpo_s")),
+        Column("rpo_measured", "RPO measured", lambda test: _measured(test.last_result, "rpo_s")),
         Column("last", "Last run", lambda test: test.last_ended, kind="time", order_by=("last_ended",)),
         Column("next", "Next due", lambda test: test.next_due_at, kind="time", order_by=("next_due_at",)),
     )
@@ -254,17 +254,17 @@ class RecoveryRunDetailView(LoginRequiredMixin, View):
 
 def _tiles(test: RecoveryTest, last: RecoveryTestRun | None) -> list[dict[str, Any]]:
     said = last.result if last else {}
-    bar = f"± {_seconds(said['resolution_s'])}" if said.get("resolution_s") else ""
+    bar = f"± {_seconds(said['resolution_s'])}, " if said.get("resolution_s") else ""
     return [
         {
             "label": "Recovery time",
             "value": _seconds(said.get("rto_sustained_s")),
-            "hint": f"promised {_promise(test.service.rto)} {bar}",
+            "hint": f"{bar}promised {_promise(test.service.rto)}",
         },
         {
             "label": "Recovery point",
             "value": _seconds(said.get("rpo_s")),
-            "hint": f"promised {_promise(test.service.rpo)} {bar}",
+            "hint": f"{bar if said.get('rpo_s') is not None else ''}promised {_promise(test.service.rpo)}",
         },
         {
             "label": "Lost rows",

@@ -33,6 +33,7 @@ class Kind(StrEnum):
     FAILOVER = "failover"
     TEST_FAILOVER = "test-failover"
     REGION_LOSS = "region-loss"
+    DEPENDENCY_LOSS = "dependency-loss"
     TABLETOP = "tabletop"
 
 
@@ -43,6 +44,7 @@ KIND_WORDS = {
     Kind.FAILOVER: "primary killed, standby promoted, failed back",
     Kind.TEST_FAILOVER: "a copy of the standby promoted where nobody is served, and taken away",
     Kind.REGION_LOSS: "a region lost whole, clients find the other",
+    Kind.DEPENDENCY_LOSS: "something that the service needs is taken away by an experiment",
     Kind.TABLETOP: "people decide, against the clock",
 }
 
@@ -108,6 +110,26 @@ class RehearsalSpec(_Strict):
     detect_after_failures: int = Field(default=3, ge=1, le=20)
 
 
+class ClientSpec(_Strict):
+    """What a client does, again and again, to see whether the service answers."""
+
+    action: Literal["http.check", "http.request"] = "http.check"
+    arguments: dict[str, Any]
+
+
+class LossSpec(_Strict):
+    """A real dependency that an experiment takes away, under every guard of chaos; and the runbook that mends it.
+
+    Without a runbook the service must get by without the dependency, or come back by itself.
+    """
+
+    experiment: str
+    client: ClientSpec
+    runbook: str = ""
+    inputs: dict[str, Any] = {}
+    stop_when_measured: bool = Field(default=False, description="End the experiment early; its own verdict is aborted.")
+
+
 class DecisionSpec(_Strict):
     """Something that a person must decide, and how soon."""
 
@@ -125,6 +147,7 @@ class RecoveryTestSpec(_Strict):
     probe: ProbeSpec = ProbeSpec()
     schedule: ScheduleSpec | None = None
     rehearsal: RehearsalSpec | None = None
+    loss: LossSpec | None = None
     scenario: str = Field(default="", max_length=2000)
     decisions: list[DecisionSpec] = Field(default=[], max_length=30)
 
@@ -134,6 +157,8 @@ class RecoveryTestSpec(_Strict):
             raise ValueError(f"rehearsal belongs to {', '.join(sorted(REHEARSED))}, and these need one")
         if self.rehearsal is not None and self.rehearsal.to == "accident" and self.kind is not Kind.POINT_IN_TIME:
             raise ValueError("to: accident belongs to point-in-time")
+        if (self.kind is Kind.DEPENDENCY_LOSS) != (self.loss is not None):
+            raise ValueError("loss belongs to dependency-loss, and it needs one")
         if (self.kind is Kind.TABLETOP) != bool(self.decisions):
             raise ValueError("decisions belong to a tabletop, and it needs at least one")
         return self

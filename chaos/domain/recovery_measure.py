@@ -115,6 +115,7 @@ class Findings:
     security_passed: bool | None
     cleaned_up: bool
     problem: str = ""
+    restores_data: bool = True
 
 
 def judge(
@@ -136,7 +137,7 @@ def judge(
         failures.append("the recovered side protects less than the original")
     if failures:
         return "failed", "; ".join(failures)
-    if findings.data_passed is None:
+    if findings.data_passed is None and findings.restores_data:
         unclear.append("the recovered data was not checked")
     if rto is None and rpo is None:
         unclear.append("the service promises neither RTO nor RPO")

@@ -23,6 +23,7 @@ from chaos.data import RunState
 from chaos.domain.recovery_documents import Kind, RecoveryTestDocument, RecoveryTestSpec
 from chaos.recovery_models import RecoveryTest, RecoveryTestRun
 from chaos.recovery_selectors import spec_of_run, spec_of_test
+from chaos.selectors import experiment_by_slug
 from chaos.services.recovery_guards import ask_recovery_guards, unmeasurable
 from core.clock import database_now
 from core.detached import start_detached
@@ -63,6 +64,8 @@ def _apply(principal: Principal, document: RecoveryTestDocument, data: Any, wher
     ensure_may(principal, Capability.CHAOS_EDIT, team_id=service.team_id)
     if problem := unmeasurable(spec, rto=service.rto, rpo=service.rpo):
         raise refuse(f"{where} spec.probe", found=problem, allowed="look more finely, or promise what can be measured")
+    if spec.loss is not None and experiment_by_slug(slug=spec.loss.experiment) is None:
+        raise refuse(f"{where} spec.loss.experiment", found=spec.loss.experiment, allowed="the name of an experiment")
     now = database_now()
     next_due = next_turn(spec, after=now, seed=document.metadata.name, where=f"{where} spec.schedule")
     digest = hashlib.sha256(orjson.dumps(data, option=orjson.OPT_SORT_KEYS)).hexdigest()
@@ -126,6 +129,9 @@ def request_recovery_run(*, principal: Principal, test: RecoveryTest) -> Recover
     """
     ensure_may(principal, Capability.CHAOS_RUN, team_id=test.service.team_id)
     spec, now = spec_of_test(test), database_now()
+    experiment = experiment_by_slug(slug=spec.loss.experiment) if spec.loss else None
+    for service in experiment.services.all() if experiment else ():
+        ensure_may(principal, Capability.CHAOS_RUN, team_id=service.team_id)
     guards = ask_recovery_guards(test, spec, now=now, scheduled=principal == SCHEDULER)
     if refused := [f"{one.guard}: {one.reason}" for one in guards if not one.allowed]:
         raise RecoveryRefusedError(f"Refused. {'; '.join(refused)}.")
@@ -162,17 +168,23 @@ def request_recovery_run(*, principal: Principal, test: RecoveryTest) -> Recover
         actor=principal.reference,
         subject=f"recovery-test:{test.slug}",
     )
-    start_activity(
-        kind=ActivityKind.DR_TEST,
-        source_key=run.source_key,
-        title=str(test),
-        url=run.get_absolute_url(),
-        service_ids=[test.service_id],
-        started_at=now,
-    )
+    if spec.kind is not Kind.DEPENDENCY_LOSS:
+        declare_activity(run)
     if not by_people:
         wake(START_QUEUE)
     return run
+
+
+def declare_activity(run: RecoveryTestRun) -> None:
+    """Say on the service's time axis that the run goes on since it was asked for."""
+    start_activity(
+        kind=ActivityKind.DR_TEST,
+        source_key=run.source_key,
+        title=str(run.test),
+        url=run.get_absolute_url(),
+        service_ids=[run.test.service_id],
+        started_at=run.requested_at,
+    )
 
 
 def start_recovery_runner(run: RecoveryTestRun) -> None:

@@ -25,6 +25,10 @@ class DrillError(RuntimeError):
     """The test cannot be carried out here, or broke off; what it says is the reason of an inconclusive verdict."""
 
 
+class DrillRefusedError(DrillError):
+    """A guard refused what the test needs; nothing was started."""
+
+
 @dataclass
 class DrillResult:
     """What a test has seen. `parts` are seconds by name; `scope` says what was real and what was put up for it."""
@@ -43,6 +47,8 @@ class DrillResult:
     decisions: list[str] = field(default_factory=list)
     more: dict[str, Any] = field(default_factory=dict)
     left: list[str] = field(default_factory=list)
+    # A test in which nothing is restored can lose no rows: neither data nor recovery point are looked at.
+    keeps_rows: bool = True
     _phase_from: float = 0.0
 
     def fault(self, *, at: float) -> None:

@@ -4,6 +4,7 @@ import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -19,8 +20,9 @@ from chaos.domain.recovery_measure import Findings, Measured, judge, measure
 from chaos.domain.recovery_trend import Worsening, worsened
 from chaos.recovery_models import RecoveryMarker, RecoveryTestRun
 from chaos.recovery_selectors import live_recovery_runs, spec_of_run
-from chaos.services import recovery_postgresql, recovery_site
-from chaos.services.recovery_context import DrillContext, DrillError, DrillResult, sweep
+from chaos.services import recovery_dependency, recovery_postgresql, recovery_site
+from chaos.services.recovery import declare_activity
+from chaos.services.recovery_context import DrillContext, DrillError, DrillRefusedError, DrillResult, sweep
 from chaos.services.recovery_findings import follow_up
 from core.clock import database_now
 from drivers.services.site_database import SiteError
@@ -33,7 +35,7 @@ DEAD_AFTER = timedelta(seconds=30)
 START_WITHIN = timedelta(seconds=120)
 COMPARED_RUNS = 10
 MOST_DIFFERENCES = 20
-DRILLS = {**recovery_site.DRILLS, **recovery_postgresql.DRILLS}
+DRILLS = {**recovery_site.DRILLS, **recovery_postgresql.DRILLS, **recovery_dependency.DRILLS}
 
 
 def carry_out(run: RecoveryTestRun) -> bool:
@@ -51,12 +53,14 @@ def carry_out(run: RecoveryTestRun) -> bool:
         return False
     run.refresh_from_db()
     spec = spec_of_run(run)
-    problem = ""
+    problem, refused = "", ""
     result: DrillResult | None = None
     context = DrillContext(run, spec)
     with _heartbeat(run):
         try:
             result = DRILLS[spec.kind](context)
+        except DrillRefusedError as error:
+            refused = str(error)
         except (DrillError, SiteError) as error:
             problem = str(error)
         except Exception as error:  # noqa: BLE001 whatever broke, the run ends with a verdict and is cleaned up
@@ -64,7 +68,9 @@ def carry_out(run: RecoveryTestRun) -> bool:
         accounts = _keep_accounts(context, result)
         left = [*(result.left if result else []), *context.clean_up()]
         RecoveryMarker.objects.filter(run=run.reference).delete()
-    finish_recovery_run(run, spec=spec, result=result, problem=problem, left=left, artifacts=accounts)
+    finish_recovery_run(
+        run, spec=spec, result=result, problem=problem or refused, left=left, artifacts=accounts, refused=refused
+    )
     return True
 
 
@@ -124,6 +130,7 @@ def finish_recovery_run(
     left: list[str] | None = None,
     artifacts: list[str] | None = None,
     aborted: str = "",
+    refused: str = "",
 ) -> None:
     """End a run with its verdict, once: ledger entry, activity, follow-up."""
     now = database_now()
@@ -131,6 +138,8 @@ def finish_recovery_run(
     verdict, reason = _verdict(run, spec, result, measured, problem=problem, left=left or [])
     if aborted and verdict != Verdict.DIRTY:
         verdict, reason = Verdict.ABORTED, aborted
+    if refused and verdict != Verdict.DIRTY:
+        verdict, reason = Verdict.REFUSED, refused
     answer = {**run.result, **as_json(run, spec, result, measured), "verdict": str(verdict), "reason": reason}
     answer["clean_up"] = "; ".join(left or []) or "nothing is left"
     answer["regression"] = str(worse) if (worse := _regression(run, spec, measured)) else ""
@@ -152,6 +161,9 @@ def finish_recovery_run(
         return
     run.refresh_from_db()
     _record(run, spec, result, measured, artifacts=artifacts or [])
+    if spec.kind is Kind.DEPENDENCY_LOSS:
+        # While it went on, the experiment's own activity said so: this one would have held its guards back.
+        declare_activity(run)
     end_activity(source_key=run.source_key, ended_at=now)
     follow_up(run)
 
@@ -180,7 +192,7 @@ def _measured(spec: RecoveryTestSpec, result: DrillResult | None) -> Measured | 
         # The last part ends with the first answer, so that the parts add up to what the client saw.
         known = sum(seconds for name, seconds in result.parts.items() if name != "cutover")
         result.parts["cutover"] = max(found.first_success - known, 0.0)
-    return found
+    return found if result.keeps_rows else replace(found, recovery_point=None, lost=(), ambiguous=(), holes=0)
 
 
 def _verdict(
@@ -197,11 +209,12 @@ def _verdict(
         security_passed=result.security_passed if result else None,
         cleaned_up=not left,
         problem=problem,
+        restores_data=result.keeps_rows if result else True,
     )
     if result is not None and not problem and not left and spec.kind in {Kind.BACKUP_INTEGRITY, Kind.TABLETOP}:
         return (Verdict.PASSED, result.data_check) if result.data_passed else (Verdict.FAILED, result.data_check)
     rto = run.rto.total_seconds() if run.rto else None
-    rpo = run.rpo.total_seconds() if run.rpo else None
+    rpo = run.rpo.total_seconds() if run.rpo and findings.restores_data else None
     word, reason = judge(measured, spec.probe.cadence, findings, rto=rto, rpo=rpo)
     return Verdict(word), reason
 
@@ -211,6 +224,7 @@ def as_json(
 ) -> dict[str, Any]:
     """Return what was measured under the names that scripts rely on; seconds, None where nothing was measured."""
     parts = result.parts if result else {}
+    rows = result is not None and result.keeps_rows
     return {
         "run": run.reference,
         "test": run.test.slug,
@@ -223,8 +237,8 @@ def as_json(
         "rto_sustained_s": _rounded(measured.sustained if measured else None),
         "rpo_target_s": run.rpo.total_seconds() if run.rpo else None,
         "rpo_s": _rounded(measured.recovery_point if measured else None),
-        "lost_rows": len(measured.lost) if measured else None,
-        "ambiguous_rows": len(measured.ambiguous) if measured else None,
+        "lost_rows": len(measured.lost) if measured and rows else None,
+        "ambiguous_rows": len(measured.ambiguous) if measured and rows else None,
         "acknowledged_rows": measured.acknowledged if measured else None,
         "client_outage_s": _rounded(measured.client_outage if measured else None),
         "resolution_s": spec.probe.cadence.resolution if measured else None,

@@ -27,7 +27,8 @@ from chaos.services.recovery import (
     request_recovery_run,
     start_due_tests,
 )
-from chaos.services.recovery_context import PREFIX, DrillResult
+from chaos.services.recovery_context import PREFIX, DrillRefusedError, DrillResult
+from chaos.services.recovery_dependency import take_away
 from chaos.services.recovery_findings import clear_recovery_run
 from chaos.services.recovery_running import finish_recovery_run, finish_tabletop, reap_dead_recovery_runs
 from core.parsing import InputRefusedError, load_yaml_documents
@@ -386,3 +387,37 @@ def test_a_figure_is_shown_with_its_error_bar_and_worse_is_said() -> None:
         finish(measured_in(seconds))
     assert "2.0 min ± 10.25 s" in ask("dana", "/recovery/").content.decode()
     assert "6.0 times the usual" in ask("dana", "/recovery/assay-backup-restore/").content.decode()
+
+
+LOSS = """
+apiVersion: assay/v1
+kind: RecoveryTest
+metadata: {name: features-gone, title: No features}
+spec:
+  service: gateway
+  kind: dependency-loss
+  loss:
+    experiment: feature-store-slow
+    client: {action: http.check, arguments: {url: "http://127.0.0.1:1/", allow: [127.0.0.1]}}
+"""
+
+
+def test_a_loss_names_an_experiment_that_is_known() -> None:
+    assert apply(LOSS) == ["features-gone"]
+    with pytest.raises(InputRefusedError, match="name of an experiment"):
+        apply(LOSS.replace("feature-store-slow", "unheard-of").replace("features-gone", "other"))
+    with pytest.raises(InputRefusedError, match="loss belongs to dependency-loss"):
+        apply(LOSS.replace("kind: dependency-loss", "kind: backup-restore"))
+
+
+def test_a_loss_is_refused_when_a_guard_of_its_experiment_says_no() -> None:
+    apply(LOSS)
+    test = RecoveryTest.objects.get(slug="features-gone")
+    run = request_recovery_run(principal=SITE, test=test)
+    assert not Activity.objects.filter(source_key=run.source_key).exists(), "it would hold the experiment's guards back"
+    with pytest.raises(DrillRefusedError, match="nobody else has approved this plan") as refused:
+        take_away(run, spec_of_run(run))
+    finish_recovery_run(run, spec=spec_of_run(run), result=None, problem="x", refused=str(refused.value))
+    assert run.verdict == Verdict.REFUSED
+    assert "approval" in run.reason
+    assert Activity.objects.get(source_key=run.source_key).ended_at is not None
