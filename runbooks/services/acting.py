@@ -128,7 +128,7 @@ def _try(run: RunbookRun, step: RunStep, block: dict[str, Any]) -> tuple[StepAtt
         )
     began = time.monotonic()
     try:
-        real, secrets = with_secrets(run.revision.runbook, arguments)
+        real, secrets = with_secrets(run, block, item=step.item)
     except InputRefusedError as error:
         return attempt, ActionResult(ok=False, error=str(error)), False
     heartbeat = _Heartbeat(run, attempt, secrets, seconds=timeout.total_seconds())

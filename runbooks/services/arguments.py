@@ -2,7 +2,10 @@
 
 import hashlib
 import re
+from collections.abc import Callable
+from secrets import token_hex
 from typing import Any
+from urllib.parse import quote
 
 import orjson
 from django.db import transaction
@@ -20,6 +23,9 @@ from runbooks.models import Runbook, RunbookRun, RunbookSecret
 
 SECRET_REFERENCE = re.compile(r"secret://([a-z0-9][a-z0-9-]{0,62})")
 MASK = "•••"
+MOST_CHARACTERS = 4000
+# The runbook's own text begins an address: what is filled in further on is a part of it, never more.
+_URL = re.compile(r"https?://|\{\{[^}]*\}\}/")
 
 
 def resolve_arguments(run: RunbookRun, block: dict[str, Any], *, item: str = "") -> dict[str, Any]:
@@ -41,10 +47,19 @@ def fill(value: Any, *, inputs: dict[str, Any], steps: dict[str, dict[str, Any]]
 
     if isinstance(value, str):
         whole = TEMPLATE.fullmatch(value)
-        return of(whole) if whole else TEMPLATE.sub(lambda match: str(of(match)), value)
+        if whole:
+            return of(whole)
+        is_url = _URL.match(value) is not None
+        return TEMPLATE.sub(lambda match: _part(of(match)) if is_url and match.start() else str(of(match)), value)
     if isinstance(value, dict):
         return {key: fill(one, inputs=inputs, steps=steps, item=item) for key, one in value.items()}
     return [fill(one, inputs=inputs, steps=steps, item=item) for one in value] if isinstance(value, list) else value
+
+
+def _part(value: object) -> str:
+    """Return a value as one part of an address: it adds no path, no query and no user to what the runbook says."""
+    text = quote(str(value), safe=":")
+    return text.replace(".", "%2E") if text in {".", ".."} else text
 
 
 def known_steps(run: RunbookRun, wanted: Any = None) -> dict[str, dict[str, Any]]:
@@ -101,21 +116,28 @@ def keep_secret(*, principal: Principal, name: str, value: str, team_slug: str =
     )
 
 
-def with_secrets(runbook: Runbook, arguments: Any) -> tuple[Any, list[str]]:
-    """Put secrets in the place of their references; returns the arguments and the values to mask.
+def with_secrets(run: RunbookRun, block: dict[str, Any], *, item: str = "") -> tuple[Any, list[str]]:
+    """Return a block's arguments with secrets in the place of their references, and the values to mask.
 
+    Only references that the runbook's own text holds are followed: one that an input or an output brings stays text.
     Raises InputRefusedError for a secret that there is not, or that belongs to another team.
     """
     found: list[str] = []
+    # Nobody who writes an input or an output can know this word.
+    mark = token_hex(16)
+    marked = _each_text(block["with"], lambda text: SECRET_REFERENCE.sub(lambda match: f"{mark}:{match[1]}:", text))
+    filled = fill(marked, inputs=run.inputs, steps=known_steps(run, block["with"]), item=item)
+    place = re.compile(rf"{mark}:([a-z0-9-]+):")
+    put = _each_text(filled, lambda text: place.sub(lambda match: _secret(run.revision.runbook, match[1], found), text))
+    return put, found
 
-    def put(value: Any) -> Any:
-        if isinstance(value, str):
-            return SECRET_REFERENCE.sub(lambda match: _secret(runbook, match[1], found), value)
-        if isinstance(value, dict):
-            return {key: put(one) for key, one in value.items()}
-        return [put(one) for one in value] if isinstance(value, list) else value
 
-    return put(arguments), found
+def _each_text(value: Any, change: Callable[[str], str]) -> Any:
+    if isinstance(value, str):
+        return change(value)
+    if isinstance(value, dict):
+        return {key: _each_text(one, change) for key, one in value.items()}
+    return [_each_text(one, change) for one in value] if isinstance(value, list) else value
 
 
 def _secret(runbook: Runbook, name: str, found: list[str]) -> str:
@@ -174,6 +196,8 @@ def _input(where: str, spec: dict[str, Any], value: Any, context: dict[str, str]
 
 
 def _text(where: str, spec: dict[str, Any], value: str) -> str:
+    if len(value) > MOST_CHARACTERS:
+        raise refuse(where, found=f"{len(value)} characters", allowed=f"at most {MOST_CHARACTERS} are allowed")
     if spec.get("choices"):
         if value not in spec["choices"]:
             raise refuse(where, found=value, allowed=f"one of {', '.join(spec['choices'])} is allowed")

@@ -32,6 +32,7 @@ SECRET = re.compile(
 )
 LONGEST = timedelta(hours=1)
 _DURATION = TypeAdapter(timedelta)
+NESTED_REPEAT = re.compile(r"(?<!\\)[+*}][^()]*\)(?:[+*]|\{[0-9]*,)")
 RISKS = (Risk.READ, Risk.CHANGE, Risk.DESTRUCTIVE)
 
 
@@ -117,6 +118,10 @@ def _front_matter(text: str, source: str, problems: list[Problem]) -> FrontMatte
             re.compile(spec.pattern)
         except re.error as error:
             problems.append(Problem(where, spec.pattern, f"a regular expression is allowed ({error})"))
+        if NESTED_REPEAT.search(spec.pattern):
+            problems.append(
+                Problem(where, spec.pattern, "no repeat within a repeat: a hostile value would take for ever")
+            )
     if front.schedule is not None:
         where = f"{source}:{lines.line_of(('schedule',)) or 2} schedule"
         if front.schedule.zone not in available_timezones():
