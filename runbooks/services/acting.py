@@ -51,10 +51,11 @@ def act(run: RunbookRun, step: RunStep, block: dict[str, Any]) -> None:
     if step.state == StepState.VERIFYING:
         _verify(run, step, block)
         return
-    open_try = step.attempts.filter(finished_at__isnull=True).order_by("-number").first()
+    tries = list(step.attempts.order_by("number"))
+    open_try = next((one for one in reversed(tries) if one.finished_at is None), None)
     if open_try is not None and not _judge(run, step, block, open_try):
         return
-    attempt, result, late = _try(run, step, block)
+    attempt, result, late = _try(run, step, block, tries)
     good = result.ok and (step.kind != "check" or _holds(run, block, result))
     detail = _detail(run, block, result, good=good, late=late)
     with transaction.atomic():
@@ -62,9 +63,8 @@ def act(run: RunbookRun, step: RunStep, block: dict[str, Any]) -> None:
         state = StepState.SUCCEEDED if good else StepState.TIMED_OUT if late else StepState.FAILED
         _close_attempt(attempt, state, result)
         step.effect = step.effect or (step.kind == "step" and state != StepState.FAILED)
-        step.save(update_fields=["effect"])
         if good and block.get("verify"):
-            RunStep.objects.filter(pk=step.pk).update(state=StepState.VERIFYING)
+            RunStep.objects.filter(pk=step.pk).update(state=StepState.VERIFYING, effect=step.effect)
         elif good or block.get("informs"):
             finish_step(run, step, StepState.SUCCEEDED, detail)
         else:
@@ -109,7 +109,9 @@ def _tell_unknown(run: RunbookRun, step: RunStep) -> None:
     tell_owners(run, f"{step.step_id}:{step.item_index}:unknown:{step.attempts.count()}", words)
 
 
-def _try(run: RunbookRun, step: RunStep, block: dict[str, Any]) -> tuple[StepAttempt, ActionResult, bool]:
+def _try(
+    run: RunbookRun, step: RunStep, block: dict[str, Any], tries: list[StepAttempt]
+) -> tuple[StepAttempt, ActionResult, bool]:
     arguments = resolve_arguments(run, block, item=step.item)
     timeout = seconds_of(block["timeout"])
     with transaction.atomic():
@@ -120,8 +122,8 @@ def _try(run: RunbookRun, step: RunStep, block: dict[str, Any]) -> tuple[StepAtt
         step.save(update_fields=["state", "arguments_sha256", "began_at"])
         attempt = StepAttempt.objects.create(
             step=step,
-            number=step.attempts.count() + 1,
-            idempotency_key=_key(run, step),
+            number=len(tries) + 1,
+            idempotency_key=_key(run, step, tries),
             arguments=arguments,
             started_at=now,
             deadline_at=now + timeout,
@@ -175,7 +177,7 @@ def _verify(run: RunbookRun, step: RunStep, block: dict[str, Any]) -> None:
     row.attempts.filter(finished_at__isnull=True).update(
         state=StepState.UNKNOWN, finished_at=database_now(), error="its process died; looked again"
     )
-    attempt, result, _ = _try(run, row, check)
+    attempt, result, _ = _try(run, row, check, list(row.attempts.order_by("number")))
     good = result.ok and _holds(run, check, result)
     detail = _detail(run, check, result, good=good, late=False)
     last = step.attempts.order_by("-number").first()
@@ -205,18 +207,20 @@ def _fail_or_retry(run: RunbookRun, step: RunStep, block: dict[str, Any], detail
     tries = step.attempts.exclude(state=StepState.UNKNOWN).count()
     if cause in retry.get("on", ()) and tries <= retry["max"]:
         RunStep.objects.filter(pk=step.pk).update(
-            state=StepState.PENDING, waiting_until=database_now() + seconds_of(retry["delay"]), detail=detail[:1000]
+            state=StepState.PENDING,
+            waiting_until=database_now() + seconds_of(retry["delay"]),
+            detail=detail[:1000],
+            effect=step.effect,
         )
         return
     finish_step(run, step, StepState.FAILED, detail)
 
 
-def _key(run: RunbookRun, step: RunStep) -> str:
+def _key(run: RunbookRun, step: RunStep, tries: list[StepAttempt]) -> str:
     """Return the key of the next try: the same one after an outcome nobody knows, a new one after a clear failure."""
-    last = step.attempts.order_by("-number").first()
-    if last is not None and last.state in {StepState.UNKNOWN, StepState.TIMED_OUT}:
-        return last.idempotency_key
-    clear = step.attempts.values("idempotency_key").distinct().count()
+    if tries and tries[-1].state in {StepState.UNKNOWN, StepState.TIMED_OUT}:
+        return tries[-1].idempotency_key
+    clear = len({one.idempotency_key for one in tries})
     item = f":{step.item_index}" if step.item else ""
     return f"{run.reference}:{step.step_id}{item}" + (f":{clear + 1}" if clear else "")
 
@@ -241,7 +245,8 @@ def _holds(run: RunbookRun, block: dict[str, Any], result: ActionResult) -> bool
 
 
 def _detail(run: RunbookRun, block: dict[str, Any], result: ActionResult, *, good: bool, late: bool) -> str:
-    said = result.error or str(result.output.get("value", ""))
+    value = result.output.get("value")
+    said = result.error or ("" if value is None else str(value))
     if late:
         return f"it took longer than {seconds_of(block['timeout'])}. {said}".strip()
     expected = {name: value for name, value in (block.get("expect") or {}).items() if value is not None}

@@ -258,7 +258,8 @@ def _release(principal: Principal, run: RunbookRun, step: RunStep, block: dict[s
         step.answer = answer
         step.save(update_fields=["evidence"])
         state = StepState.FAILED if answer == "failed" else StepState.SUCCEEDED
-        RunStep.objects.filter(pk=step.pk).update(effect=state == StepState.SUCCEEDED, began_at=database_now())
+        step.effect = state == StepState.SUCCEEDED
+        RunStep.objects.filter(pk=step.pk).update(began_at=database_now())
         finish_step(run, step, state, f"{answer}, says {principal.label}")
     _go_on(run)
 

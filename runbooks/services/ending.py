@@ -18,7 +18,7 @@ def finish_step(run: RunbookRun, step: RunStep, state: StepState, detail: str) -
     """Write a step's end and announce it."""
     with transaction.atomic():
         step.state, step.finished_at, step.detail = state, database_now(), detail[:1000]
-        step.save(update_fields=["state", "finished_at", "detail", "answer", "performed_by", "waiting_until"])
+        step.save(update_fields=["state", "finished_at", "detail", "answer", "performed_by", "waiting_until", "effect"])
         if state == StepState.SKIPPED:
             return
         publish(

@@ -123,7 +123,6 @@ def _take(  # noqa: PLR0911 one return for each kind
     run: RunbookRun, step: RunStep, block: dict[str, Any]
 ) -> bool:
     """Take one step; returns whether the run may go on at once."""
-    now = database_now()
     if step.state == StepState.WAITING:
         return _wait(run, step, block)
     if step.kind in HUMAN_KINDS or (step.kind == "decide" and block["ask"]):
@@ -136,11 +135,12 @@ def _take(  # noqa: PLR0911 one return for each kind
         notify(run, step, block)
         return True
     if step.kind == "wait":
+        now = database_now()
         RunStep.objects.filter(pk=step.pk).update(
             state=StepState.WAITING, waiting_until=now + seconds_of(block["for"]), began_at=now
         )
         return True
-    if step.state == StepState.PENDING and step.waiting_until is not None and step.waiting_until > now:
+    if step.state == StepState.PENDING and step.waiting_until is not None and step.waiting_until > database_now():
         _rest(run, step, state=RunState.TIMER, until=step.waiting_until)
         return False
     if step.kind == "step" and step.state == StepState.PENDING:

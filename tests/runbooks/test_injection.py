@@ -157,10 +157,10 @@ def test_markup_in_an_input_an_answer_or_an_output_is_shown_as_text(bench: Bench
 
 
 def test_the_description_of_an_input_is_text_on_the_form(bench: Bench) -> None:
-    alice = bench.person("alice", Role.RESPONDER)
+    bench.person("alice", Role.RESPONDER)
     bench.apply(check("look"), front='inputs: {x: {description: "<b>bold</b>"}}\n')
     client = Client()
-    client.force_login(User.objects.get(pk=alice.user_id))
+    client.force_login(User.objects.get(username="alice"))
     page = client.get("/runbooks/bench/").content.decode()
     assert "<b>bold</b>" not in page
     assert "&lt;b&gt;bold" in page
