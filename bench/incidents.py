@@ -27,6 +27,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path[0] = str(ROOT)
 
 import django  # noqa: E402
+import psutil  # noqa: E402
 
 from bench._site import free_port, percentile, say, until  # noqa: E402
 
@@ -117,6 +118,16 @@ class Served:
         finally:
             connection.close()
 
+    def cpu_seconds(self) -> float:
+        """Return the processor time that the processes and their children have used."""
+        total = 0.0
+        for process in self._processes:
+            known = psutil.Process(process.pid)
+            for one in (known, *known.children(recursive=True)):
+                spent = one.cpu_times()
+                total += spent.user + spent.system
+        return total
+
     def stop(self) -> None:
         """End the processes."""
         for process in self._processes:
@@ -172,7 +183,7 @@ def accept(token: str) -> None:
     site = Served(["web"])
     try:
         pour(site.port, path, [alert_body(n, "svc-0") for n in range(200)], connections=CONNECTIONS)
-        bodies = [alert_body(1_000_000 + n, f"svc-{n % 20}") for n in range(count)]
+        before = site.cpu_seconds()
         client = subprocess.run(
             [sys.executable, str(Path(__file__)), "--pour", str(site.port), path, str(count)],
             cwd=ROOT,
@@ -181,11 +192,12 @@ def accept(token: str) -> None:
             timeout=300,
         )
         found = json.loads(client.stdout)
+        spent = site.cpu_seconds() - before
     finally:
         site.stop()
-    del bodies
     database = connection.vendor
     say(BENCH, "accepted", found["count"] / found["seconds"], "1/s", database=database, connections=CONNECTIONS)
+    say(BENCH, "web_server_cpu", spent / found["count"] * 1000, "ms/event", load=round(os.getloadavg()[0], 1))
     say(BENCH, "acknowledged_p99", found["p99"] * 1000, "ms", database=database, refused=found["refused"])
     stored = InboundEvent.objects.count()
     say(BENCH, "stored", stored, "events", answered=found["count"] + 200)
@@ -196,14 +208,17 @@ def accept(token: str) -> None:
 
         until(Alert.objects.exists, seconds=60, what="the worker")
         wake("incidents.inbound")
-        before, started = Alert.objects.count(), time.perf_counter()
+        before, started, used = Alert.objects.count(), time.perf_counter(), worker.cpu_seconds()
         seconds = min(SECONDS * 2, 20)
         while time.perf_counter() - started < seconds and Alert.objects.count() < waiting:
             time.sleep(0.5)
         done, spent = Alert.objects.count() - before, time.perf_counter() - started
+        used = worker.cpu_seconds() - used
     finally:
         worker.stop()
     say(BENCH, "carried_through", done / spent, "1/s", database=database, of=waiting, alerts=Alert.objects.count())
+    if done:
+        say(BENCH, "worker_cpu", used / done * 1000, "ms/event", load=round(os.getloadavg()[0], 1))
 
 
 def page(token: str) -> None:

@@ -29,7 +29,8 @@ def site_processes(*, port: int) -> list[ProcessSpec]:
                 "--workers",
                 "1",
                 "--blocking-threads",
-                "4",
+                # Senders of alerts wait in these threads for the commit of their group: the more, the larger it is.
+                "24",
                 "--backpressure",
                 "128",
                 "--no-ws",

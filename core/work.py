@@ -6,7 +6,7 @@ looks for due rows every second and wakes again, so a lost message costs a secon
 
 import logging
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Generic, TypeVar
@@ -33,6 +33,9 @@ class WorkQueue(Generic[Row]):
     effects in the database happen exactly once; without it, `handle` acts on the outside world between two commits.
     When `handle` returns without settling the row itself, the row is finished; when it raises, the row is retried by
     `BACKOFF` seconds and given up after `max_attempts` claims. A held site drains only queues with `while_held`.
+
+    A transactional queue may have `handle_many`, which gets all rows of a claim and settles each of them, in one
+    transaction; when it raises, nothing of it is kept and the rows are handled one by one.
     """
 
     name: str
@@ -45,6 +48,7 @@ class WorkQueue(Generic[Row]):
     select_related: tuple[str, ...] = ()
     rows: Callable[[], QuerySet[Row]] | None = field(default=None)
     while_held: bool = False
+    handle_many: Callable[[Sequence[Row]], None] | None = None
 
     def queryset(self) -> QuerySet[Row]:
         """Return the rows this queue looks at."""
@@ -85,9 +89,9 @@ def drain(name: str, *, limit: int = 1000) -> int:
         )
         if not claimed:
             break
-        for row in claimed:
+        for row in _together(queue, claimed) if queue.handle_many is not None else claimed:
             _handle(queue, row)
-            done += 1
+        done += len(claimed)
     return done
 
 
@@ -128,6 +132,22 @@ def _send_wake_up(name: str) -> None:
     from core.tasks import send_wake_up  # noqa: PLC0415 core.tasks registers queues and imports this module
 
     send_wake_up(name)
+
+
+def _together(queue: WorkQueue[Any], claimed: Sequence[LeasedModel]) -> Sequence[LeasedModel]:
+    """Handle the rows of a claim at once and return none; or, when that fails, return them as they were claimed."""
+    if len(claimed) < 2 or queue.handle_many is None:
+        return claimed
+    owner = claimed[0].lease_owner
+    keys = [row.pk for row in claimed]
+    try:
+        with transaction.atomic():
+            queue.handle_many(claimed)
+    except Exception as error:  # noqa: BLE001 each row is tried alone, and its own failure recorded
+        logger.info("%s: %d rows are handled one by one: %s", queue.name, len(claimed), error)
+        still = queue.queryset().filter(pk__in=keys, lease_owner=owner, finished_at__isnull=True)
+        return list(still.order_by("due_at", "pk"))
+    return ()
 
 
 def _handle(queue: WorkQueue[Any], row: LeasedModel) -> None:

@@ -12,6 +12,7 @@ from incidents.services import (
     forget_old_beats,
     look_after_follow_ups,
     process_event,
+    process_events,
     record_daily_coverage,
     release_suppressed,
     resolve_quiet_incidents,
@@ -34,8 +35,21 @@ def _spilled() -> QuerySet[InboundEvent]:
     return InboundEvent.objects.filter(spilled=True)
 
 
-register_queue(WorkQueue(name=INBOUND_QUEUE, model=InboundEvent, handle=process_event, transactional=True, rows=_calm))
-register_queue(WorkQueue(name=SPILL_QUEUE, model=InboundEvent, handle=process_event, transactional=True, rows=_spilled))
+# A claim of so many, so that a storm is worked off in bulk and a transaction stays short.
+TOGETHER = 50
+
+for name, rows in ((INBOUND_QUEUE, _calm), (SPILL_QUEUE, _spilled)):
+    register_queue(
+        WorkQueue(
+            name=name,
+            model=InboundEvent,
+            handle=process_event,
+            handle_many=process_events,
+            transactional=True,
+            rows=rows,
+            batch=TOGETHER,
+        )
+    )
 register_queue(WorkQueue(name=ESCALATION_QUEUE, model=EscalationRun, handle=take_step, transactional=True))
 
 

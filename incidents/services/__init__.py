@@ -1,5 +1,6 @@
 """Changes: keep what comes in, decide on alerts, page, and take an incident from its opening to its review."""
 
+from incidents.services.batching import process_events
 from incidents.services.commands import take_words
 from incidents.services.coordination import add_task, correct_entry, merge_incident, settle_task, split_incident
 from incidents.services.documents import Applied, apply_documents
@@ -130,6 +131,7 @@ __all__ = [
     "preview_documents",
     "preview_route",
     "process_event",
+    "process_events",
     "publish_status",
     "receive",
     "receive_many",

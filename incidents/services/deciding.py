@@ -30,6 +30,21 @@ class Ruleset:
     quiets: tuple[Quiet, ...]
     needs: Mapping[str, frozenset[str]] = field(default_factory=dict)
     severe: Mapping[str, str] = field(default_factory=dict)
+    known_services: dict[str, Any] = field(default_factory=dict, compare=False)
+
+    def service(self, slug: str) -> Any:
+        """Return a service of the catalogue, or None; asked for once for each load of the configuration."""
+        if slug not in self.known_services:
+            self.known_services[slug] = services_by_slugs([slug]).first()
+        return self.known_services[slug]
+
+    def know_services(self, alerts: Iterable[Mapping[str, str]]) -> None:
+        """Ask once for all services that alerts with these labels may name."""
+        names = {"service", *(one.service_label for one in self.routes)}
+        wanted = {slug for labels in alerts for name in names if (slug := labels.get(name, ""))}
+        wanted -= set(self.known_services)
+        self.known_services.update(dict.fromkeys(wanted))
+        self.known_services.update({one.slug: one for one in services_by_slugs(sorted(wanted))})
 
     def with_routes(self, routes: Iterable[Route]) -> "Ruleset":
         """Return the same with other routes, to judge a draft."""
@@ -107,7 +122,7 @@ def decide(rules: Ruleset, *, labels: Mapping[str, str], sender: str, now: datet
     routing = route(rules.rules, seen)
     by_name = {one.slug: one for one in rules.routes}
     routes = tuple(by_name[rule.name] for rule in routing.matched)
-    service = _service_for(routes[0] if routes else None, labels)
+    service = _service_for(rules, routes[0] if routes else None, labels)
     found = Decision(routes, service, routing.words, routing.steps)
     if not any(one.opens_incident for one in routes):
         return found
@@ -152,8 +167,8 @@ def _severe_provider(rules: Ruleset, slug: str) -> tuple[str, str] | None:
     return None
 
 
-def _service_for(found: Route | None, labels: Mapping[str, str]) -> Any:
+def _service_for(rules: Ruleset, found: Route | None, labels: Mapping[str, str]) -> Any:
     if found is not None and found.service is not None:
         return found.service
     slug = labels.get(found.service_label if found is not None else "service", "")
-    return services_by_slugs([slug]).first() if slug else None
+    return rules.service(slug) if slug else None

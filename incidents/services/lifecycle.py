@@ -310,9 +310,14 @@ def assign_role(
     return assignment
 
 
+def grouping_key_of(route: Route, service: Any) -> str:
+    """Return what names the one incident that is open for a service and route."""
+    return f"{service.slug if service else '-'}:{route.slug}"
+
+
 def open_by_route(*, principal: Principal, alert: Alert, route: Route, service: Any) -> tuple[Incident, bool]:
     """Let an alert join the open incident of its service and route, or open one; returns it and whether it is new."""
-    grouping_key = f"{service.slug if service else '-'}:{route.slug}"
+    grouping_key = grouping_key_of(route, service)
     existing = (
         Incident.objects.select_for_update()
         .filter(grouping_key=grouping_key)

@@ -37,7 +37,11 @@ TRAIL = 60
 def process_event(event: InboundEvent) -> None:
     """Process a claimed event; a body that cannot be read is kept as unparsed, with the reason."""
     # One event of an integration at a time: the alerts of one fingerprint must not be judged side by side.
-    integration = Integration.objects.select_for_update().get(pk=event.integration_id)
+    process_locked(Integration.objects.select_for_update().get(pk=event.integration_id), event)
+
+
+def process_locked(integration: Integration, event: InboundEvent) -> None:
+    """Process an event whose integration the caller has locked."""
     now = database_now()
     from_outside = event.method != INTERNAL_EVENT
     try:
@@ -53,7 +57,7 @@ def process_event(event: InboundEvent) -> None:
         return
     rules = load_rules(now=now)
     turn = received.alerts[event.taken : event.taken + SLICE]
-    decisions = [_take(integration, event, alert, rules, now) for alert in turn]
+    decisions = [take_alert(integration, event, alert, rules, now) for alert in turn]
     decisions += [_note_change(event, change) for change in received.changes]
     kept = [*(event.decisions if event.taken else []), *decisions][:KEPT_DECISIONS]
     taken = event.taken + len(turn)
@@ -63,7 +67,7 @@ def process_event(event: InboundEvent) -> None:
     _note(
         event,
         state=InboundState.PROCESSED,
-        problem=_remarks(received),
+        problem=remarks_on(received),
         decisions=kept,
         taken=taken,
         processed_at=now,
@@ -77,7 +81,8 @@ def preview_route(*, labels: dict[str, str]) -> tuple[Route | None, str]:
     return found.route, found.words
 
 
-def _remarks(received: Received) -> str:
+def remarks_on(received: Received) -> str:
+    """Return what a person should know of a body, beside its alerts."""
     left_out = [f"{received.truncated} more alerts were left out by the sender"] if received.truncated else []
     return "; ".join([*left_out, *received.notes])
 
@@ -143,9 +148,10 @@ def _note_change(event: InboundEvent, change: ReceivedChange) -> dict[str, Any]:
     return {"alert": None, "title": change.title, "status": "processed", "decision": f"noted as a change {where}"}
 
 
-def _take(
+def take_alert(
     integration: Integration, event: InboundEvent, received: ReceivedAlert, rules: Ruleset, now: datetime
 ) -> dict[str, Any]:
+    """Judge one alert of an event, do what follows, and return the decision as the event keeps it."""
     of_fingerprint = Alert.objects.filter(integration=integration, fingerprint=received.fingerprint)
     whole = of_fingerprint.select_related("integration", "route__policy", "service", "incident")
     latest = whole.order_by("-episode_at").first()
@@ -199,38 +205,44 @@ def _open(
     found = decide(rules, labels=received.labels, sender=integration.slug, now=now)
     alert = _create(integration, event, received, now, found.words, route=found.route, service=found.service)
     flaps = is_flapping(integration_id=integration.pk, fingerprint=received.fingerprint, now=now)
-    head = [
-        f"{event.reference} from {integration.slug} was received at {event.received_at:%Y-%m-%d %H:%M:%S} UTC",
-        f"fingerprint {received.fingerprint}: no episode of it was open, so this is a new one",
-    ]
-    alert.trail = [*head, *found.steps]
+    alert.trail = [*first_steps(integration, event, received), *found.steps]
     text = settle_decision(alert, found, flaps=flaps, now=now)
     return alert, text
 
 
+def first_steps(integration: Integration, event: InboundEvent, received: ReceivedAlert) -> list[str]:
+    """Return how the trail of a new alert begins."""
+    return [
+        f"{event.reference} from {integration.slug} was received at {event.received_at:%Y-%m-%d %H:%M:%S} UTC",
+        f"fingerprint {received.fingerprint}: no episode of it was open, so this is a new one",
+    ]
+
+
 def settle_decision(alert: Alert, found: Decision, *, flaps: int, now: datetime, prefix: str = "") -> str:
     """Do what was decided for a new or released alert, write it to the alert, and return it in words."""
-    words = found.words
     alert.suppressed_by = found.hold[:160]
     alert.flapping = bool(flaps)
-    if found.hold:
-        text = f"{found.hold_words}; nobody was paged: {words}"
-    elif found.pages:
+    if not found.pages:
+        text = words_without_page(found)
+    else:
         text = _page_for(alert, found)
         if flaps and alert.incident is not None:
             hold_open(incident=alert.incident, quiet_period=FLAP_WINDOW)
             more = f"it flaps ({flaps} episodes in 30 min), so {alert.incident.reference} stays open until it is quiet"
             alert.trail = [*alert.trail, more]
             text = f"{text}; {more}"
-    elif found.routes:
-        text = f"recorded only: {words}"
-    else:
-        text = words
     text = f"{prefix}{text}"
     alert.trail = [*alert.trail, f"{now:%H:%M:%S} UTC: {text}"][:TRAIL]
     alert.decision = text[:LONGEST_DECISION]
     alert.save(update_fields=["incident", "decision", "suppressed_by", "flapping", "trail"])
     return text
+
+
+def words_without_page(found: Decision) -> str:
+    """Return why an alert that was decided on pages nobody."""
+    if found.hold:
+        return f"{found.hold_words}; nobody was paged: {found.words}"
+    return f"recorded only: {found.words}" if found.routes else found.words
 
 
 def release_suppressed() -> int:
@@ -279,7 +291,23 @@ def _create(
     route: Route | None = None,
     service: Any = None,
 ) -> Alert:
-    return Alert.objects.create(
+    alert = new_alert(integration, event, received, now, decision, route=route, service=service)
+    alert.save(force_insert=True)
+    return alert
+
+
+def new_alert(
+    integration: Integration,
+    event: InboundEvent,
+    received: ReceivedAlert,
+    now: datetime,
+    decision: str,
+    *,
+    route: Route | None = None,
+    service: Any = None,
+) -> Alert:
+    """Return an episode that is not stored yet."""
+    return Alert(
         integration=integration,
         event=event,
         fingerprint=received.fingerprint,

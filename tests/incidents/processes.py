@@ -65,7 +65,7 @@ class Site:
             )
 
     def run(self, *arguments: str) -> int:
-        return self.start(*arguments).wait(60)
+        return self.start(*arguments).wait(240)
 
     def rows(self, statement: str) -> list[Any]:
         if self.database_url:
@@ -81,7 +81,7 @@ class Site:
             self.rows(f"UPDATE {table} SET lease_until = '2000-01-01 00:00:00' WHERE lease_until IS NOT NULL")
 
 
-def wait_until(condition: Callable[[], bool], *, seconds: float = 20) -> None:
+def wait_until(condition: Callable[[], bool], *, seconds: float = 90) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "it did not happen in time"
@@ -99,6 +99,6 @@ def free_port() -> int:
 def answers(url: str) -> bool:
     """Say whether an address answers with success."""
     try:
-        return requests.get(url, timeout=1).ok
+        return requests.get(url, timeout=5).ok
     except requests.RequestException:
         return False

@@ -25,7 +25,7 @@ pytestmark = pytest.mark.integration
 def seeded(tmp_path_factory: pytest.TempPathFactory) -> Site:
     made = Site(tmp_path_factory.mktemp("seed"), Sink())
     seeding = made.start("seed", stdout=subprocess.PIPE)
-    printed, _ = seeding.communicate(timeout=60)
+    printed, _ = seeding.communicate(timeout=240)
     assert seeding.returncode == 0, (made.state / "stderr.log").read_text()
     made.tokens = orjson.loads(printed)
     return made
@@ -129,12 +129,12 @@ def address(site: Site) -> Iterator[str]:
         assert server.stdout
         yield server.stdout.readline().strip()
     finally:
-        server.communicate(timeout=10)
+        server.communicate(timeout=60)
 
 
 def test_an_escalation_killed_in_its_step_pages_each_person_once(site: Site, address: str) -> None:
     body = {"version": "4", "groupKey": "g", "status": "firing", "receiver": "assay", "alerts": [an_alert()]}
-    answer = requests.post(f"{address}/inbound/alertmanager/{site.tokens['prometheus']}", json=body, timeout=10)
+    answer = requests.post(f"{address}/inbound/alertmanager/{site.tokens['prometheus']}", json=body, timeout=60)
     assert answer.status_code == 202
     assert site.run("work", "in-step") == -signal.SIGKILL
     assert site.rows("SELECT count(*) FROM delivery_delivery") == [(0,)], "the step was rolled back as a whole"

@@ -65,14 +65,14 @@ def site(tmp_path: Path) -> Iterator[tuple[Site, str]]:
     (tmp_path / "state").mkdir()
     made = Site(tmp_path / "state", Sink())
     seeding = made.start("seed", stdout=subprocess.PIPE)
-    printed, _ = seeding.communicate(timeout=60)
+    printed, _ = seeding.communicate(timeout=240)
     made.tokens = orjson.loads(printed)
     server = made.start("serve", stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     try:
         assert server.stdout
         yield made, server.stdout.readline().strip()
     finally:
-        server.communicate(timeout=10)
+        server.communicate(timeout=60)
 
 
 def receiver(notifier: str, address: str, tokens: dict[str, str]) -> str:
@@ -140,13 +140,13 @@ alerting:
         wait_until(lambda: answers(f"http://127.0.0.1:{manager_port}/-/ready"))
         wait_until(lambda: answers(f"http://127.0.0.1:{prometheus_port}/-/ready"))
         gauge.value = 1
-        wait_until(lambda: made.rows(stored)[0][0] >= 2, seconds=40)
+        wait_until(lambda: made.rows(stored)[0][0] >= 2, seconds=180)
         assert made.run("work") == 0
         assert made.rows("SELECT title, status FROM incidents_incident") == [("The gateway is slow", "triggered")]
         assert made.rows("SELECT count(*) FROM incidents_alert") == [(1,)]
         gauge.value = 0
         resolved = "SELECT status FROM incidents_alert"
-        wait_until(lambda: made.run("work") == 0 and made.rows(resolved) == [("resolved",)], seconds=60)
+        wait_until(lambda: made.run("work") == 0 and made.rows(resolved) == [("resolved",)], seconds=240)
         assert made.rows("SELECT count(*) FROM incidents_incident") == [(1,)]
         assert made.rows("SELECT count(*) FROM incidents_inboundevent WHERE state <> 'processed'") == [(0,)]
         assert len(list((made.state / "mail").iterdir())) == 1, "repeats page nobody again"
