@@ -348,6 +348,7 @@ def lists() -> None:
         "analytics_90_days": "/incidents/analytics/",
     }
     for name, path in pages.items():
+        client.get(path)
         times = []
         for _ in range(20 if "list" in name or "stream" in name else 3):
             started = time.perf_counter()
@@ -359,67 +360,90 @@ def lists() -> None:
 
 
 def fill(incidents: int, alerts: int) -> None:
-    """Store incidents over two years, a hundred of them open, and alerts, a thousand of them firing."""
+    """Store incidents over two years, a hundred of them open, and alerts, a thousand of them firing.
+
+    One row of each is made as the site makes them; the others are copies of it with times and names of their own.
+    """
+    from django.db import connection
     from django.utils import timezone
 
     from catalog.models import Service
     from incidents.models import Alert, Incident, Integration, Route
 
     now = timezone.now()
-    services = list(Service.objects.all())
-    sender, route = Integration.objects.get(slug="storm"), Route.objects.get()
-    rows = []
-    for number in range(incidents):
-        at = now - timedelta(minutes=10 * (incidents - number))
-        over = number < incidents - 100
-        rows.append(
-            Incident(
-                title=f"Customers wait for answer {number}",
-                severity=("sev1", "sev2", "sev3", "sev4")[number % 4],
-                status="resolved" if over else "triggered",
-                grouping_key=f"bench:{number}",
-                route_name="all",
-                declared_by="system:bench",
-                detected_by="alert:storm",
-                impact_started_at=at,
-                detected_at=at,
-                triggered_at=at,
-                first_notified_at=at,
-                acknowledged_at=at + timedelta(minutes=number % 30) if over else None,
-                resolved_at=at + timedelta(minutes=60 + number % 300) if over else None,
-            )
-        )
-    Incident.objects.bulk_create(rows, batch_size=2000)
-    keys = list(Incident.objects.filter(grouping_key__startswith="bench:").values_list("pk", flat=True))
-    through = Incident.services.through
-    through.objects.bulk_create(
-        [through(incident_id=key, service_id=services[n % len(services)].pk) for n, key in enumerate(keys)],
-        batch_size=5000,
+    first = Service.objects.order_by("pk").values_list("pk", flat=True)[0]
+    times = ("impact_started_at", "detected_at", "triggered_at", "first_notified_at")
+    incident = Incident.objects.create(
+        title="Customers wait for answer",
+        grouping_key="bench",
+        route_name="all",
+        declared_by="system:bench",
+        detected_by="alert:storm",
+        **dict.fromkeys(times, now),
     )
-    for start in range(0, alerts, 20_000):
-        Alert.objects.bulk_create(
-            [
-                Alert(
-                    integration=sender,
-                    fingerprint=f"bench-{number}",
-                    episode_at=now - timedelta(seconds=alerts - number),
-                    status="firing" if number >= alerts - 1000 else "resolved",
-                    title=f"Bench alert {number}",
-                    labels={"alertname": f"Bench{number % 500}", "service": f"svc-{number % 20}"},
-                    starts_at=now - timedelta(seconds=alerts - number),
-                    first_received_at=now - timedelta(seconds=alerts - number),
-                    last_received_at=now - timedelta(seconds=alerts - number),
-                    route=route,
-                    service=services[number % len(services)],
-                    decision="joined INC-1",
-                )
-                for number in range(start, min(start + 20_000, alerts))
-            ],
-            batch_size=2000,
-        )
-    from django.db import connection
+    alert = Alert.objects.create(
+        integration=Integration.objects.get(slug="storm"),
+        fingerprint="bench",
+        episode_at=now,
+        status="firing",
+        title="Bench alert",
+        labels={"alertname": "Bench", "service": "svc-0"},
+        starts_at=now,
+        first_received_at=now,
+        last_received_at=now,
+        route=Route.objects.get(),
+        service_id=first,
+        decision="joined INC-1",
+    )
+    postgres = connection.vendor == "postgresql"
 
+    def ago(number: str, seconds: int, total: int) -> str:
+        back = f"(({total} - {number}) * {seconds})"
+        if postgres:
+            return f"now() - {back} * interval '1 second'"
+        return f"strftime('%Y-%m-%d %H:%M:%f', 'now', '-' || {back} || ' seconds')"
+
+    copies = {
+        Incident: (
+            incident.pk,
+            incidents,
+            {
+                "grouping_key": "'bench:' || n.i",
+                "title": "'Customers wait for answer ' || n.i",
+                "severity": "'sev' || (1 + n.i % 4)",
+                "status": f"CASE WHEN n.i <= {incidents - 100} THEN 'resolved' ELSE 'triggered' END",
+                "resolved_at": f"CASE WHEN n.i <= {incidents - 100} THEN {ago('n.i', 600, incidents + 6)} END",
+                "acknowledged_at": ago("n.i", 600, incidents),
+                **dict.fromkeys(times, ago("n.i", 600, incidents + 10)),
+            },
+        ),
+        Alert: (
+            alert.pk,
+            alerts,
+            {
+                "fingerprint": "'bench-' || n.i",
+                "title": "'Bench alert ' || n.i",
+                "status": f"CASE WHEN n.i <= {alerts - 1000} THEN 'resolved' ELSE 'firing' END",
+                "service_id": f"{first} + n.i % 20",
+                **dict.fromkeys(
+                    ("episode_at", "starts_at", "first_received_at", "last_received_at"), ago("n.i", 5, alerts)
+                ),
+            },
+        ),
+    }
     with connection.cursor() as cursor:
+        for model, (key, count, changed) in copies.items():
+            columns = [f.column for f in model._meta.concrete_fields if not f.primary_key]  # noqa: SLF001 Django's documented name
+            chosen = ", ".join(changed.get(column, f"t.{column}") for column in columns)
+            table = model._meta.db_table  # noqa: SLF001
+            cursor.execute(
+                f"WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {count}) "
+                f"INSERT INTO {table} ({', '.join(columns)}) SELECT {chosen} FROM {table} t, n WHERE t.id = {key}"
+            )
+        cursor.execute(
+            "INSERT INTO incidents_incident_services (incident_id, service_id) "
+            f"SELECT id, {first} + id % 20 FROM incidents_incident WHERE grouping_key LIKE 'bench:%'"
+        )
         cursor.execute("ANALYZE")
 
 

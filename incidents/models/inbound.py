@@ -160,7 +160,12 @@ class Alert(models.Model):
                 name="one_firing_alert_per_fingerprint",
             ),
         )
-        indexes = (models.Index(fields=("status", "-id"), name="alert_by_status"),)
+        indexes = (
+            models.Index(fields=("status", "-id"), name="alert_by_status"),
+            # As the stream asks for them: latest word first, and the number where two came at once.
+            models.Index(fields=("-last_received_at", "id"), name="alert_by_last_word"),
+            models.Index(fields=("first_received_at",), name="alert_by_first_word"),
+        )
 
     def __str__(self) -> str:
         return f"{self.title} ({self.status})"
