@@ -63,12 +63,18 @@ def process_events(events: Sequence[InboundEvent]) -> None:
     now = database_now()
     rules = load_rules(now=now)
     plain = {one.event.pk: one for one in _plain_ones(events, locked, rules)}
+    gathered: list[_Plain] = []
     for event in events:
-        if event.pk not in plain:
-            process_locked(locked[event.integration_id], event)
-            if event.lease_owner:
-                finish(event)
-    _take_in_bulk(list(plain.values()), rules, now)
+        if event.pk in plain:
+            gathered.append(plain[event.pk])
+            continue
+        # In order: which alert comes first decides what an incident is called.
+        _take_in_bulk(gathered, rules, now)
+        gathered = []
+        process_locked(locked[event.integration_id], event)
+        if event.lease_owner:
+            finish(event)
+    _take_in_bulk(gathered, rules, now)
 
 
 def _plain_ones(events: Sequence[InboundEvent], locked: dict[int, Integration], rules: Ruleset) -> list[_Plain]:
@@ -119,6 +125,8 @@ def _is_plain(alert: ReceivedAlert) -> bool:
 
 
 def _take_in_bulk(plain: Sequence[_Plain], rules: Ruleset, now: datetime) -> None:
+    if not plain:
+        return
     rules.know_services(received.labels for one in plain for received in one.received.alerts)
     decided = [
         (one, received, decide(rules, labels=received.labels, sender=one.integration.slug, now=now))
