@@ -433,7 +433,7 @@ def fill(incidents: int, alerts: int) -> None:
     }
     with connection.cursor() as cursor:
         for model, (key, count, changed) in copies.items():
-            columns = [f.column for f in model._meta.concrete_fields if not f.primary_key]  # noqa: SLF001 Django's documented name
+            columns = [str(f.column) for f in model._meta.concrete_fields if not f.primary_key]  # noqa: SLF001 Django's documented name
             chosen = ", ".join(changed.get(column, f"t.{column}") for column in columns)
             table = model._meta.db_table  # noqa: SLF001
             cursor.execute(

@@ -110,11 +110,12 @@ def finish_many(rows: Sequence[tuple[LeasedModel, Mapping[str, Any]]]) -> None:
         return
     model = type(rows[0][0])
     names = list(rows[0][1])
-    fields = [model._meta.get_field(name) for name in names]  # noqa: SLF001 Django's documented name
+    known = {field.name: field for field in model._meta.concrete_fields}  # noqa: SLF001 Django's documented name
+    fields = [known[name] for name in names]
     fixed = {"finished_at": database_now(), "lease_owner": "", "lease_until": None, "last_error": ""}
-    fixed_fields = [model._meta.get_field(name) for name in fixed]  # noqa: SLF001
+    fixed_fields = [known[name] for name in fixed]
     quote = connection.ops.quote_name
-    columns = ", ".join(f"{quote(field.column)} = %s" for field in (*fields, *fixed_fields))
+    columns = ", ".join(f"{quote(str(field.column))} = %s" for field in (*fields, *fixed_fields))
     same = [
         field.get_db_prep_save(value, connection) for field, value in zip(fixed_fields, fixed.values(), strict=True)
     ]

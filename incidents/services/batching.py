@@ -191,7 +191,7 @@ def _tell_incidents(alerts: Sequence[Alert], now: datetime) -> None:
     """Write to the timelines that alerts fire, and let incidents that were quiet be so no more."""
     if not alerts:
         return
-    joined = {alert.incident_id for alert in alerts}
+    joined = {alert.incident_id for alert in alerts if alert.incident_id is not None}
     Incident.objects.filter(pk__in=joined, quiet_since__isnull=False).update(quiet_since=None)
     TimelineEntry.objects.bulk_create(
         [
@@ -207,6 +207,7 @@ def _tell_incidents(alerts: Sequence[Alert], now: datetime) -> None:
                 actor_label=ROUTER.label[:160],
             )
             for alert in alerts
+            if alert.incident_id is not None
         ],
         ignore_conflicts=True,
     )

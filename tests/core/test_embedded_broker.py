@@ -92,7 +92,7 @@ def test_a_commit_wakes_a_real_worker_and_a_lost_wake_up_costs_only_delay(tmp_pa
     }
 
     def run(*command: str) -> int:
-        return subprocess.run([sys.executable, *command], env=environment, timeout=60, check=False).returncode
+        return subprocess.run([sys.executable, *command], env=environment, timeout=240, check=False).returncode
 
     assert run("manage.py", "migrate", "-v0") == 0
     worker = subprocess.Popen(
