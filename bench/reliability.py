@@ -1,6 +1,6 @@
 """What counting and judging cost. Prints one JSON object per figure and line.
 
-    .venv/bin/python bench/reliability.py
+    .venv/bin/python bench/reliability.py [otlp] [tally] [bytes] [evaluate] [refresh] [backfill]
 
 SQLite in a temporary folder, or the empty scratch database that DATABASE_URL names. Each figure is the best of three.
 """
@@ -25,13 +25,18 @@ sys.path[0] = str(ROOT)
 
 import django  # noqa: E402
 
+from bench import reliability_sources  # noqa: E402
+
 ROUNDS = 3
 SLOS = 10_000
 START = time.time_ns() - 60 * 10**9
 
 
 def say(metric: str, value: float, unit: str, **more: Any) -> None:
-    print(json.dumps({"bench": "reliability", "metric": metric, "value": round(value, 3), "unit": unit, **more}))
+    print(
+        json.dumps({"bench": "reliability", "metric": metric, "value": round(value, 3), "unit": unit, **more}),
+        flush=True,
+    )
 
 
 def best(run: Callable[[], Any]) -> float:
@@ -111,17 +116,26 @@ def bench_ingest() -> None:
     from reliability.services import WireRequest, decode, receive_metrics
 
     rounds = iter(range(1, 1000))
-    for points in (100, 1000):
-        spent: list[float] = []
-        for _ in range(ROUNDS + 1):
+    for points, at_least in ((100, 25_000), (1000, 150_000)):
+        wall, cpu = [], []
+        for _ in range(12):
             body = body_of(points, next(rounds))
-            started = time.perf_counter()
+            started, used = time.perf_counter(), time.process_time()
             request = WireRequest()
             decode(body, encoding="", content_type="application/x-protobuf", request=request)
             if receive_metrics(request).rejected:
                 raise RuntimeError("points were refused")
-            spent.append(time.perf_counter() - started)
-        say(f"otlp_points_{points}_a_request", points / min(spent), "points/s", committed=True)
+            wall.append(time.perf_counter() - started)
+            cpu.append(time.process_time() - used)
+        # A core's share is what counts where others use the machine too; `wall` is what was seen.
+        say(
+            f"otlp_points_{points}_a_request",
+            points / min(cpu),
+            "points/s of a core",
+            wall=round(points / min(wall)),
+            committed=True,
+            at_least=at_least,
+        )
 
 
 def bench_tallies(versions: list[Any]) -> None:
@@ -234,7 +248,7 @@ def bench_evaluate(versions: list[Any]) -> None:
 
 
 def main() -> None:
-    parts = set(sys.argv[1:]) or {"otlp", "tally", "bytes", "evaluate"}
+    parts = set(sys.argv[1:]) or {"otlp", "tally", "bytes", "evaluate", "refresh", "backfill"}
     with tempfile.TemporaryDirectory(prefix="bench-reliability-") as folder:
         os.environ["ASSAY_STATE_DIR"] = folder
         os.environ["DJANGO_SETTINGS_MODULE"] = "config.settings"
@@ -250,6 +264,10 @@ def main() -> None:
             bench_evaluate(versions[:200])
         if "bytes" in parts:
             bench_bytes(versions[:400])
+        if "refresh" in parts:
+            reliability_sources.bench_refresh(say)
+        if "backfill" in parts:
+            reliability_sources.bench_backfill(say)
         calibrate()
 
 

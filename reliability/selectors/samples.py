@@ -74,6 +74,10 @@ def _written(query: Any) -> str:
     """Return a query in words: PromQL as it stands, an OTLP one by its attributes."""
     if isinstance(query, str):
         return query
+    if "every_seconds" in query:
+        within = [f"answered within {query['within_seconds']:g} s"] if query["within_seconds"] is not None else []
+        cadence = f"every {query['every_seconds']:g} s, timeout {query['timeout_seconds']:g} s"
+        return ", ".join([f"probe {query['target']} ({query['kind']})", cadence, *within])
     name = f"span {query['span']}" if query.get("span") else f"metric {query['metric']}"
     attributes = [f"{key}={value}" for part in ("resource", "where") for key, value in (query.get(part) or {}).items()]
     bound = [f"up to {query['le']:g}"] if query.get("le") is not None else []

@@ -176,6 +176,7 @@ def server(kind: str, folder: Path) -> Iterator[tuple[str, int]]:
             f"--storage.tsdb.path={folder / 'data'}",
             f"--web.listen-address=127.0.0.1:{port}",
             "--web.enable-remote-write-receiver",
+            "--web.enable-lifecycle",
             "--storage.tsdb.retention.time=60d",
             "--log.level=error",
         ],
