@@ -111,11 +111,10 @@ def filled(
 
     The first `long` SLOs have `long_seconds` of it.
     """
-    from reliability.models import SLO as Slo
-    from reliability.models import DataSource
+    from reliability import models
 
-    Slo.objects.all().delete()
-    DataSource.objects.all().delete()
+    models.SLO.objects.all().delete()
+    models.DataSource.objects.all().delete()
     with tempfile.TemporaryDirectory(prefix="bench-prometheus-") as name:
         folder = Path(name)
         with server("prometheus", folder) as (url, pid):
@@ -200,7 +199,8 @@ def _rules_of(number: int) -> str:
     named = f"{{slo: '{number}', window: '%s'}}"
     lines = [f"- name: sli-{number}", f"  interval: {RULE_INTERVAL}s", "  rules:"]
     for window in WINDOWS:
-        ratio = f'sum(rate(requests_total{{{which},code="500"}}[{window}])) / sum(rate(requests_total{{{which}}}[{window}]))'
+        bad, total = f'requests_total{{{which},code="500"}}', f"requests_total{{{which}}}"
+        ratio = f"sum(rate({bad}[{window}])) / sum(rate({total}[{window}]))"
         lines += [
             f"  - record: slo:sli_error:ratio_rate{window}",
             f"    expr: {ratio}",
@@ -212,12 +212,13 @@ def _rules_of(number: int) -> str:
     )
     lines += ["  - record: slo:sli_error:ratio_rate30d", f"    expr: {mean}", f"    labels: {named % '30d'}"]
     lines += [f"- name: meta-{number}", f"  interval: {RULE_INTERVAL}s", "  rules:"]
+    budget = f"/ on(slo) group_left slo:error_budget:ratio{{{which}}}"
     facts = {
         "objective:ratio": "vector(0.999)",
         "error_budget:ratio": "vector(1-0.999)",
         "time_period:days": "vector(30)",
-        "current_burn_rate:ratio": f"slo:sli_error:ratio_rate5m{{{which}}} / on(slo) group_left slo:error_budget:ratio{{{which}}}",
-        "period_burn_rate:ratio": f"slo:sli_error:ratio_rate30d{{{which}}} / on(slo) group_left slo:error_budget:ratio{{{which}}}",
+        "current_burn_rate:ratio": f"slo:sli_error:ratio_rate5m{{{which}}} {budget}",
+        "period_burn_rate:ratio": f"slo:sli_error:ratio_rate30d{{{which}}} {budget}",
         "period_error_budget_remaining:ratio": f"1 - slo:period_burn_rate:ratio{{{which}}}",
     }
     for name, expression in facts.items():

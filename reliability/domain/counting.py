@@ -8,10 +8,22 @@ from math import isfinite
 from typing import Any
 
 from reliability.domain.budgets import Counts
-from reliability.domain.scrapes import Oddities, Tail, add_increments, measured_minutes, usual_interval, was_born
+from reliability.domain.scrapes import (
+    Oddities,
+    Tail,
+    add_increments,
+    continued,
+    latecomers,
+    measured_minutes,
+    rebased,
+    usual_interval,
+    was_born,
+)
 
 Group = tuple[str, ...]
 WHOLE: Group = ()
+OVERLAP_SECONDS = 150.0
+"""How far back each read sees what the one before has seen; what comes later than that cannot be told."""
 _COMPARE: dict[str, Callable[[float, float], bool]] = {
     "lte": lambda value, bound: value <= bound,
     "lt": lambda value, bound: value < bound,
@@ -26,10 +38,14 @@ class GoodAboveTotalError(ValueError):
 
 @dataclass(frozen=True)
 class Scraped:
-    """A series with its raw samples: time in seconds and value as text, ascending."""
+    """A series with its raw samples: time in seconds and value as text, ascending.
+
+    `others` are other scrapers' samples of the same counter, from a store that keeps replicas apart; None from others.
+    """
 
     labels: Mapping[str, str]
     samples: Sequence[Sequence[Any]]
+    others: tuple[Sequence[Sequence[Any]], ...] | None = None
 
     @property
     def target(self) -> tuple[str, str]:
@@ -144,24 +160,45 @@ def count_counters(
 
 
 def count_readings(
-    series: Iterable[Scraped], *, op: str, threshold: float, span: Span, group_by: Sequence[str] = ()
+    series: Iterable[Scraped],
+    *,
+    op: str,
+    threshold: float,
+    tails: Mapping[bytes, Tail],
+    span: Span,
+    group_by: Sequence[str] = (),
 ) -> Found:
-    """Count the readings of gauges: each sample is an event, good when it compares as it should."""
-    found, good, seen = Found(), _COMPARE[op], dict[Group, dict[int, list[int]]]()
+    """Count the readings of gauges: each sample is an event, good when it compares as it should.
+
+    A reading that became visible late counts as long as it is later than the last one of its series.
+    """
+    found, good, seen = Found(tails=dict(tails)), _COMPARE[op], dict[Group, dict[int, list[int]]]()
     for one in series:
         group = tuple(one.labels.get(label, "") for label in group_by)
         minutes = seen.setdefault(group, {})
-        for time, text in one.samples:
-            if not span.begin < time <= span.until:
+        tail = found.tails.get(one.digest)
+        after = span.begin if span.first else span.visible_since
+        if tail is not None:
+            after = tail.time
+        samples = _further(one, tail) if tail is not None else one.samples
+        last = after
+        for time, text in samples:
+            if not last < time <= span.until:
                 continue
-            value = float(text)
+            last, value = time, float(text)
             if not isfinite(value):
                 found.oddities.odd_values += 1
                 continue
             minutes.setdefault(int(time // 60), [0, 0])[0 if good(value, threshold) else 1] += 1
+        if last > after:
+            found.tails[one.digest] = Tail(last, 0.0)
     for group, minutes in seen.items():
         found.counts[group] = {minute: Counts(events[0], events[1]) for minute, events in minutes.items()}
     return found
+
+
+def _further(one: Scraped, tail: Tail) -> Sequence[Sequence[Any]]:
+    return one.samples if one.others is None else continued((one.samples, *one.others), tail)
 
 
 def _count_one(  # noqa: PLR0917 what is read, what is known, and where events go
@@ -169,9 +206,15 @@ def _count_one(  # noqa: PLR0917 what is read, what is known, and where events g
 ) -> Tail | None:
     """Add one counter's increments to `grown` and return where it stands; None without a usable sample."""
     after = span.begin if span.first else float("-inf")
+    horizon = max(span.until - OVERLAP_SECONDS, after)
     tail = found.tails.get(one.digest)
     if tail is not None:
-        return add_increments(one.samples, tail, grown, found.oddities, after=after)
+        samples = _further(one, tail)
+        if events := latecomers(samples, tail):
+            minute = int(tail.time // 60)
+            grown[minute] = grown.get(minute, 0) + events
+        grown_tail = add_increments(samples, tail, grown, found.oddities, after=after)
+        return rebased(samples, grown_tail, horizon=horizon)
     position = next((n for n, (_, text) in enumerate(one.samples) if 0.0 <= float(text) < float("inf")), None)
     if position is None:
         found.oddities.odd_values += len(one.samples)
@@ -190,7 +233,8 @@ def _count_one(  # noqa: PLR0917 what is read, what is known, and where events g
         if events := round(value):
             into[int(time // 60)] = into.get(int(time // 60), 0) + events
     rest = one.samples[position + 1 :]
-    return add_increments(rest, Tail(time, value), grown, found.oddities, after=after)
+    tail = add_increments(rest, Tail(time, value, time, value), grown, found.oddities, after=after)
+    return rebased(one.samples[position:], tail, horizon=horizon)
 
 
 def _minutes(side: _Sides, measured: set[int], *, part_is_bad: bool) -> dict[int, Counts]:

@@ -6,59 +6,15 @@ the same target was scraped just before without it; otherwise its value stays of
 """
 
 import itertools
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from math import isfinite
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 LONGEST_PAUSE_SECONDS = 300.0
 BIRTH_LOOKBACK_INTERVALS = 1.5
 _HIGHEST = float(2**62)
-
-
-@dataclass(frozen=True)
-class Sample:
-    """A value at an instant, in seconds since 1970 UTC."""
-
-    time: float
-    value: float
-
-
-@dataclass(frozen=True)
-class Increment:
-    """Events of (`since`, `time`]; `known` is False when they may have happened at any time before."""
-
-    since: float
-    time: float
-    events: int
-    known: bool = True
-
-
-def increments(
-    samples: Iterable[Sample], *, carried: Sample | None, target_scrapes: Sequence[float], interval: float
-) -> tuple[list[Increment], Sample | None]:
-    """Return what the samples of one series add after the `carried` sample, and the sample to carry on.
-
-    Repeated and older samples add nothing. `target_scrapes` are the times, ascending, of the target's scrapes;
-    `interval` is the usual time between two.
-    """
-    found: list[Increment] = []
-    latest = carried
-    for sample in sorted(samples, key=lambda one: one.time):
-        if (latest is not None and sample.time <= latest.time) or not isfinite(sample.value) or sample.value < 0:
-            continue
-        if latest is None:
-            before = [time for time in target_scrapes if time < sample.time]
-            born = bool(before) and sample.time - before[-1] <= interval * BIRTH_LOOKBACK_INTERVALS
-            since = before[-1] if born else sample.time
-            found.append(Increment(since, sample.time, round(sample.value), known=born))
-        elif sample.value < latest.value:
-            found.append(Increment(latest.time, sample.time, round(sample.value)))
-        else:
-            found.append(Increment(latest.time, sample.time, round(sample.value) - round(latest.value)))
-        latest = sample
-    return found, latest
 
 
 def usual_interval(times: Sequence[float], *, default: float = 60.0) -> float:
@@ -68,10 +24,18 @@ def usual_interval(times: Sequence[float], *, default: float = 60.0) -> float:
 
 
 class Tail(NamedTuple):
-    """Where a counter stood at its last sample; the next increment begins there."""
+    """Where a counter stood at its last sample; the next increment begins there.
+
+    Since an earlier sample, the base, `seen` samples showed `credited` events: one that comes between them later can
+    show more, when it stands before a fall.
+    """
 
     time: float
     value: float
+    base_time: float = float("inf")
+    base_value: float = 0.0
+    seen: int = 0
+    credited: int = 0
 
 
 @dataclass
@@ -92,10 +56,9 @@ def add_increments(
 ) -> Tail:
     """Add what ascending samples (time, value as text) show beyond `tail` to the events of their minutes.
 
-    The same rules as `increments`, for a counter whose last sample is known; written for millions of samples. Samples
-    up to `after` move the tail and are not counted.
+    Written for millions of samples. Samples up to `after` move the tail and are not counted.
     """
-    last_time, last_value = tail
+    last_time, last_value = tail.time, tail.value
     for time, text in samples:
         if time <= last_time:
             continue
@@ -113,7 +76,50 @@ def add_increments(
                 minute = int(time // 60)
                 minutes[minute] = minutes.get(minute, 0) + round(value)
         last_time, last_value = time, value
-    return Tail(last_time, last_value)
+    return tail._replace(time=last_time, value=last_value)
+
+
+def latecomers(samples: Sequence[Sequence[Any]], tail: Tail) -> int:
+    """Return the events that samples show which came after later ones of their series had been counted."""
+    inside = [one for one in samples if tail.base_time < one[0] <= tail.time]
+    if len(inside) <= tail.seen:
+        return 0
+    minutes: dict[int, int] = {}
+    add_increments(inside, Tail(tail.base_time, tail.base_value), minutes, Oddities())
+    return max(sum(minutes.values()) - tail.credited, 0)
+
+
+def rebased(samples: Sequence[Sequence[Any]], tail: Tail, *, horizon: float) -> Tail:
+    """Return the tail with the last sample up to `horizon` as its base, for the next read that begins there."""
+    position = bisect_right(samples, horizon, key=itemgetter(0))
+    while position and not 0.0 <= float(samples[position - 1][1]) < _HIGHEST:
+        position -= 1
+    if position:
+        tail = tail._replace(base_time=samples[position - 1][0], base_value=float(samples[position - 1][1]))
+    inside = [one for one in samples if tail.base_time < one[0] <= tail.time]
+    minutes: dict[int, int] = {}
+    add_increments(inside, Tail(tail.base_time, tail.base_value), minutes, Oddities())
+    return tail._replace(seen=len(inside), credited=sum(minutes.values()))
+
+
+def continued(replicas: Sequence[Sequence[Sequence[Any]]], tail: Tail) -> Sequence[Sequence[Any]]:
+    """Return the samples to go on with after `tail`, of several scrapers' samples of one counter.
+
+    The scraper that saw the tail is kept. Where it is gone, another's first values may lie below the tail although the
+    counter never fell, since it scraped at other instants: such values are left out, up to a fall of its own.
+    """
+    for samples in replicas:
+        if any(time == tail.time and float(value) == tail.value for time, value in samples):
+            return samples
+    chosen = replicas[0]
+    position = next((number for number, (time, _) in enumerate(chosen) if time > tail.time), len(chosen))
+    if not position:
+        return chosen
+    last = float(chosen[position - 1][1])
+    while position < len(chosen) and last <= float(chosen[position][1]) < tail.value:
+        last = float(chosen[position][1])
+        position += 1
+    return chosen[position:]
 
 
 def was_born(

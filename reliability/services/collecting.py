@@ -34,7 +34,7 @@ LONGEST_BACKFILL = timedelta(days=90)
 LONGEST_RETRY_SECONDS = 300
 NO_SERIES = "The total selector matches no series."
 UNKNOWN_METRIC = "The source has no series of this metric."
-_TAIL = struct.Struct("<8sdd")
+_TAIL = struct.Struct("<8sddddIQ")
 
 
 @dataclass
@@ -125,7 +125,7 @@ def packed_tails(tails: Mapping[bytes, Tail], *, now: datetime) -> bytes:
 
 def unpacked_tails(body: bytes | memoryview) -> dict[bytes, Tail]:
     """Read what `packed_tails` wrote."""
-    return {digest: Tail(time, value) for digest, time, value in _TAIL.iter_unpack(bytes(body))}
+    return {digest: Tail(*tail) for digest, *tail in _TAIL.iter_unpack(bytes(body))}
 
 
 def _counted(

@@ -237,17 +237,19 @@ class PrometheusReader:
         return answer if isinstance(answer, dict) else {}
 
     def _one_replica(self, found: list[Scraped]) -> list[Scraped]:
-        """Of a store that keeps replicas apart, take one series for each: the one with the most samples."""
+        """Of a store that keeps replicas apart, join the series of one counter: the one with most samples leads."""
         if self.flavour != "thanos":
             return found
-        replicas: dict[bytes, Scraped] = {}
+        replicas: dict[bytes, list[Scraped]] = {}
         for series in found:
             labels = {key: text for key, text in series.labels.items() if key not in self.settings.replica_labels}
             one = Scraped(labels, series.samples)
-            known = replicas.get(one.digest)
-            if known is None or len(known.samples) < len(one.samples):
-                replicas[one.digest] = one
-        return list(replicas.values())
+            replicas.setdefault(one.digest, []).append(one)
+        joined = []
+        for some in replicas.values():
+            first, *others = sorted(some, key=lambda one: -len(one.samples))
+            joined.append(Scraped(first.labels, first.samples, tuple(one.samples for one in others)))
+        return joined
 
     def _sign_in(self) -> None:
         settings, headers = self.settings, self._session.headers

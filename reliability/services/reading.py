@@ -7,6 +7,7 @@ from typing import Any
 
 from reliability.data import DataState
 from reliability.domain.counting import (
+    OVERLAP_SECONDS,
     Found,
     GoodAboveTotalError,
     Scraped,
@@ -20,7 +21,7 @@ from reliability.domain.scrapes import Tail
 from reliability.services.prometheus import PrometheusReader, SourceError, TooLargeError
 
 FIRST_LOOKBACK = timedelta(minutes=5)
-OVERLAP = timedelta(seconds=150)
+OVERLAP = timedelta(seconds=OVERLAP_SECONDS)
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,12 @@ class Answer:
         total = self.series[wanted.total]
         if wanted.op:
             return count_readings(
-                total, op=wanted.op, threshold=wanted.threshold, span=self.span, group_by=wanted.group_by
+                total,
+                op=wanted.op,
+                threshold=wanted.threshold,
+                tails=tails,
+                span=self.span,
+                group_by=wanted.group_by,
             )
         part: Iterable[Scraped] = ()
         if wanted.part is not None:

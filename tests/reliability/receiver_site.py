@@ -1,0 +1,113 @@
+"""A site of its own for a test that kills the receiver: a fresh state folder, a real process, a real port.
+
+`python -m tests.reliability.receiver_site seed` prints a sender's token; `… serve PORT SEED` serves until it kills
+itself at one of the first requests: before it is read, before its commit or before its answer; `… counts` prints what
+was counted.
+"""
+
+import os
+import random
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from typing import Any
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
+
+import django
+import orjson
+from django.core.management import call_command
+from django.core.wsgi import get_wsgi_application
+
+LONGEST_LIFE = 8
+
+
+class QuietHandler(WSGIRequestHandler):
+    """Says nothing about requests."""
+
+    def log_message(self, *args: object) -> None:
+        """Leave standard error to what fails."""
+
+
+class ReusingServer(WSGIServer):
+    """Takes over the port of the one that was killed."""
+
+    allow_reuse_address = True
+
+
+def seed() -> None:
+    """Declare an SLO on a histogram and one on spans, and make a sender's token."""
+    call_command("migrate", verbosity=0)
+    from accounts.data import Capability, Role, system_principal
+    from accounts.services import create_api_token, create_user, grant_role
+    from catalog.services import apply_documents as apply_catalog
+    from core.parsing import load_yaml_documents
+    from reliability.services import apply_documents
+    from tests.reliability.conftest import CATALOG, TTFT
+
+    me = system_principal("test")
+    apply_catalog(principal=me, documents=load_yaml_documents(CATALOG, source="catalog.yaml"))
+    spans = TTFT.replace("metric: ttft", "span: ask").replace("gateway-ttft", "asks")
+    spans = spans.replace("resource: {service.name: gateway}, le: 1.0", "where: {status: unset}")
+    for text in (TTFT, spans.replace("resource: {service.name: gateway}", "resource: {}")):
+        apply_documents(principal=me, documents=load_yaml_documents(text, source="slo.yaml"), source="slo.yaml")
+    user = create_user(principal=me, username="collector", password=None)
+    grant_role(principal=me, user=user, role=Role.RESPONDER)
+    _, secret = create_api_token(principal=me, owner=user, name="otlp", scopes=[Capability.TELEMETRY_INGEST])
+    sys.stdout.write(secret)
+
+
+def serve(port: str, number: str) -> None:
+    """Serve a few requests, then be killed at some point of one."""
+    from reliability.services import otlp
+
+    chance = random.Random(int(number))
+    left = chance.randrange(3, LONGEST_LIFE)
+    point = chance.choice(("before it is read", "before the commit", "before the answer"))
+    application = get_wsgi_application()
+    add = otlp.add_to_tallies
+
+    def die_at(here: str) -> None:
+        if left <= 0 and point == here:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def add_or_die(increments: Any) -> None:
+        add(increments)
+        die_at("before the commit")
+
+    def answer(environ: Any, start_response: Any) -> Any:
+        nonlocal left
+        left -= 1
+        die_at("before it is read")
+        body = application(environ, start_response)
+        die_at("before the answer")
+        return body
+
+    otlp.add_to_tallies = add_or_die
+    server = make_server("127.0.0.1", int(port), answer, server_class=ReusingServer, handler_class=QuietHandler)
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+    sys.stdin.read()
+
+
+def counts() -> None:
+    """Print good, bad and unknown events by SLO."""
+    from reliability.domain.budgets import Counts
+    from reliability.models import SLOVersion
+    from tests.reliability.conftest import minutes_of
+
+    found = {}
+    for version in SLOVersion.objects.select_related("slo"):
+        total = sum((one for _, one in minutes_of(version)), Counts())
+        found[version.slo.slug] = [total.good, total.bad, total.unknown]
+    sys.stdout.buffer.write(orjson.dumps(found))
+
+
+def main() -> None:
+    """Dispatch on the first argument."""
+    django.setup()
+    steps: dict[str, Callable[..., None]] = {"seed": seed, "serve": serve, "counts": counts}
+    steps[sys.argv[1]](*sys.argv[2:])
+
+
+if __name__ == "__main__":
+    main()
