@@ -72,7 +72,7 @@ class StubbornSpans(SpanExporter):
         return SpanExportResult.FAILURE
 
     def shutdown(self) -> None:
-        self.exporter.shutdown()
+        self.exporter.shutdown()  # type: ignore[no-untyped-call]
 
 
 def run(state: Path, *arguments: str) -> bytes:

@@ -2,13 +2,14 @@
 
 from bisect import bisect_left
 from dataclasses import dataclass, field
+from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reliability.domain.budgets import Counts
 from reliability.domain.counting import Found, Scraped, Scrapes, Span, count_counters, count_readings
-from reliability.domain.scrapes import usual_interval
+from reliability.domain.scrapes import Tail, usual_interval
 
 STEP = 15.0
 OVERLAP = 150.0
@@ -111,7 +112,7 @@ def read(world: World, begin: float, until: float, *, first: bool, tails: object
 @settings(max_examples=60, deadline=None)
 @given(worlds(), st.lists(st.integers(1, 20), max_size=40))
 def test_reads_in_any_cut_add_up_to_what_the_counters_prove(world: World, cuts: list[int]) -> None:
-    begin, first, tails = -1.0, True, {}
+    begin, first, tails = -1.0, True, dict[bytes, Tail]()
     total = Counts()
     by_minute: dict[int, Counts] = {}
     stops = [begin + 5.0]
@@ -194,7 +195,7 @@ def test_each_reading_of_a_gauge_counts_once_however_late_it_comes(
         time += length
         shown = max(shown, time + late)
         samples.append((time, "1" if good else "9", shown))
-    begin, first, tails, total = -1.0, True, {}, Counts()
+    begin, first, tails, total = -1.0, True, dict[bytes, Tail](), Counts()
     while begin < shown:
         until = begin + data.draw(st.integers(5, 100))
         low = begin - (FIRST if first else OVERLAP)
@@ -219,11 +220,11 @@ def test_replicas_of_one_counter_that_come_and_go_add_up_to_what_it_counted(data
         return history[min(int(instant), len(history) - 1)][1]
 
     late = {"a": 0.0, "b": data.draw(st.sampled_from([-4.0, 0.0, 4.0]))}
-    samples = {
+    samples: dict[str, list[list[Any]]] = {
         name: [[float(time), str(at(time + late[name]))] for time in range(10 + shift, 380, 15)]
         for name, shift in (("a", 0), ("b", 2))
     }
-    tail = {}
+    tail: dict[bytes, Tail] = {}
     total, begin = Counts(), 40.0
     for number in range(1, 12):
         until = 40.0 + number * 30.0
@@ -252,7 +253,7 @@ def test_samples_that_come_after_later_ones_of_their_series_lose_nothing(steps: 
         value = amount if reset else value + amount
         truth += value - before if value >= before else value
         samples.append((number * STEP, value, number * STEP + late))
-    begin, first, tails, total = 5.0, True, {}, 0
+    begin, first, tails, total = 5.0, True, dict[bytes, Tail](), 0
     while begin < samples[-1][0] + 200:
         until = begin + 20.0
         low = begin - (FIRST if first else OVERLAP)
