@@ -209,12 +209,13 @@ def _count_one(  # noqa: PLR0917 what is read, what is known, and where events g
     horizon = max(span.until - OVERLAP_SECONDS, after)
     tail = found.tails.get(one.digest)
     if tail is not None:
-        samples = _further(one, tail)
-        if events := latecomers(samples, tail):
+        if one.others is not None:
+            return add_increments(_further(one, tail), tail, grown, found.oddities, after=after)
+        if events := latecomers(one.samples, tail):
             minute = int(tail.time // 60)
             grown[minute] = grown.get(minute, 0) + events
-        grown_tail = add_increments(samples, tail, grown, found.oddities, after=after)
-        return rebased(samples, grown_tail, horizon=horizon)
+        grown_tail = add_increments(one.samples, tail, grown, found.oddities, after=after)
+        return rebased(one.samples, grown_tail, horizon=horizon)
     position = next((n for n, (_, text) in enumerate(one.samples) if 0.0 <= float(text) < float("inf")), None)
     if position is None:
         found.oddities.odd_values += len(one.samples)

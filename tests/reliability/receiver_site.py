@@ -1,16 +1,16 @@
 """A site of its own for a test that kills the receiver: a fresh state folder, a real process, a real port.
 
-`python -m tests.reliability.receiver_site seed` prints a sender's token; `… serve PORT SEED` serves until it kills
-itself at one of the first requests: before it is read, before its commit or before its answer; `… counts` prints what
-was counted.
+`python -m tests.reliability.receiver_site seed` prints a sender's token; `… serve PORT` serves by one process after
+another, each killed at one of its first requests: before it is read, before its commit or before its answer; `… counts`
+prints what was counted.
 """
 
 import os
 import random
 import signal
 import sys
-import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
@@ -19,7 +19,7 @@ import orjson
 from django.core.management import call_command
 from django.core.wsgi import get_wsgi_application
 
-LONGEST_LIFE = 8
+LONGEST_LIFE = 6
 
 
 class QuietHandler(WSGIRequestHandler):
@@ -57,14 +57,26 @@ def seed() -> None:
     sys.stdout.write(secret)
 
 
-def serve(port: str, number: str) -> None:
+def serve(port: str) -> None:
+    """Serve by a fresh process whenever the one before was killed; a line for each in the file `deaths`."""
+    application = get_wsgi_application()
+    deaths = Path(os.environ["ASSAY_STATE_DIR"]) / "deaths"
+    for number in range(1000):
+        child = os.fork()
+        if not child:
+            serve_a_while(application, int(port), number)
+        _, status = os.waitpid(child, 0)
+        with deaths.open("a") as file:
+            file.write(f"{os.waitstatus_to_exitcode(status)}\n")
+
+
+def serve_a_while(application: Any, port: int, number: int) -> None:
     """Serve a few requests, then be killed at some point of one."""
     from reliability.services import otlp, tallying
 
-    chance = random.Random(int(number))
-    left = chance.randrange(3, LONGEST_LIFE)
+    chance = random.Random(number)
+    left = chance.randrange(2, LONGEST_LIFE)
     point = chance.choice(("before it is read", "before the commit", "before the answer"))
-    application = get_wsgi_application()
     add = tallying.add_to_tallies
 
     def die_at(here: str) -> None:
@@ -84,9 +96,8 @@ def serve(port: str, number: str) -> None:
         return body
 
     vars(otlp)["add_to_tallies"] = add_or_die
-    server = make_server("127.0.0.1", int(port), answer, server_class=ReusingServer, handler_class=QuietHandler)
-    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
-    sys.stdin.read()
+    server = make_server("127.0.0.1", port, answer, server_class=ReusingServer, handler_class=QuietHandler)
+    server.serve_forever(poll_interval=0.05)
 
 
 def counts() -> None:

@@ -207,7 +207,7 @@ def test_each_reading_of_a_gauge_counts_once_however_late_it_comes(
     assert (total.good, total.bad) == (sum(good for _, good, _ in steps), sum(not good for _, good, _ in steps))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(st.data())
 def test_replicas_of_one_counter_that_come_and_go_add_up_to_what_it_counted(data: st.DataObject) -> None:
     """Two scrapers see one counter at instants of their own, each a moment after the time that it writes down."""
