@@ -209,7 +209,7 @@ def test_too_many_series_are_counted_by_increase_and_called_approximate(
             result = {"resultType": "matrix", "result": many}
         return {"status": "success", "data": result}
 
-    handler.answer = staticmethod(answer)
+    handler.answer = staticmethod(answer)  # type: ignore[method-assign]
     assert refresh(versions=SLOVersion.objects.all(), until=until, sleep=lambda _: None) == {}
     version = SLOVersion.objects.get()
     (status,) = data_statuses([version]).values()

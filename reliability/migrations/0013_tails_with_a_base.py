@@ -18,7 +18,7 @@ def add_bases(apps, schema_editor):
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("reliability", "0011_probes_problems_and_buckets"),
+        ("reliability", "0012_gauge_days"),
     ]
 
     operations = [
