@@ -1,6 +1,6 @@
 """What counting and judging cost. Prints one JSON object per figure and line.
 
-    .venv/bin/python bench/reliability.py [otlp] [tally] [bytes] [evaluate] [refresh] [backfill]
+    .venv/bin/python bench/reliability.py [otlp] [tally] [bytes] [evaluate] [world] [refresh] [backfill]
 
 SQLite in a temporary folder, or the empty scratch database that DATABASE_URL names. Each figure is the best of three.
 """
@@ -248,7 +248,7 @@ def bench_evaluate(versions: list[Any]) -> None:
 
 
 def main() -> None:
-    parts = set(sys.argv[1:]) or {"otlp", "tally", "bytes", "evaluate", "refresh", "backfill"}
+    parts = set(sys.argv[1:]) or {"otlp", "tally", "bytes", "evaluate", "world", "refresh", "backfill"}
     with tempfile.TemporaryDirectory(prefix="bench-reliability-") as folder:
         os.environ["ASSAY_STATE_DIR"] = folder
         os.environ["DJANGO_SETTINGS_MODULE"] = "config.settings"
@@ -264,6 +264,8 @@ def main() -> None:
             bench_evaluate(versions[:200])
         if "bytes" in parts:
             bench_bytes(versions[:400])
+        if "world" in parts:
+            reliability_sources.bench_world(say)
         if "refresh" in parts:
             reliability_sources.bench_refresh(say)
         if "backfill" in parts:

@@ -22,6 +22,7 @@ from tests.reliability.worlds import Row, remote_write, server
 
 Say = Callable[..., None]
 RULE_DAYS = 3
+BAD, TOTAL = 'http_requests_total{code=~"5.."}', "http_requests_total"
 SCRAPE_SECONDS = 15
 RULE_SLOS = 100
 RULE_INTERVAL = 30
@@ -91,16 +92,21 @@ def fill(url: str, *, slos: int, begin: int, end: int, step: int) -> None:
 
 def declare(url: str, *, slos: int, watermark: datetime, since: datetime) -> None:
     """Declare SLOs as if it had been done at an earlier instant."""
+    texts = [SLO.replace("NUMBER", str(number)) for number in range(slos)]
+    _declare_texts(url, texts, watermark=watermark, since=since.timestamp())
+
+
+def _declare_texts(url: str, texts: list[str], *, watermark: datetime, since: float) -> None:
     from accounts.data import system_principal
     from core.parsing import LineIndex
     from reliability.models import Backfill, Collection
     from reliability.services import apply_documents
 
-    texts = [SOURCE.replace("URL", url), *(SLO.replace("NUMBER", str(number)) for number in range(slos))]
-    documents = [(yaml.safe_load(text), LineIndex({})) for text in texts]
+    documents = [(yaml.safe_load(text), LineIndex({})) for text in (SOURCE.replace("URL", url), *texts)]
     apply_documents(principal=system_principal("bench"), documents=documents, source="bench")
+    begin = datetime.fromtimestamp(since, UTC)
     Collection.objects.update(watermark=watermark, begins_at=watermark)
-    Backfill.objects.update(since=since, until=watermark, position=since)
+    Backfill.objects.update(since=begin, until=watermark, position=begin)
 
 
 @contextmanager
@@ -255,3 +261,45 @@ def bench_backfill(say: Say, slos: int = 100, days: int = 30) -> None:
             "versions": SLOVersion.objects.filter(backfilled_from__isnull=False).count(),
         }
         say("backfill", time.monotonic() - started, "s", slos=slos, days=days, **more, at_most=90)
+
+
+def bench_world(say: Say, seed: int = 1, hours: int = 6) -> None:
+    """Count a seeded world of known truth, and ask the same store in the usual ways."""
+    from reliability import models
+    from reliability.selectors import counts_between
+    from reliability.services import run_backfills
+    from tests.reliability.worlds import make_world
+
+    models.SLO.objects.all().delete()
+    models.DataSource.objects.all().delete()
+    with tempfile.TemporaryDirectory(prefix="bench-prometheus-") as name, server("prometheus", Path(name)) as (url, _):
+        end = int(time.time()) // 60 * 60 - 180
+        rows, truth = make_world(seed=seed, begin=end - hours * 3600, end=end)
+        for begin in range(0, len(rows), 4000):
+            remote_write(url, rows[begin : begin + 4000])
+        selectors = {'requests_total{slo="0",code="500"}': BAD, 'requests_total{slo="0"}': TOTAL}
+        text = SLO.replace("NUMBER", "0")
+        for ours, theirs in selectors.items():
+            text = text.replace(ours, theirs)
+        _declare_texts(url, [text], watermark=datetime.fromtimestamp(end, UTC), since=end - hours * 3600 - 600)
+        if problems := run_backfills(list(models.Backfill.objects.all()), say=lambda _: None, sleep=time.sleep):
+            raise RuntimeError(problems[0])
+        version = models.SLOVersion.objects.get(data_source__isnull=False)
+        counts = counts_between(version=version, start_minute=end // 60 - hours * 60 - 1, end_minute=end // 60 + 1)
+
+        def ask(query: str) -> float:
+            params = {"query": query, "time": str(end)}
+            answer = requests.get(f"{url}/api/v1/query", params=params, timeout=30).json()
+            return float(answer["data"]["result"][0]["value"][1])
+
+        increased = ask(f"sum(increase({BAD}[{hours}h]))"), ask(f"sum(increase({TOTAL}[{hours}h]))")
+        mean = ask(f"avg_over_time((sum(rate({BAD}[5m])) / sum(rate({TOTAL}[5m])))[{hours}h:5m])")
+        proven = sum(truth.bad.values()), sum(truth.good.values()) + sum(truth.bad.values())
+        say("world_happened", truth.happened_bad, "bad events", of=truth.happened, lost=truth.lost, seed=seed)
+        say("world_proven", proven[0], "bad events", of=proven[1], unknown=sum(truth.unknown.values()))
+        say("world_tally", counts.bad, "bad events", of=counts.good + counts.bad, unknown=counts.unknown)
+        say("world_increase", increased[0], "bad events", of=round(increased[1], 3))
+        ratio = proven[0] / proven[1]
+        off = {"tally": counts.bad / (counts.good + counts.bad), "increase": increased[0] / increased[1], "mean": mean}
+        for way, found in off.items():
+            say(f"world_error_ratio_{way}", found * 100, "%", off_by=f"{(found / ratio - 1) * 100:+.1f} %")
