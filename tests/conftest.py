@@ -4,12 +4,17 @@ import os
 from collections.abc import Iterator
 from contextlib import ExitStack
 
+import hypothesis
 import pytest
 from django.conf import settings
 from django.db import connection, transaction
 from pytest_django.plugin import DjangoDbBlocker
 
 from ledger.services.guarding import remove_guard
+
+# An example that takes long on a busy machine is no mistake of the rule that it tests.
+hypothesis.settings.register_profile("assay", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("assay")
 
 
 @pytest.fixture(scope="session", autouse=True)
