@@ -4,6 +4,7 @@ from drivers.actions.gpu import GPU_ACTIONS
 from drivers.actions.haproxy import HAPROXY_ACTIONS
 from drivers.actions.http import HTTP_ACTIONS
 from drivers.actions.kubernetes import KUBERNETES_ACTIONS
+from drivers.actions.kubernetes_rollouts import ROLLOUT_ACTIONS
 from drivers.actions.latency import LATENCY_ACTIONS
 from drivers.actions.network import NETWORK_ACTIONS
 from drivers.actions.postgresql import POSTGRESQL_ACTIONS
@@ -25,6 +26,7 @@ for _action in (
     *HAPROXY_ACTIONS,
     *POSTGRESQL_ACTIONS,
     *KUBERNETES_ACTIONS,
+    *ROLLOUT_ACTIONS,
     *SITE_ACTIONS,
     *TRAINER_ACTIONS,
 ):

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
-from drivers.data import ActionResult, Arguments, Plan, Support, Target
+from drivers.data import ActionResult, Arguments, Idempotency, Plan, Risk, Support, Target
 from drivers.services.faults import ReversibleFault
 
 ASK_SECONDS = 5.0
@@ -166,6 +166,42 @@ class WeighServer(_HaproxyFault):
         return now.weight != before.weight
 
 
+class ReadyServer:
+    """Puts servers back: no fault, what mends one."""
+
+    name: ClassVar[str] = "haproxy.ready"
+    description: ClassVar[str] = "Let servers behind HAProxy take traffic again, whoever took them out."
+    arguments: ClassVar[type[Arguments]] = ServerArguments
+    risk: ClassVar[Risk] = Risk.CHANGE
+    idempotency: ClassVar[Idempotency] = Idempotency.NATURAL
+    reversible: ClassVar[bool] = False
+
+    def probe(self, arguments: ServerArguments) -> Support:
+        return DrainServer().probe(arguments)
+
+    def plan(self, arguments: ServerArguments) -> Plan:
+        paths = [f"{arguments.backend}/{name}" for name in arguments.servers]
+        return Plan(
+            summary=f"Put back {', '.join(arguments.servers)} of {arguments.backend}",
+            targets=tuple(Target("server", path) for path in paths),
+            commands=tuple(f"set server {path} state ready" for path in paths),
+            matched=len(paths),
+        )
+
+    def run(self, arguments: ServerArguments, *, idempotency_key: str) -> ActionResult:  # noqa: ARG002
+        for name in arguments.servers:
+            _ask(arguments.socket, f"set server {arguments.backend}/{name} state ready")
+        out = [one.name for one in _states(arguments).values() if one.name in arguments.servers and one.admin]
+        error = f"{', '.join(out)} did not come back" if out else ""
+        return ActionResult(ok=not out, output={"value": len(arguments.servers) - len(out)}, error=error)
+
+    def undo(self, arguments: ServerArguments, output: dict[str, Any]) -> ActionResult:  # noqa: ARG002
+        return ActionResult(ok=False, error="name a step that takes them out again")
+
+    def is_active(self, arguments: ServerArguments, output: dict[str, Any]) -> bool:  # noqa: ARG002
+        return False
+
+
 def _ask(path: str, order: str) -> str:
     """Send one command to the runtime socket. Raises HaproxyError with what it says."""
     try:
@@ -261,4 +297,4 @@ def _entries(arguments: DelayArguments) -> list[str]:
     return [words[1] for words in lines if len(words) > 1]
 
 
-HAPROXY_ACTIONS = (DrainServer(), MaintainServer(), WeighServer(), DelayClients())
+HAPROXY_ACTIONS = (ReadyServer(), DrainServer(), MaintainServer(), WeighServer(), DelayClients())

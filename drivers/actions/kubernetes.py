@@ -4,7 +4,7 @@ The client takes the cluster from a kubeconfig file (`KUBECONFIG`, or `~/.kube/c
 from the pod that the site runs in. It is imported when it is first needed: it is large.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar
@@ -79,6 +79,8 @@ class _Cluster:
         self.core = library.CoreV1Api(api)
         self.apps = library.AppsV1Api(api)
         self.network = library.NetworkingV1Api(api)
+        # An object of the client as the API writes it.
+        self.plain: Callable[[Any], Any] = api.sanitize_for_serialization
 
 
 @contextmanager

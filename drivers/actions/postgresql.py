@@ -232,6 +232,35 @@ class Promote(_OneWay):
         return ActionResult(ok=promoted, output={}, error="" if promoted else "it was not promoted within 60 s")
 
 
+class ReplicationLag(_OneWay):
+    """Looks how far behind replication is; its value is bytes."""
+
+    name: ClassVar[str] = "postgresql.lag"
+    description: ClassVar[str] = (
+        "Look how many bytes of WAL are not replayed: by this standby of what it received, or by the primary's slowest."
+    )
+    arguments: ClassVar[type[Arguments]] = DatabaseArguments
+    risk: ClassVar[Risk] = Risk.READ
+    idempotency: ClassVar[Idempotency] = Idempotency.NATURAL
+    says: ClassVar[str] = "Look at the replication lag"
+
+    def run(self, arguments: DatabaseArguments, *, idempotency_key: str) -> ActionResult:  # noqa: ARG002
+        standby = bool(_ask(arguments.dsn, "SELECT pg_is_in_recovery()"))
+        if standby:
+            statement = "SELECT pg_wal_lsn_diff(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn())::bigint"
+        else:
+            statement = (
+                "SELECT max(pg_wal_lsn_diff(pg_current_wal_lsn(), coalesce(replay_lsn, '0/0')))::bigint"
+                " FROM pg_stat_replication"
+            )
+        lag = _ask(arguments.dsn, statement)
+        role = "standby" if standby else "primary"
+        if lag is None:
+            said = "nothing was received yet" if standby else "no standby is connected"
+            return ActionResult(ok=False, output={"role": role}, error=said)
+        return ActionResult(ok=True, output={"value": lag, "role": role})
+
+
 class KillServer(_OneWay):
     """Kills a server."""
 
@@ -274,4 +303,4 @@ class KillServer(_OneWay):
             return None
 
 
-POSTGRESQL_ACTIONS = (PauseReplay(), ExhaustConnections(), EndSessions(), Promote(), KillServer())
+POSTGRESQL_ACTIONS = (PauseReplay(), ExhaustConnections(), EndSessions(), Promote(), ReplicationLag(), KillServer())

@@ -108,7 +108,7 @@ class FakeCluster:
     ) -> tuple[int, dict[str, Any]]:
         one = self._find(kind, ns, name)
         if method == "PATCH":
-            merge(one, body)
+            patch(one, body)
             one["metadata"]["resourceVersion"] = str(int(one["metadata"]["resourceVersion"]) + 1)
         elif method == "DELETE":
             wanted = (body.get("preconditions") or {}).get("uid")
@@ -147,6 +147,18 @@ class FakeCluster:
             raise RefusalError(429, "TooManyRequests")
         del self.objects["pods", ns, name]
         return 201, {"kind": "Status", "status": "Success"}
+
+
+def patch(one: dict[str, Any], body: Any) -> None:
+    """Apply a merge patch, or a JSON patch whose operations replace."""
+    for operation in body if isinstance(body, list) else []:
+        *path, last = operation["path"].strip("/").split("/")
+        into = one
+        for part in path:
+            into = into[part]
+        into[last] = operation["value"]
+    if isinstance(body, dict):
+        merge(one, body)
 
 
 def merge(into: dict[str, Any], patch: dict[str, Any]) -> None:

@@ -339,6 +339,16 @@ def test_a_server_behind_haproxy_gets_no_traffic_until_it_is_taken_back(haproxy:
 
 
 @needs("haproxy")
+def test_a_server_is_put_back_whoever_took_it_out(haproxy: tuple[str, int]) -> None:
+    arguments = {"socket": haproxy[0], "backend": "back", "servers": ["one"]}
+    inject("haproxy.maintenance", arguments)
+    result = run_action("haproxy.ready", arguments, idempotency_key="k")
+    assert result.ok, result.error
+    known = foresee_action("haproxy.drain", arguments, idempotency_key="k", ttl=timedelta(seconds=60))
+    assert [server["admin"] for server in known["servers"]] == [0]
+
+
+@needs("haproxy")
 def test_a_server_that_was_out_before_stays_out(haproxy: tuple[str, int]) -> None:
     path, port = haproxy
     arguments = {"socket": path, "backend": "back", "servers": ["one"]}
