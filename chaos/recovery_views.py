@@ -296,7 +296,7 @@ def _run_context(run: RecoveryTestRun, principal: Principal) -> dict[str, Any]:
             for number, question in enumerate(spec.decisions)
         ],
         "may_decide": principal.may(Capability.INCIDENT_RESPOND, team_id=run.test.service.team_id),
-        "tiles": _tiles(run.test, run) if not going_on else [],
+        "tiles": _tiles(run.test, run) if not going_on and spec.kind is not Kind.TABLETOP else [],
         "axis": _axis(run, now),
         "progress": _progress(run, now) if going_on and spec.kind is not Kind.TABLETOP else None,
         "may_clear": may_run and run.verdict == Verdict.DIRTY and run.cleared_at is None,
@@ -346,7 +346,7 @@ def _progress(run: RecoveryTestRun, now: datetime) -> dict[str, Any]:
         "label": running[-1].capitalize() if running else "Waiting for a runner",
         "done": sum(step["state"] == "done" for step in run.steps),
         "total": max(len(usual.steps), len(run.steps)) if usual else None,
-        "rate": f"steps · {(now - run.requested_at).total_seconds():.0f} s",
+        "rate": f"steps done · {(now - run.requested_at).total_seconds():.0f} s",
         "remaining": max(ended - usual.requested_at - (now - run.requested_at), timedelta(0))
         if usual and ended
         else None,

@@ -291,7 +291,7 @@ def _record(
             ambiguous_rows=said["ambiguous_rows"],
             parts_milliseconds={name: round(value * 1000) for name, value in (result.parts if result else {}).items()},
             data_check=said["data_check"],
-            data_check_passed=bool(said["data_check_passed"]),
+            data_check_passed=said["data_check_passed"],
             data_differences=said["data_differences"],
             security_check="; ".join(f"{name}: {'yes' if held else 'NO'}" for name, held in said["security"].items()),
             security_check_passed=said["security_passed"],

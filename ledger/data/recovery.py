@@ -34,7 +34,7 @@ class RecoveryTestFinished(LedgerPayload):
     ambiguous_rows: int | None = None
     parts_milliseconds: dict[str, int] = {}
     data_check: str
-    data_check_passed: bool
+    data_check_passed: bool | None
     data_differences: list[str] = []
     security_check: str = ""
     security_check_passed: bool | None = None
