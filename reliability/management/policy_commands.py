@@ -10,7 +10,14 @@ from core.cli import ExitCode, FormatOption, OutputFormat, RoomCommand, answerin
 from core.clock import database_now
 from reliability.management.asking import AsOption, find_service, find_slo, instant, principal_for
 from reliability.models import Exclusion
-from reliability.selectors import GATED_ACTIONS, GateAnswer, exclusions_visible, gate, version_in_force
+from reliability.selectors import (
+    GATED_ACTIONS,
+    GateAnswer,
+    exclusion_as_json,
+    exclusions_visible,
+    gate,
+    version_in_force,
+)
 from reliability.selectors.history import spenders
 from reliability.services import (
     Stretch,
@@ -123,21 +130,7 @@ class PolicyCommands(RoomCommand):
     @answering
     def exclusions(self, acting: AsOption = "", output: FormatOption = OutputFormat.TEXT) -> None:
         """Print every exclusion."""
-        rows = [
-            {
-                "reference": one.reference,
-                "state": one.state,
-                "slo": one.slo.slug if one.slo else "",
-                "service": one.service.slug if one.service else "",
-                "from": one.starts_at.isoformat(),
-                "to": one.ends_at.isoformat(),
-                "recurrence": one.recurrence,
-                "requested_by": one.requested_by,
-                "decided_by": one.decided_by,
-                "reason": one.reason,
-            }
-            for one in exclusions_visible(viewer=principal_for(acting))
-        ]
+        rows = [exclusion_as_json(one) for one in exclusions_visible(viewer=principal_for(acting))]
         columns = ("reference", "state", "slo", "service", "from", "to", "recurrence", "requested_by", "decided_by")
         print_rows(rows, columns=columns, output=output, empty="Nothing is excluded.")
 

@@ -20,7 +20,7 @@ from reliability.selectors.budgets import (
     window_minutes,
 )
 from reliability.selectors.documents import documents_as_yaml, export_documents
-from reliability.selectors.exclusions import excluded_spans, exclusions_of, exclusions_visible
+from reliability.selectors.exclusions import excluded_spans, exclusion_as_json, exclusions_of, exclusions_visible
 from reliability.selectors.foresight import WhatIf, budget_forecast, forecast_as_json, what_if
 from reliability.selectors.gates import (
     GATED_ACTIONS,
@@ -28,6 +28,7 @@ from reliability.selectors.gates import (
     GateResult,
     gate,
     gates,
+    override_as_json,
     overrides_visible,
     policies_in_force,
     policy_standing,
@@ -71,6 +72,7 @@ __all__ = [
     "detailed_statuses",
     "documents_as_yaml",
     "excluded_spans",
+    "exclusion_as_json",
     "exclusions_of",
     "exclusions_visible",
     "export_documents",
@@ -82,6 +84,7 @@ __all__ = [
     "last_measured_minutes",
     "minute_of",
     "minute_series",
+    "override_as_json",
     "overrides_visible",
     "policies_in_force",
     "policy_standing",

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from django.db.models import Q, QuerySet
 
@@ -83,3 +84,21 @@ def excluded_spans(
         if merged := merged_spans(stretch for row in mine for stretch in stretches[id(row)]):
             spans[slo.pk] = merged
     return spans
+
+
+def exclusion_as_json(one: Exclusion) -> dict[str, Any]:
+    """Return an exclusion as the command line and the REST API say it."""
+    return {
+        "reference": one.reference,
+        "state": one.state,
+        "slo": one.slo.slug if one.slo else "",
+        "service": one.service.slug if one.service else "",
+        "from": one.starts_at.isoformat(),
+        "to": one.ends_at.isoformat(),
+        "recurrence": one.recurrence,
+        "zone": one.zone,
+        "requested_by": one.requested_by,
+        "decided_by": one.decided_by,
+        "reason": one.reason,
+        "replaces": one.replaces.reference if one.replaces else "",
+    }

@@ -169,3 +169,18 @@ def _reason(slo: SLO, status: BudgetStatus, policy: Policy, standing: str, actio
     if status.state is BudgetState.UNKNOWN:
         return reason("it was not measured lately", allows=None)
     return reason(f"the budget is {state.name}", allows=True)
+
+
+def override_as_json(one: GateOverride) -> dict[str, Any]:
+    """Return an override as the REST API says it."""
+    return {
+        "reference": one.reference,
+        "service": one.service.slug,
+        "action": one.action,
+        "reason": one.reason,
+        "granted_by": one.granted_by,
+        "granted_at": one.granted_at.isoformat(),
+        "expires_at": one.expires_at.isoformat(),
+        "revoked_at": one.revoked_at.isoformat() if one.revoked_at else None,
+        "genuine": one.is_genuine,
+    }
