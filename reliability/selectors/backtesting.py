@@ -52,17 +52,33 @@ def backtest(
     subject = subjects_of([version])[version.pk][0]
     start, end = max(minute_of(since), minute_of(version.counted_from)), minute_after(until)
     minutes_in_window = (window or version.window).length // timedelta(minutes=1)
-    judged_by = target if target is not None else subject.objective.target
+    target = target if target is not None else subject.objective.target
     reach = max((tier.long_minutes for tier in tiers), default=0) + 1
     if any(tier.budget_share for tier in tiers):
         reach = max(reach, minutes_in_window)
     history = history_of(subject, max(start - reach, minute_of(version.counted_from)), end, le=le)
-    activities = activities_between(since, until, service_id=version.slo.service_id, kinds=[ActivityKind.INCIDENT])
+    return replayed(
+        version=version, history=history, tiers=tiers, target=target, window_minutes=minutes_in_window, since=start
+    )
+
+
+def replayed(
+    *,
+    version: SLOVersion,
+    history: History,
+    tiers: Sequence[BurnTier],
+    target: Decimal,
+    window_minutes: int,
+    since: int,
+) -> list[TierResult]:
+    """Return what tiers would have done over a history from a minute on, beside the incidents of the service."""
+    begin, until = (datetime.fromtimestamp(minute * 60, UTC) for minute in (since, history.end))
+    activities = activities_between(begin, until, service_id=version.slo.service_id, kinds=[ActivityKind.INCIDENT])
     incidents = [(minute_of(one.started_at), minute_of(one.ended_at or until)) for one in activities]
     results = []
     for tier in tiers:
-        firings = replay(tier, history, target=judged_by, since=start, window_minutes=minutes_in_window)
-        spans = [(one.start, one.end if one.end is not None else end) for one in firings]
+        firings = replay(tier, history, target=target, since=since, window_minutes=window_minutes)
+        spans = [(one.start, one.end if one.end is not None else history.end) for one in firings]
         precision, recall = precision_and_recall(spans, incidents, slack=SLACK // timedelta(minutes=1))
         minutes = sum(high - low for low, high in spans)
         results.append(TierResult(tier, firings, minutes, precision, recall, len(incidents)))
@@ -87,7 +103,7 @@ def history_of(subject: Subject, start: int, end: int, *, le: float | None = Non
     units: dict[int, Counts] = {}
     for one in read:
         for minute, counts in _without(one, excluded, subject.rule, start, end):
-            units[minute] = units.get(minute, Counts()) + counts
+            units[minute] = units[minute] + counts if minute in units else counts
     return History.of(units, everywhere, start, end)
 
 

@@ -1,16 +1,16 @@
 """What a tally alone can say: when a budget will be spent, and how another target would have fared."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from reliability.domain.backtest import replay
 from reliability.domain.budgets import Counts, Interval, budget_remaining_ratio, known_burn_rate, sli
 from reliability.domain.forecast import Forecast, forecast
 from reliability.domain.windows import RollingWindow, Window
 from reliability.models import SLOVersion
-from reliability.selectors.backtesting import history_of
+from reliability.selectors.backtesting import TierResult, history_of, replayed
 from reliability.selectors.reckoning import minute_after, reckon, subjects_of
 from reliability.selectors.spreads import kept_since
 from reliability.selectors.tallies import minute_of
@@ -70,7 +70,7 @@ class WhatIf:
     spent_ratio: float | None
     now_remaining: Interval | None
     months: list[dict[str, Any]]
-    pages: dict[str, int]
+    fired: Sequence[TierResult]
     path: list[tuple[int, float]]
 
     def as_json(self) -> dict[str, Any]:
@@ -92,7 +92,7 @@ class WhatIf:
             "worst_at": self.worst_at.isoformat() if self.worst_at else None,
             "share_of_time_spent": self.spent_ratio,
             "months": self.months,
-            "firings": self.pages,
+            "firings": {one.tier.name: len(one.firings) for one in self.fired},
         }
 
 
@@ -116,10 +116,12 @@ def what_if(
     start = max(minute_of(since), minute_of(version.counted_from)) if since else minute_of(version.counted_from)
     if le is not None:
         start = max(start, kept_since(version=version) or end)
-    history = history_of(subject, start, end, le=le)
-    # Minutes before the first that was measured say nothing.
-    first = next((start + place for place in range(len(history.measured) - 1) if history.measured[place + 1]), end)
     length = window.length // timedelta(minutes=1)
+    read_from = max(start - length, minute_of(version.counted_from))
+    history = history_of(subject, read_from, end, le=le)
+    # Minutes before the first that was measured say nothing.
+    first = next((read_from + place for place in range(end - read_from) if history.measured[place + 1]), end)
+    first = max(first, start)
     step = max(SMALLEST_STEP, -(-(end - first) // MOST_STEPS))
     worst: tuple[float, int] | None = None
     path: list[tuple[int, float]] = []
@@ -135,7 +137,7 @@ def what_if(
         spent += rate >= 1
         worst = min(worst or (1 - rate, minute), (1 - rate, minute))
     whole = history.between(first, end)
-    latest = history.between(end - length, end)
+    current = end - length if isinstance(window, RollingWindow) else minute_of(window.bounds(now)[0])
     return WhatIf(
         target=target,
         window=window.label,
@@ -146,11 +148,11 @@ def what_if(
         worst_remaining=worst[0] if worst else None,
         worst_at=datetime.fromtimestamp(worst[1] * 60, UTC) if worst else None,
         spent_ratio=spent / len(path) if path else None,
-        now_remaining=budget_remaining_ratio(latest, target),
+        now_remaining=budget_remaining_ratio(history.between(current, end), target),
         months=_months(history, first, end, target),
-        pages={
-            tier.name: len(replay(tier, history, target=target, since=first, window_minutes=length)) for tier in tiers
-        },
+        fired=replayed(
+            version=version, history=history, tiers=tiers, target=target, window_minutes=length, since=first
+        ),
         path=path,
     )
 

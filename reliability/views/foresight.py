@@ -14,7 +14,7 @@ from reliability.domain.alerting import BurnTier
 from reliability.domain.windows import Window
 from reliability.forms import WhatIfForm
 from reliability.models import SLOVersion
-from reliability.selectors import TierResult, WhatIf, backtest, what_if
+from reliability.selectors import TierResult, WhatIf, what_if
 from reliability.selectors.charts import AXIS, firings, written_minutes
 from reliability.selectors.spreads import kept_edges
 from reliability.services import tiers_as_text, written_tiers, written_window
@@ -129,20 +129,17 @@ def _target(text: str) -> Decimal:
 
 def _judged(version: SLOVersion, asked: Asked, since: datetime | None, now: datetime) -> Judged:
     fared = what_if(
-        version=version, target=asked.target, window=asked.window, tiers=(), since=since, now=now, le=asked.le
-    )
-    found = backtest(
         version=version,
-        tiers=asked.tiers,
-        since=fared.since,
-        until=now,
         target=asked.target,
         window=asked.window,
+        tiers=asked.tiers,
+        since=since,
+        now=now,
         le=asked.le,
     )
     named = [
         (one, f"{written_minutes(one.tier.long_minutes)} and {written_minutes(one.tier.short_minutes)}")
-        for one in found
+        for one in fared.fired
     ]
     return Judged(asked, fared, named)
 
