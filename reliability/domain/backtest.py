@@ -7,6 +7,7 @@ from itertools import accumulate
 
 from reliability.domain.alerting import AlertDecision, BurnTier, decide
 from reliability.domain.budgets import Counts, burn_rate
+from reliability.domain.composites import mean_units
 
 RECENT_MINUTES = 3
 
@@ -60,8 +61,42 @@ class History:
             self.measured[last] - self.measured[first],
         )
 
+    def counted(self, low: int, high: int) -> Counts:
+        """Return what was counted in the minutes `low` to before `high`."""
+        return self.between(low, high)
 
-def replay(tier: BurnTier, history: History, *, target: Decimal, since: int, window_minutes: int) -> list[Firing]:
+
+@dataclass(frozen=True)
+class JoinedHistory:
+    """The history of a composite: over any window, the weighted mean of its parts' SLIs over that window."""
+
+    parts: Sequence[History]
+    weights: Sequence[float]
+    measured: Sequence[int]
+
+    @property
+    def start(self) -> int:
+        """The first minute."""
+        return self.parts[0].start
+
+    @property
+    def end(self) -> int:
+        """The minute after the last one."""
+        return self.parts[0].end
+
+    def between(self, low: int, high: int) -> Counts:
+        """Return the units of the minutes `low` to before `high`."""
+        return mean_units([part.between(low, high) for part in self.parts], self.weights)
+
+    def counted(self, low: int, high: int) -> Counts:
+        """Return what was counted in the minutes `low` to before `high`, all parts together."""
+        return sum((part.between(low, high) for part in self.parts), Counts())
+
+
+AnyHistory = History | JoinedHistory
+
+
+def replay(tier: BurnTier, history: AnyHistory, *, target: Decimal, since: int, window_minutes: int) -> list[Firing]:
     """Return when the tier would have fired from the minute `since` on, judged at the end of each minute."""
     firings: list[Firing] = []
     fired_at: int | None = None
@@ -70,7 +105,7 @@ def replay(tier: BurnTier, history: History, *, target: Decimal, since: int, win
     allowed = 1 - float(target)
     for minute in range(since, history.end):
         after = minute + 1
-        if fired_at is None and not tier.budget_share and not _short_exceeds(tier, history, after, allowed):
+        if fired_at is None and _is_quiet(tier, history, after, allowed):
             pending = None
             continue
         short = history.between(after - tier.short_minutes - 1, after)
@@ -100,19 +135,21 @@ def replay(tier: BurnTier, history: History, *, target: Decimal, since: int, win
     return firings
 
 
-def _short_exceeds(tier: BurnTier, history: History, after: int, allowed: float) -> bool:
-    """Say whether the short window burns above the threshold, without which nothing fires; for millions of minutes."""
+def _is_quiet(tier: BurnTier, history: AnyHistory, after: int, allowed: float) -> bool:
+    """Say whether the short window is certainly not above the threshold, so nothing fires; for millions of minutes."""
+    if tier.budget_share or not isinstance(history, History):
+        return False
     last = min(after - history.start, len(history.bad) - 1)
     first = max(last - tier.short_minutes - 1, 0)
     bad = history.bad[last] - history.bad[first]
     if not bad:
-        return False
+        return True
     total = history.good[last] - history.good[first] + bad + history.unknown[last] - history.unknown[first]
     rate = bad / total / allowed
-    return rate >= tier.threshold if tier.inclusive else rate > tier.threshold
+    return rate < tier.threshold if tier.inclusive else rate <= tier.threshold
 
 
-def _coverage(history: History, tier: BurnTier, after: int) -> float:
+def _coverage(history: AnyHistory, tier: BurnTier, after: int) -> float:
     full = min(tier.short_minutes, after - 1 - history.start)
     if full <= 0:
         return 1.0

@@ -8,8 +8,10 @@ max(0, 1 - sum (1 - r_i)) <= r <= min r_i.
 from collections.abc import Sequence
 from decimal import Decimal
 
-from reliability.domain.budgets import Interval
+from reliability.domain.budgets import Counts, Interval, sli
 from reliability.domain.objectives import Objective
+
+MEAN_UNITS = 1_000_000_000
 
 
 def normalised(weights: Sequence[float]) -> list[float]:
@@ -43,3 +45,13 @@ def journey_bounds(slis: Sequence[Interval | None]) -> Interval | None:
     if not known or len(known) < len(slis):
         return None
     return Interval(max(0.0, 1 - sum(1 - one.low for one in known)), min(one.high for one in known))
+
+
+def mean_units(parts: Sequence[Counts], weights: Sequence[float]) -> Counts:
+    """Return the weighted mean of the parts' SLIs as units; what any part did not measure is not measured."""
+    mean = weighted_sli([sli(one) for one in parts], weights)
+    measured = min((one.minutes_measured for one in parts), default=0)
+    if mean is None:
+        return Counts(minutes_measured=measured)
+    good, unknown = round(mean.low * MEAN_UNITS), round((mean.high - mean.low) * MEAN_UNITS)
+    return Counts(good, MEAN_UNITS - good - unknown, unknown, measured)

@@ -8,7 +8,7 @@ from decimal import Decimal
 from catalog.data import ActivityKind
 from catalog.selectors import activities_between
 from reliability.domain.alerting import BurnTier
-from reliability.domain.backtest import Firing, History, precision_and_recall, replay
+from reliability.domain.backtest import AnyHistory, Firing, History, JoinedHistory, precision_and_recall, replay
 from reliability.domain.budgets import Counts
 from reliability.domain.exclusions import Span
 from reliability.domain.objectives import ExclusionRule, Method
@@ -65,7 +65,7 @@ def backtest(
 def replayed(
     *,
     version: SLOVersion,
-    history: History,
+    history: AnyHistory,
     tiers: Sequence[BurnTier],
     target: Decimal,
     window_minutes: int,
@@ -85,7 +85,7 @@ def replayed(
     return results
 
 
-def history_of(subject: Subject, start: int, end: int, *, le: float | None = None) -> History:
+def history_of(subject: Subject, start: int, end: int, *, le: float | None = None) -> AnyHistory:
     """Return what a subject's budget is reckoned from, minute by minute, with its exclusions.
 
     With `le`, as if values up to it were good, where buckets are kept; other minutes are as not measured.
@@ -100,11 +100,13 @@ def history_of(subject: Subject, start: int, end: int, *, le: float | None = Non
     everywhere = set.intersection(*measured) if measured else set()
     if subject.method is not Method.OCCURRENCES:
         return History.of(slices_of(subject, start, end, excluded), everywhere, start, end)
-    units: dict[int, Counts] = {}
-    for one in read:
-        for minute, counts in _without(one, excluded, subject.rule, start, end):
-            units[minute] = units[minute] + counts if minute in units else counts
-    return History.of(units, everywhere, start, end)
+    parts = [
+        History.of(dict(_without(one, excluded, subject.rule, start, end)), minutes, start, end)
+        for one, minutes in zip(read, measured, strict=True)
+    ]
+    if len(parts) == 1:
+        return parts[0]
+    return JoinedHistory(parts, subject.weights, History.of({}, everywhere, start, end).measured)
 
 
 def _without(

@@ -143,7 +143,7 @@ def what_if(
         window=window.label,
         since=datetime.fromtimestamp(first * 60, UTC),
         until=datetime.fromtimestamp(end * 60, UTC),
-        counts=whole,
+        counts=history.counted(first, end),
         sli=sli(whole),
         worst_remaining=worst[0] if worst else None,
         worst_at=datetime.fromtimestamp(worst[1] * 60, UTC) if worst else None,
@@ -162,8 +162,8 @@ def _months(history: Any, first: int, end: int, target: Decimal) -> list[dict[st
     months = []
     while minute_of(moment) < end:
         following = (moment + timedelta(days=32)).replace(day=1)
-        counts = history.between(minute_of(moment), minute_of(following))
-        figure = sli(counts)
+        counts = history.counted(minute_of(moment), minute_of(following))
+        figure = sli(history.between(minute_of(moment), minute_of(following)))
         kept = None
         if figure is not None and (figure.low >= float(target) or figure.high < float(target)):
             kept = figure.low >= float(target)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from reliability.domain.budgets import Counts, Interval, sli
-from reliability.domain.composites import journey_bounds, weighted_sli
+from reliability.domain.composites import journey_bounds, mean_units
 from reliability.domain.exclusions import Span, without_excluded
 from reliability.domain.objectives import ExclusionRule, Method, Objective
 from reliability.domain.slices import SliceSums, Slicing, judged_slices, merged_slices
@@ -16,7 +16,6 @@ from reliability.models import SLO, SLOVersion
 from reliability.selectors.exclusions import Assumed, excluded_spans
 from reliability.selectors.tallies import groups_of, minute_of, sums_before, tally_minutes
 
-MEAN_UNITS = 1_000_000_000
 Minutes = tuple[int, int]
 
 
@@ -221,14 +220,5 @@ def _reckoned(
     journey = journey_bounds([sli(one) for one in adjusted]) if len(raw) > 1 else None
     if slices is not None:
         return Reckoned(slices[0].between(start, end), events, slices[1].between(start, end), raw_events, journey)
-    return Reckoned(_mean(adjusted, subject.weights), events, _mean(raw, subject.weights), raw_events, journey)
-
-
-def _mean(parts: Sequence[Counts], weights: Sequence[float]) -> Counts:
-    """Return the weighted mean of the parts' SLIs as units; what any part did not measure is not measured."""
-    mean = weighted_sli([sli(one) for one in parts], weights)
-    measured = min((one.minutes_measured for one in parts), default=0)
-    if mean is None:
-        return Counts(minutes_measured=measured)
-    good, unknown = round(mean.low * MEAN_UNITS), round((mean.high - mean.low) * MEAN_UNITS)
-    return Counts(good, MEAN_UNITS - good - unknown, unknown, measured)
+    units, raw_units = mean_units(adjusted, subject.weights), mean_units(raw, subject.weights)
+    return Reckoned(units, events, raw_units, raw_events, journey)

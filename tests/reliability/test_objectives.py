@@ -6,9 +6,10 @@ from typing import Any
 import pytest
 
 from reliability.data import BudgetStatus
+from reliability.domain.alerting import BurnTier
 from reliability.domain.budgets import Counts
 from reliability.models import SLO, SLOVersion
-from reliability.selectors import budget_status, detailed_statuses, minute_of, status_as_json
+from reliability.selectors import budget_status, detailed_statuses, minute_of, status_as_json, what_if
 from reliability.services.tallying import add_to_tallies
 from tests.reliability.conftest import TTFT, apply
 
@@ -124,6 +125,26 @@ def test_a_composite_is_a_weighted_mean_with_bounds_for_the_journey() -> None:
     assert (whole.objective, search.objective, pay.objective) == ("", "search", "pay")
     assert pay.counts.bad == 10
     assert whole.measured_recently
+
+
+def test_what_if_and_back_test_of_a_composite_use_the_same_mean() -> None:
+    apply(JOURNEY)
+    outage = {ago: Counts(bad=10) for ago in range(30, 40)}
+    count("journey--part-1", {ago: Counts(good=90, bad=10) for ago in range(100)})
+    count("journey--part-2", {ago: Counts(good=10) for ago in range(100)} | outage)
+    version = SLO.objects.get(slug="journey").versions.get()
+    tier = BurnTier("fast", "critical", 10, 5, 2.0)
+    found = what_if(version=version, target=version.target, window=version.window, tiers=[tier], since=None, now=NOW)
+    whole = statuses("journey")[0]
+    assert found.sli is not None
+    assert whole.sli is not None
+    assert found.sli.low == pytest.approx(whole.sli.low)
+    assert (found.counts.good, found.counts.bad) == (whole.counts.good, whole.counts.bad)
+    assert found.now_remaining is not None
+    assert whole.remaining is not None
+    assert found.now_remaining.low == pytest.approx(whole.remaining.low)
+    ((firing,),) = [one.firings for one in found.fired]
+    assert END - 40 <= firing.start <= END - 30, "the mean exceeds twice the allowance only in the outage of a part"
 
 
 def test_parts_of_a_composite_stand_in_no_list() -> None:
