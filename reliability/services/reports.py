@@ -1,5 +1,6 @@
 """Service-level reports as files: written once a period has ended, kept in the ledger."""
 
+import logging
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -16,6 +17,9 @@ from reliability.domain.periods import Period, month_of, quarter_of
 from reliability.models import ServiceReport, SLOVersion
 from reliability.selectors.reports import LevelReport, level_report
 
+# It tells each of its steps at INFO, and each property that only screens know at WARNING.
+logging.getLogger("weasyprint").setLevel(logging.ERROR)
+logging.getLogger("weasyprint.progress").setLevel(logging.ERROR)
 REPORTER = system_principal("slo-reporter")
 STYLE = """
 @page { size: A4 landscape; margin: 16mm }

@@ -180,6 +180,23 @@ def test_the_command_says_how_it_stands_and_gates(version: SLOVersion, capsys: A
     assert run("show", "gateway-ttft", capsys=capsys)[0] == 0
 
 
+def test_reports_findings_and_forecasts_have_commands(version: SLOVersion, tmp_path: Path, capsys: Any) -> None:
+    count(version, (200, Counts(good=1)), (1, Counts(good=9, bad=91)), (0, Counts(good=1)))
+    month = f"{database_now():%Y-%m}"
+    pdf = tmp_path / "report.pdf"
+    code, rows = run("report", "gateway", month, "--pdf", str(pdf), "--format", "json", capsys=capsys)
+    assert (code, rows[0]["verdict"], rows[0]["bad"]) == (1, "breached", 91)
+    assert pdf.read_bytes().startswith(b"%PDF-")
+    assert run("report", "gateway", "2026-Q9", capsys=capsys)[0] == 2
+    code, rows = run("findings", "--format", "json", capsys=capsys)
+    assert (code, rows[0]["finding"]) == (1, "GAPS")
+    assert run("capacity", "--format", "json", capsys=capsys) == (0, [])
+    assert run("whatif", "gateway-ttft", "--le", "0.5", capsys=capsys)[0] == 2
+    code, judged = run("whatif", "gateway-ttft", "--target", "0.05", "--format", "json", capsys=capsys)
+    assert (code, judged["bad"]) == (0, 91)
+    assert run("attribution", "gateway-ttft", capsys=capsys)[0] == 0
+
+
 def test_what_is_not_measured_cannot_be_told(version: SLOVersion, capsys: Any) -> None:
     assert run("status", capsys=capsys)[0] == 3
     assert run("gate", "--service", "gateway", capsys=capsys)[0] == 3
