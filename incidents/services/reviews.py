@@ -169,12 +169,12 @@ def approve_review(*, principal: Principal, review: Review) -> Review:
 def _detection(incident: Incident, measures: dict[str, timedelta | None]) -> str:
     def said(name: str) -> str:
         value = measures.get(name)
-        return "it did not happen" if value is None else f"after {written_duration(value)}"
+        return "not noted" if value is None else written_duration(value)
 
-    source = incident.detected_by or "person"
+    source = "a person" if incident.detected_by in {"", "person"} else incident.detected_by
     return (
-        f"Found by {source}, {said('time_to_detect')}; acknowledged {said('time_to_acknowledge')}; "
-        f"impact ended {said('time_to_mitigate')}."
+        f"Found by {source}. Time to detect: {said('time_to_detect')}; to acknowledge: {said('time_to_acknowledge')}; "
+        f"to mitigate: {said('time_to_mitigate')}."
     )
 
 

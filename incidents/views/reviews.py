@@ -34,7 +34,7 @@ class ReviewView(RoomView):
 
     def get(self, _: HttpRequest, reference: str) -> HttpResponse:
         incident, review = self._load(reference)
-        return self._page(incident, review, _form(incident, review))
+        return self._page(incident, review, _form(incident, review, every="all" in self.request.GET))
 
     def post(self, request: HttpRequest, reference: str, step: str = "edit") -> HttpResponse:
         incident, review = self._load(reference)
@@ -58,7 +58,9 @@ class ReviewView(RoomView):
                 form = ReviewForm(request.POST, sections=TEMPLATES[incident.severity].sections)
                 if not form.is_valid():
                     return self._page(incident, review, form)
-                edit_review(principal=self.principal, review=review, **form.cleaned_data)
+                # A section that was not on the page keeps its words.
+                written = {name: text for name, text in form.cleaned_data.items() if name in request.POST}
+                edit_review(principal=self.principal, review=review, **written)
         except InputRefusedError as error:
             messages.error(request, f"Nothing was changed: {error}")
         return redirect("incidents:review", incident.reference)
@@ -118,8 +120,10 @@ class ReviewView(RoomView):
             "written": [(label, text) for name, label in SECTIONS.items() if (text := getattr(review, name).strip())],
             "tasks": tasks,
             "settled": sum(task.state != ReviewTask.State.OPEN for task in tasks),
-            "follow_up_form": FollowUpForm(),
-            "owner_form": ReviewOwnerForm(initial={"owner": review.owner_id, "due_on": review.due_on}),
+            "follow_up_form": FollowUpForm(auto_id="follow_up_%s"),
+            "owner_form": ReviewOwnerForm(
+                initial={"owner": review.owner_id, "due_on": review.due_on}, auto_id="owner_%s"
+            ),
             "follow_ups": _follow_ups(incident, review),
             "lines": lines_of(list(timeline_of(incident=incident))),
             "measures": [
@@ -127,6 +131,7 @@ class ReviewView(RoomView):
                 for name, value in review.drafted.get("measures", {}).items()
             ],
             "participants": review.drafted.get("participants", []),
+            "hidden": len(SECTIONS) - len(form.fields),
             "may_respond": may_respond,
             "may_edit": may_respond and is_open,
             "may_accept": may_approve,
@@ -138,9 +143,14 @@ class ReviewView(RoomView):
         return render(self.request, "incidents/review.html", context)
 
 
-def _form(incident: Incident, review: Review) -> ReviewForm:
+def _form(incident: Incident, review: Review, *, every: bool) -> ReviewForm:
+    """Return the form with the sections that are asked for or written already, or with all."""
     initial = {name: getattr(review, name) for name in SECTIONS}
-    return ReviewForm(initial=initial, sections=TEMPLATES[incident.severity].sections)
+    form = ReviewForm(initial=initial, sections=TEMPLATES[incident.severity].sections)
+    for name in SECTIONS:
+        if not every and name not in TEMPLATES[incident.severity].sections and not initial[name].strip():
+            del form.fields[name]
+    return form
 
 
 def _follow_ups(incident: Incident, review: Review) -> list[dict[str, Any]]:
