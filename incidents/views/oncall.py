@@ -69,7 +69,7 @@ class OnCallView(RoomView):
             "intro": f"Who is on call now and next. Times are in {timezone.get_current_timezone_name()}.",
             "cards": [self._card(one, now, weeks) for one in shown],
             "one": bool(slug),
-            "swap_form": SpanForm(),
+            "swap_form": SpanForm(auto_id="swap_%s"),
             "calendar_form": CalendarForm(),
             "weeks": weeks,
         }
