@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.test import Client
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from accounts.data import Role
@@ -40,6 +40,7 @@ class TestStatistics:
         # Conover, Practical Nonparametric Statistics, sign-test intervals at 95 %.
         assert [median_ranks(n) for n in (6, 10, 15, 20, 30)] == [(1, 6), (2, 9), (4, 12), (6, 15), (10, 21)]
 
+    @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
     @given(st.lists(st.integers(0, 10_000), min_size=1, max_size=60))
     def test_the_order_of_the_figures_holds(self, seconds: list[int]) -> None:
         found = summarize(timedelta(seconds=one) for one in seconds)

@@ -76,7 +76,9 @@ SENT = st.lists(
 
 
 @pytest.mark.django_db
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(sent=SENT)
 def test_many_at_once_end_as_one_after_another(
     world: World, sent: list[list[tuple[str, str, str | None, str]]]

@@ -4,7 +4,7 @@ from datetime import UTC, date, datetime, time, timedelta
 
 import pytest
 from django.test import Client
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from catalog.data import ActionItemState
@@ -195,6 +195,7 @@ class TestClocks:
         )
         assert sum(((b - a) for a, b in span), timedelta(0)) == timedelta(hours=7, minutes=30)
 
+    @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
     @given(
         st.integers(0, 500),
         st.integers(1, 300),
