@@ -223,10 +223,13 @@ def _add_entries(
                 payloads_file.write(orjson.dumps({"seq": seq, "nonce": nonce, "payload": body}) + b"\n")
             for digest in entry.artifacts:
                 used.setdefault(digest, []).append(seq)
+            leaf = bytes(entry.seal.leaf_hash).hex()
             if len(first) < SHOWN:
                 first.append(entry)
+            else:
+                # Entry and seal hold each other; let go, they are freed at once and not at some later collection.
+                entry._state.fields_cache.clear()  # noqa: SLF001 there is no other way to forget a relation
             state = "erased" if erased else "included"
-            leaf = bytes(entry.seal.leaf_hash).hex()
             one = {"seq": seq, "leaf": leaf, "type": entry.entry_type, "payload": state}
             # Kept as the bytes that the manifest will hold: a hundred thousand maps would take three times the room.
             listed.append(orjson.Fragment(orjson.dumps(one)))
