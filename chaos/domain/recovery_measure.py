@@ -5,7 +5,7 @@ slow down the measurement of itself (coordinated omission; Gil Tene, "How NOT to
 are seconds on one monotonic clock. Recovery time and recovery point are those of ISO 22300: 3.1.203 and 3.1.204.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 
@@ -105,6 +105,20 @@ def sustained_from(markers: Sequence[Marker], *, after: float, settle: float) ->
         else:
             start = marker.answered if start is None else min(start, marker.answered)
     return None if start is None or last - start < settle else start
+
+
+def parts_until(first_success: float, parts: Mapping[str, float]) -> dict[str, float]:
+    """Return the parts of a recovery, in order, so that they add up to what the client saw.
+
+    What is left after the last one is the cutover. A client may be served before the step that let it in has returned:
+    the parts end with its first answer.
+    """
+    left, found = first_success, {}
+    for name, seconds in parts.items():
+        if name != "cutover":
+            found[name] = min(seconds, left)
+            left -= found[name]
+    return {**found, "cutover": left}
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from accounts.services import ensure_may
 from catalog.services import end_activity
 from chaos.data import RunState, Verdict
 from chaos.domain.recovery_documents import Kind, RecoveryTestSpec
-from chaos.domain.recovery_measure import Findings, Measured, judge, measure
+from chaos.domain.recovery_measure import Findings, Measured, judge, measure, parts_until
 from chaos.domain.recovery_trend import Worsening, worsened
 from chaos.recovery_models import RecoveryMarker, RecoveryTestRun
 from chaos.recovery_selectors import live_recovery_runs, spec_of_run
@@ -189,9 +189,7 @@ def _measured(spec: RecoveryTestSpec, result: DrillResult | None) -> Measured | 
         settle=spec.probe.sustained_for.total_seconds(),
     )
     if found.first_success is not None and result.parts:
-        # The last part ends with the first answer, so that the parts add up to what the client saw.
-        known = sum(seconds for name, seconds in result.parts.items() if name != "cutover")
-        result.parts["cutover"] = max(found.first_success - known, 0.0)
+        result.parts = parts_until(found.first_success, result.parts)
     return found if result.keeps_rows else replace(found, recovery_point=None, lost=(), ambiguous=(), holes=0)
 
 

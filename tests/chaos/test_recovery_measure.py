@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chaos.domain.recovery_measure import Cadence, Findings, Marker, judge, measure, sustained_from
+from chaos.domain.recovery_measure import Cadence, Findings, Marker, judge, measure, parts_until, sustained_from
 
 CADENCE = Cadence(every=0.1, timeout=0.4)
 GOOD = Findings(data_passed=True, security_passed=True, cleaned_up=True)
@@ -97,6 +97,12 @@ def test_sustained_is_counted_from_the_first_answer_however_slow_answers_are() -
     later = [written(5.0 + number / 10, 100 + number, took=2.0) for number in range(20)]
     assert sustained_from([*slow, *later], after=1.9, settle=1.0) == pytest.approx(5.0)
     assert sustained_from([*slow, *later, Marker(200, 7.0)], after=1.9, settle=1.0) is None, "the last one hangs"
+
+
+def test_the_parts_add_up_to_what_the_client_saw() -> None:
+    assert parts_until(5.0, {"detect": 1.0, "promote": 2.5}) == {"detect": 1.0, "promote": 2.5, "cutover": 1.5}
+    served_early = parts_until(3.0, {"detect": 1.0, "promote": 2.5})
+    assert served_early == {"detect": 1.0, "promote": 2.0, "cutover": 0.0}
 
 
 @given(
