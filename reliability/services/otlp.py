@@ -150,11 +150,12 @@ def _add(tallied: Tallied, rules: dict[int, EventRule]) -> None:
     add_to_tallies(increments)
     add_spreads(tallied.spreads)
     for (tally_id, minute), found in tallied.exemplars.items():
-        room = EXEMPLARS_PER_MINUTE - Exemplar.objects.filter(version_id=tally_id, minute=minute).count()
+        known = set(Exemplar.objects.filter(version_id=tally_id, minute=minute).values_list("trace_id", "span_id"))
+        fresh = [one for one in dict.fromkeys(found) if one[:2] not in known]
         Exemplar.objects.bulk_create(
             [
                 Exemplar(version_id=tally_id, minute=minute, trace_id=trace_id, span_id=span_id, value=value)
-                for trace_id, span_id, value in found[: max(room, 0)]
+                for trace_id, span_id, value in fresh[: max(EXEMPLARS_PER_MINUTE - len(known), 0)]
             ],
             ignore_conflicts=True,
         )

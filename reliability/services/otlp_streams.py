@@ -174,3 +174,8 @@ def keep_blocks(blocks: Iterable[Block]) -> None:
         _blocks[block.digest] = block
     while len(_blocks) > BLOCKS_IN_MEMORY:
         _blocks.popitem(last=False)
+
+
+def forget_blocks() -> None:
+    """Empty the memory, as a process that has just begun."""
+    _blocks.clear()

@@ -10,7 +10,16 @@ from django.db import connection, transaction
 from core.clock import database_now
 from reliability.domain.budgets import Counts
 from reliability.domain.sheets import MEASURED, MINUTES_A_DAY, PLACES, blank, counts_at, packed_day
-from reliability.models import KEY_BASE, KeptMinute, SLOVersion, TallyBlock, TallyDay, TallyPack
+from reliability.models import (
+    KEY_BASE,
+    Exemplar,
+    IntakeProblem,
+    KeptMinute,
+    SLOVersion,
+    TallyBlock,
+    TallyDay,
+    TallyPack,
+)
 from reliability.selectors.shelves import blocks_between
 from reliability.services.tallying import UPSERT_PACK, lock_shelf
 
@@ -19,10 +28,12 @@ EDGE_MINUTES = 60
 
 
 def look_after_tallies() -> None:
-    """Pack the days that are over and thin those beyond the horizon (hourly)."""
+    """Pack the days that are over, thin those beyond the horizon, and drop what is only kept as long (hourly)."""
     today = int(database_now().timestamp()) // 86_400
     pack_days(before_day=today)
     thin(before_day=today - MINUTES_KEPT_FOR.days)
+    Exemplar.objects.filter(minute__lt=(today - MINUTES_KEPT_FOR.days) * MINUTES_A_DAY).delete()
+    IntakeProblem.objects.filter(last_at__lt=database_now() - MINUTES_KEPT_FOR).delete()
 
 
 def pack_days(*, before_day: int) -> int:

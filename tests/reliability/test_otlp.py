@@ -97,7 +97,11 @@ def test_other_services_are_not_counted(version: SLOVersion) -> None:
     assert not StreamBlock.objects.exists()
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=15,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 @given(st.lists(st.tuples(st.integers(0, 20), st.integers(0, 20)), min_size=1, max_size=8), st.randoms())
 def test_cumulative_points_in_any_order_with_repeats_end_at_the_same_total(
     version: SLOVersion, steps: list[tuple[int, int]], chance: random.Random

@@ -4,7 +4,7 @@ from bisect import bisect_left
 from dataclasses import dataclass, field
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from reliability.domain.budgets import Counts
@@ -109,7 +109,7 @@ def read(world: World, begin: float, until: float, *, first: bool, tails: object
     return count_counters(found, part, tails=tails, scrapes=scrapes, span=span, part_is_bad=True)  # type: ignore[arg-type]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(worlds(), st.lists(st.integers(1, 20), max_size=40))
 def test_reads_in_any_cut_add_up_to_what_the_counters_prove(world: World, cuts: list[int]) -> None:
     begin, first, tails = -1.0, True, dict[bytes, Tail]()
@@ -207,7 +207,7 @@ def test_each_reading_of_a_gauge_counts_once_however_late_it_comes(
     assert (total.good, total.bad) == (sum(good for _, good, _ in steps), sum(not good for _, good, _ in steps))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.data())
 def test_replicas_of_one_counter_that_come_and_go_add_up_to_what_it_counted(data: st.DataObject) -> None:
     """Two scrapers see one counter at instants of their own, each a moment after the time that it writes down."""
@@ -244,7 +244,7 @@ def test_replicas_of_one_counter_that_come_and_go_add_up_to_what_it_counted(data
     assert total.good == stands.value - started
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(st.tuples(st.integers(0, 20), st.booleans(), st.sampled_from([0.0, 0.0, 40.0, 100.0])), max_size=40))
 def test_samples_that_come_after_later_ones_of_their_series_lose_nothing(steps: list[tuple[int, bool, float]]) -> None:
     value, truth, samples = 7, 0, [(0.0, 7, 0.0)]

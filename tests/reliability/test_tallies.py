@@ -61,7 +61,11 @@ class Plain:
 
 
 @given(rounds=st.lists(ADDED, min_size=1, max_size=5), cuts=st.lists(st.integers(-5, 4 * DAY + 5), max_size=4))
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=40,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 def test_any_window_equals_the_sum_of_its_minutes_whatever_came_late(
     versions: list[SLOVersion], rounds: list[list[tuple[int, int, Counts]]], cuts: list[int]
 ) -> None:
@@ -104,7 +108,7 @@ def test_any_window_equals_the_sum_of_its_minutes_whatever_came_late(
 
 
 @given(st.lists(st.integers(0, 2**63), min_size=PLACES * FIELDS, max_size=PLACES * FIELDS))
-@settings(max_examples=20)
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_a_sheet_comes_back_as_it_was_packed(numbers: list[int]) -> None:
     sheet = unpacked(packed(array("Q", numbers)))
     assert list(sheet) == numbers
