@@ -216,3 +216,60 @@ def test_too_many_series_are_counted_by_increase_and_called_approximate(
     assert status.mode == "approximate"
     assert "approximate" in status.detail
     assert sum(counts.total for _, counts in minutes_of(version)) == 21
+
+
+def test_a_source_whose_clock_is_off_is_not_counted_by(store: tuple[str, type[Store]]) -> None:
+    url, handler = store
+    hour_ago = datetime.now(UTC) - timedelta(hours=1)
+    said = hour_ago.strftime("%a, %d %b %Y %H:%M:%S GMT")
+    handler.date_time_string = lambda *_: said  # type: ignore[method-assign]
+    with PrometheusReader(source(url, flavour="prometheus")) as reader, pytest.raises(SourceError) as caught:
+        reader.samples("up", until=NOON, length=timedelta(minutes=1))
+    assert caught.value.state is DataState.CLOCK_SKEW
+    assert "behind" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("known", "state"), [([], "UNKNOWN METRIC"), ([{"metric": {}, "value": [0, "7"]}], "NO SERIES")]
+)
+def test_a_selector_without_series_says_whether_the_metric_is_known(
+    catalog: None, store: tuple[str, type[Store]], known: list[Any], state: str
+) -> None:
+    url, handler = store
+    apply(SLO_YAML.replace("URL", url).replace("allowPrivate: true", "allowPrivate: true, flavour: prometheus"))
+    until = database_now().replace(second=0, microsecond=0)
+    Collection.objects.update(watermark=until - timedelta(minutes=2), begins_at=until - timedelta(minutes=2))
+
+    def answer(params: dict[str, str]) -> Any:
+        kind = "vector" if params["query"].startswith("count(") else "matrix"
+        return {"status": "success", "data": {"resultType": kind, "result": known if kind == "vector" else []}}
+
+    handler.answer = staticmethod(answer)  # type: ignore[method-assign]
+    refresh(versions=SLOVersion.objects.all(), until=until, sleep=lambda _: None)
+    assert data_statuses(SLOVersion.objects.all())[SLOVersion.objects.get().pk].state == state
+
+
+def test_a_part_that_is_more_than_the_whole_is_a_failure_that_says_when(
+    catalog: None, store: tuple[str, type[Store]]
+) -> None:
+    url, handler = store
+    text = SLO_YAML.replace("URL", url).replace("allowPrivate: true", "allowPrivate: true, flavour: prometheus")
+    apply(text.replace("spec: {query: http_requests_total}", 'spec: {query: "http_requests_total{code=\\"500\\"}"}'))
+    until = database_now().replace(second=0, microsecond=0)
+    begin = until - timedelta(minutes=2)
+    Collection.objects.update(watermark=begin, begins_at=begin)
+
+    def answer(params: dict[str, str]) -> Any:
+        code = "200" if "!~" in params["query"] else "500"
+        metric = {"__name__": "http_requests_total", "code": code, "instance": "a"}
+        grown = ((-30, "10"), (15, "90" if code == "200" else "11"))
+        values = [[begin.timestamp() + at, value] for at, value in grown]
+        result = [] if params["query"].startswith("up") else [{"metric": metric, "values": values}]
+        return {"status": "success", "data": {"resultType": "matrix", "result": result}}
+
+    handler.answer = staticmethod(answer)  # type: ignore[method-assign]
+    assert refresh(versions=SLOVersion.objects.all(), until=until, sleep=lambda _: None)
+    version = SLOVersion.objects.get()
+    (status,) = data_statuses([version]).values()
+    assert (status.state, "80 good events of 1 in all" in status.detail) == ("GOOD ABOVE TOTAL", True)
+    assert minutes_of(version) == []
