@@ -231,8 +231,9 @@ def _add_entries(
                 entry._state.fields_cache.clear()  # noqa: SLF001 there is no other way to forget a relation
             state = "erased" if erased else "included"
             one = {"seq": seq, "leaf": leaf, "type": entry.entry_type, "payload": state}
-            # Kept as the bytes that the manifest will hold: a hundred thousand maps would take three times the room.
-            listed.append(orjson.Fragment(orjson.dumps(one)))
+            # Kept as the bytes that the manifest will hold, copied out of the roomy buffer that orjson answers with: a
+            # hundred thousand maps, or buffers, would take hundreds of megabytes.
+            listed.append(orjson.Fragment(bytes(memoryview(orjson.dumps(one)))))
         draft.add_chunks("entries.jsonl", _chunks_of(entries_file))
         draft.add_chunks("payloads.jsonl", _chunks_of(payloads_file))
     return listed, used, first
