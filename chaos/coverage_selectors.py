@@ -130,7 +130,7 @@ def suggestions(*, viewer: Principal, now: datetime, limit: int = 20) -> list[Su
     for row in rows:
         for mode in EXPECTED[row.service.tier]:
             if mode not in row.newest and (row.service.slug, mode) not in named:
-                because = f"{WORDS[mode]} was never tried; tier {row.service.tier} asks for it"
+                because = f"never tried: {WORDS[mode].lower()}; tier {row.service.tier} asks for it"
                 found.append(Suggestion(row.service, mode, because, TEMPLATE_OF.get(mode, "")))
     return found[:limit]
 

@@ -24,6 +24,8 @@ from core.periodic import periodic
 from core.work import WorkQueue, register_queue
 
 KILL_SWITCH_TEST_EVERY = timedelta(days=7)
+# Watching and reaping must go on soon after the worker that did it was killed.
+SAFETY_LEASE = timedelta(seconds=15)
 
 
 def _start(run: ChaosRun) -> None:
@@ -44,13 +46,13 @@ register_queue(
 register_queue(WorkQueue(name=SUITE_QUEUE, model=Suite, handle=run_suite_turn, select_related=("service",)))
 
 
-@periodic("chaos.watch", every=timedelta(seconds=1))
+@periodic("chaos.watch", every=timedelta(seconds=1), lease_for=SAFETY_LEASE)
 def watch() -> None:
     """Stop runs that a guard no longer allows."""
     watch_runs()
 
 
-@periodic("chaos.reap", every=timedelta(seconds=5))
+@periodic("chaos.reap", every=timedelta(seconds=5), lease_for=SAFETY_LEASE)
 def reap() -> None:
     """Undo the faults of runs whose runner is dead."""
     reap_dead_runs()

@@ -7,13 +7,14 @@ from datetime import timedelta
 
 from core.clock import database_now
 from core.holding import site_is_held
-from core.leases import settle
+from core.leases import extend, settle
 from core.work import PeriodicJob, WorkQueue, register_queue
 
 logger = logging.getLogger(__name__)
 
 # A held site looks this often whether it was released, for jobs that seldom come.
 HELD_TURN = timedelta(seconds=30)
+LEASE = timedelta(minutes=10)
 
 
 @dataclass(frozen=True)
@@ -24,20 +25,24 @@ class Periodic:
     every: timedelta
     run: Callable[[], None]
     while_held: bool = False
+    lease_for: timedelta = LEASE
 
 
 _jobs: dict[str, Periodic] = {}
 
 
 def periodic(
-    name: str, *, every: timedelta, while_held: bool = False
+    name: str, *, every: timedelta, while_held: bool = False, lease_for: timedelta = LEASE
 ) -> Callable[[Callable[[], None]], Callable[[], None]]:
-    """Register the decorated function to run every `every`; on a site that is held, only with `while_held`."""
+    """Register the decorated function to run every `every`; on a site that is held, only with `while_held`.
+
+    A worker that is killed in a turn keeps the job from everybody for `lease_for`: short for what must not pause.
+    """
 
     def register(run: Callable[[], None]) -> Callable[[], None]:
         if name in _jobs:
             raise ValueError(f"periodic job {name!r} is registered twice")
-        _jobs[name] = Periodic(name=name, every=every, run=run, while_held=while_held)
+        _jobs[name] = Periodic(name=name, every=every, run=run, while_held=while_held, lease_for=lease_for)
         return run
 
     return register
@@ -66,6 +71,8 @@ def _run_turn(row: PeriodicJob) -> None:
         settle(row, due_at=started + min(job.every, HELD_TURN), attempts=0)
         return
     error = ""
+    if job.lease_for != LEASE:
+        extend(row, lease_for=job.lease_for)
     try:
         job.run()
     except Exception as failure:
@@ -84,7 +91,5 @@ def _run_turn(row: PeriodicJob) -> None:
 
 
 PERIODIC_QUEUE = register_queue(
-    WorkQueue(
-        name="core.periodic", model=PeriodicJob, handle=_run_turn, lease_for=timedelta(minutes=10), while_held=True
-    )
+    WorkQueue(name="core.periodic", model=PeriodicJob, handle=_run_turn, lease_for=LEASE, while_held=True)
 )

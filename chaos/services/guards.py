@@ -6,6 +6,7 @@ They fail closed: what cannot be told is a no.
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 
 from accounts.data import system_principal
 from catalog.data import ActivityKind
@@ -36,8 +37,9 @@ class Asked:
     now: datetime
     run: ChaosRun | None = None
     scheduled: bool = False
+    glance: "Glance | None" = None
 
-    @property
+    @cached_property
     def services(self) -> dict[str, int]:
         """The experiment's services, primary keys by slug."""
         return dict(self.experiment.services.values_list("slug", "pk"))
@@ -64,9 +66,35 @@ def ask_guards(plan: RunPlan, *, requested_by: str, run: ChaosRun | None = None)
     ]
 
 
-def ask_guards_of(run: ChaosRun) -> list[GuardDecision]:
+@dataclass(frozen=True)
+class Glance:
+    """What is the same for every run at one moment, so that it is asked once for all of them."""
+
+    now: datetime
+    kill_switch: GuardDecision
+    blackouts: tuple[tuple[int | None, str], ...]
+    services: frozenset[int]
+    no_incident: bool
+    no_change: bool
+
+
+def glance_at(service_ids: Iterable[int]) -> Glance:
+    """Look once for all runs on these services."""
+    now, services = database_now(), frozenset(service_ids)
+    return Glance(
+        now=now,
+        kill_switch=kill_switch_guard(),
+        blackouts=tuple(_blackouts_now(now)),
+        services=services,
+        no_incident=not open_incidents(service_ids=list(services)),
+        no_change=not open_activities(service_ids=services, kinds=HELD_AGAINST).exists(),
+    )
+
+
+def ask_guards_of(run: ChaosRun, *, glance: Glance | None = None) -> list[GuardDecision]:
     """Ask what must stay true while a run goes on. Its targets are not resolved again."""
-    asked = Asked(run.revision.experiment, spec_of(run.revision), database_now(), run)
+    now = glance.now if glance else database_now()
+    asked = Asked(run.revision.experiment, spec_of(run.revision), now, run, glance=glance)
     return [*_always(asked), _cap(asked)]
 
 
@@ -101,22 +129,29 @@ def kill_switch_guard() -> GuardDecision:
     return GuardDecision("kill switch", switch is None, f"engaged: {switch.reason}" if switch else "not engaged")
 
 
-def _kill_switch(asked: Asked) -> GuardDecision:  # noqa: ARG001 every guard is asked alike
-    return kill_switch_guard()
+def _kill_switch(asked: Asked) -> GuardDecision:
+    return asked.glance.kill_switch if asked.glance else kill_switch_guard()
+
+
+def _blackouts_now(now: datetime) -> Iterable[tuple[int | None, str]]:
+    """Yield the blackouts that hold: the environment, or None for all, and the words."""
+    for blackout in Blackout.objects.select_related("environment"):
+        windows = [Window.model_validate(window) for window in blackout.windows]
+        if (window := window_at(windows, now)) is not None:
+            yield blackout.environment_id, f"{blackout}: {window}"
 
 
 def _blackout(asked: Asked) -> GuardDecision:
-    for blackout in Blackout.objects.select_related("environment"):
-        if blackout.environment_id not in {None, asked.experiment.environment_id}:
-            continue
-        windows = [Window.model_validate(window) for window in blackout.windows]
-        if (window := window_at(windows, asked.now)) is not None:
-            return _no("blackout", f"{blackout}: {window}")
+    for environment_id, text in asked.glance.blackouts if asked.glance else _blackouts_now(asked.now):
+        if environment_id in {None, asked.experiment.environment_id}:
+            return _no("blackout", text)
     return _yes("blackout", "no blackout holds now")
 
 
 def _incidents(asked: Asked) -> GuardDecision:
     own = asked.run.source_key if asked.run is not None else None
+    if asked.glance is not None and asked.glance.no_incident:
+        return _yes("incidents", "no incident is open that this run did not cause")
     found = open_incidents(service_ids=list(asked.services.values()))
     foreign = [incident for incident in found if own is None or incident.caused_by != own]
     if foreign:
@@ -125,6 +160,8 @@ def _incidents(asked: Asked) -> GuardDecision:
 
 
 def _deployments(asked: Asked) -> GuardDecision:
+    if asked.glance is not None and asked.glance.no_change:
+        return _yes("changes", "no deployment, maintenance or recovery test is going on")
     going_on = open_activities(service_ids=asked.services.values(), kinds=HELD_AGAINST).first()
     if going_on is not None:
         return _no("changes", f"going on: {going_on} ({going_on.get_kind_display()})")

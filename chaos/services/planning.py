@@ -24,6 +24,10 @@ from drivers.services import action, parse_arguments, plan_action, probe_action,
 from drivers.services import plan_as_json as driver_plan_as_json
 from reliability.selectors import slo_by_slug
 
+MOST_SPECS = 256
+# A revision is never edited, and the watcher asks for its spec every second.
+_specs: dict[tuple[int, str], ExperimentSpec] = {}
+
 
 @dataclass(frozen=True)
 class RunPlan:
@@ -64,7 +68,12 @@ def plan_as_json(plan: RunPlan, decisions: Sequence[GuardDecision]) -> dict[str,
 
 def spec_of(revision: ExperimentRevision) -> ExperimentSpec:
     """Return a revision's parsed definition."""
-    return ExperimentDocument.model_validate(revision.definition).spec
+    known = _specs.get((revision.pk, revision.sha256))
+    if known is None:
+        if len(_specs) >= MOST_SPECS:
+            _specs.clear()
+        known = _specs[revision.pk, revision.sha256] = ExperimentDocument.model_validate(revision.definition).spec
+    return known
 
 
 @transaction.atomic

@@ -10,10 +10,10 @@ from django.db import transaction
 from accounts.data import Capability, Principal, system_principal
 from accounts.services import ensure_may
 from chaos.data import FaultState, RunState
-from chaos.models import ChaosRun
+from chaos.models import ChaosRun, Experiment
 from chaos.selectors import live_runs
 from chaos.services.faults import note, revert_all
-from chaos.services.guards import ask_guards_of
+from chaos.services.guards import Glance, ask_guards_of, glance_at
 from chaos.services.planning import spec_of
 from chaos.services.running import START_WITHIN, finish_run
 from core.clock import database_now
@@ -53,9 +53,19 @@ def stop_all_runs(*, principal: Principal, reason: str) -> list[str]:
 
 def watch_runs() -> None:
     """Stop runs that a guard or an abort condition no longer allows. No data means stop."""
-    for run in live_runs().filter(state=RunState.RUNNING):
+    runs = list(
+        live_runs()
+        .filter(state=RunState.RUNNING)
+        .select_related("revision__experiment__environment")
+        .defer("journal", "compiled", "guards")
+    )
+    if not runs:
+        return
+    glance: Glance | None = None
+    for run in runs:
         try:
-            reason = _reason_to_stop(run)
+            glance = glance or glance_at(_services_of(runs))
+            reason = _reason_to_stop(run, glance)
         except Exception as error:
             logger.exception("%s: the guards cannot be asked", run)
             reason = f"the guards cannot be asked: {type(error).__name__}"
@@ -63,8 +73,13 @@ def watch_runs() -> None:
             stop_run(principal=WATCHER, run=run, reason=reason)
 
 
-def _reason_to_stop(run: ChaosRun) -> str:
-    for decision in ask_guards_of(run):
+def _services_of(runs: list[ChaosRun]) -> list[int]:
+    experiments = Experiment.objects.filter(pk__in={run.revision.experiment_id for run in runs})
+    return [pk for pk in experiments.values_list("services", flat=True) if pk is not None]
+
+
+def _reason_to_stop(run: ChaosRun, glance: Glance) -> str:
+    for decision in ask_guards_of(run, glance=glance):
         if not decision.allowed:
             return f"{decision.guard}: {decision.reason}"
     for condition in spec_of(run.revision).abort:

@@ -11,11 +11,17 @@ from accounts.data import system_principal
 from catalog.data import ActivityKind
 from catalog.selectors import service_by_slug
 from catalog.services import open_action_item, record_deployment, start_activity
+from chaos.coverage_selectors import game_days_visible
+from chaos.data import FaultState, RunState
 from chaos.domain.recovery_measure import Marker
+from chaos.models import ChaosRun, Fault, RunEvent
 from chaos.recovery_selectors import recovery_tests_visible, spec_of_run
+from chaos.selectors import experiment_by_slug, latest_revision
+from chaos.services import begin_game_day, finish_run
 from chaos.services.recovery import request_recovery_run
 from chaos.services.recovery_context import DrillResult
 from chaos.services.recovery_running import finish_recovery_run
+from core.identifiers import new_id
 from core.periodic import run_now
 from core.work import drain_all
 from demo.services import load_organization
@@ -39,7 +45,60 @@ def build() -> None:
     _declared_incident()
     drain_all()
     _recovery_tests()
+    _chaos_runs(now)
     run_now("ledger.seal")
+
+
+def _chaos_runs(now: datetime) -> None:
+    """One run that passed and one that failed and left a finding, and a game day that goes on."""
+    experiment = experiment_by_slug(slug="model-servers-freeze")
+    game_day = game_days_visible(viewer=SITE).first()
+    assert experiment is not None
+    assert game_day is not None
+    for minutes, steady in ((55, True), (25, False)):
+        started = now - timedelta(minutes=minutes)
+        run = ChaosRun.objects.create(
+            reference=new_id("run"),
+            revision=latest_revision(experiment=experiment),
+            plan_sha256="ab" * 32,
+            state=RunState.RUNNING,
+            requested_by=SITE.reference,
+            requested_at=started,
+            started_at=started,
+            due_at=started,
+            finished_at=started,
+            deadline_at=now + timedelta(hours=1),
+            steady_before=True,
+            steady_after=steady,
+            recovery_seconds=41.5 if steady else None,
+            guards=[{"guard": "kill switch", "allowed": True, "reason": "not engaged"}],
+        )
+        Fault.objects.create(
+            run=run,
+            position=0,
+            action="process.stop",
+            arguments={"process": {"cmdline": "^no-such-process$"}},
+            output={"processes": []},
+            targets=["model-server-1", "model-server-2"],
+            state=FaultState.REVERTED,
+            intended_at=started,
+            injected_at=started + timedelta(seconds=3),
+            expires_at=started + timedelta(minutes=4),
+            reverted_at=started + timedelta(minutes=3),
+            took_effect=True,
+            detail="continued",
+        )
+        for seconds, kind, text in (
+            (0, "run", "requested by system:test; every guard agrees"),
+            (3, "fault", "process.stop on model-server-1, model-server-2: active"),
+            (4, "probe", "the steady state holds"),
+            (70, "probe", "a burn alert of gateway-ttft fires"),
+            (180, "fault", "process.stop on model-server-1, model-server-2: reverted"),
+        ):
+            RunEvent.objects.create(run=run, at=started + timedelta(seconds=seconds), kind=kind, text=text)
+        finish_run(run)
+        ChaosRun.objects.filter(pk=run.pk).update(ended_at=started + timedelta(minutes=6 if steady else 9))
+    begin_game_day(principal=SITE, game_day=game_day)
 
 
 def _deployments(now: datetime) -> None:

@@ -34,6 +34,7 @@ from tests.chaos.own_site import ROOT, Lab, lab, selector, sleepers
 pytestmark = pytest.mark.integration
 RUNS = int(os.environ.get("ASSAY_STORM_RUNS", "200"))
 TTL = "20s"
+LIVES_AT_LEAST_SECONDS = 30
 
 
 # --- what is hurt, and how one sees at the target that it is well again
@@ -214,12 +215,17 @@ class Storm:
                 if kind == "connection":
                     self.kills[kind] += self._kill_connection()
                 elif kind in {"worker", "scheduler"}:
-                    if kind in self._parts and self._parts[kind].poll() is None:
+                    # One that has just begun has nothing to lose yet, and would never come to work.
+                    if kind in self._parts and self._lived(kind) > LIVES_AT_LEAST_SECONDS:
                         self._parts[kind].kill()
                         self.kills[kind] += 1
                 elif found := self._find({"runner": "chaos_runner", "watchdog": "drivers.watchdog"}[kind]):
                     chance.choice(found).kill()
                     self.kills[kind] += 1
+
+    def _lived(self, kind: str) -> float:
+        process = self._parts[kind]
+        return time.time() - psutil.Process(process.pid).create_time() if process.poll() is None else 0.0
 
     def _find(self, word: str) -> list[psutil.Process]:
         found = []
@@ -264,10 +270,11 @@ def storm(state: Path, *, runs: int, seed: int) -> dict[str, Any]:
         wait_for(lambda: not any(_is_dirty(site, reference) for reference in ended), seconds=180)
         wait_for(lambda: all(victim.is_well() for victim in victims), seconds=60)
         assert site.tell("remnants") == []
-        verdicts = Counter(_state(site, reference)["verdict"] for reference in ended)
+        states = [_state(site, reference) for reference in ended]
     return {
         "runs": len(ended),
-        "verdicts": dict(verdicts),
+        "verdicts": dict(Counter(one["verdict"] for one in states)),
+        "faults": sum(len(one["faults"]) for one in states),
         "kills": dict(blowing.kills),
         "database": "postgresql" if database else "sqlite",
         "seconds": round(time.monotonic() - started),
@@ -314,6 +321,7 @@ def _tell(site: Lab, do: str, **more: Any) -> Any:
 def test_nothing_is_left_of_a_few_runs_in_a_storm(tmp_path: Path) -> None:
     seen = storm(tmp_path / "site", runs=6, seed=7)
     assert seen["runs"] == 6
+    assert seen["faults"] >= 6
 
 
 @pytest.mark.soak
@@ -321,8 +329,5 @@ def test_nothing_is_left_of_two_hundred_runs_in_a_storm(tmp_path: Path) -> None:
     seen = storm(tmp_path / "site", runs=RUNS, seed=int(os.environ.get("ASSAY_STORM_SEED", "1")))
     sys.stdout.write(json.dumps(seen) + "\n")
     assert seen["runs"] == RUNS
+    assert seen["faults"] >= RUNS
     assert sum(seen["kills"].values()) >= RUNS / 10
-
-
-if __name__ == "__main__":
-    sys.stdout.write(json.dumps(storm(Path(sys.argv[1]), runs=int(sys.argv[2]), seed=int(sys.argv[3]))) + "\n")

@@ -9,7 +9,9 @@ from django_typer.management import command
 
 from accounts.data import Principal, system_principal
 from accounts.selectors import principal_for_user, user_by_username
+from chaos.coverage_selectors import coverage
 from chaos.data import RunState, Verdict
+from chaos.domain.coverage import FailureMode
 from chaos.models import ChaosRun, Experiment
 from chaos.selectors import (
     experiment_by_slug,
@@ -34,13 +36,16 @@ from chaos.services import (
     pause_schedule,
     plan_as_json,
     plan_run,
+    predicted_budgets,
     release_kill_switch,
     request_run,
     stop_all_runs,
     stop_run,
     verify_clean,
 )
+from chaos.services.templates import filled, templates
 from core.cli import ExitCode, FormatOption, OutputFormat, RoomCommand, answering, fail, print_json, print_rows
+from core.clock import database_now
 from core.parsing import load_yaml_documents
 
 As = Annotated[str, typer.Option("--as", help="User name to act as; without it, the site itself.")]
@@ -100,6 +105,9 @@ class Command(RoomCommand):
         else:
             for fault in plan.faults:
                 typer.echo(f"{fault.summary}\n  undo: {fault.undo}")
+            for one in predicted_budgets(plan):
+                left = "not measured" if one.left is None else f"{one.left:.1f} % left"
+                typer.echo(f"  budget of {one.slo}: {left}, {one.expected:.1f} % expected ({one.because})")
             for decision in decisions:
                 typer.echo(f"  {'yes' if decision.allowed else 'NO '}  {decision.guard}: {decision.reason}")
         if not all(decision.allowed for decision in decisions):
@@ -242,6 +250,35 @@ class Command(RoomCommand):
         ]
         columns = ("run", "experiment", "state", "verdict", "reason", "requested_at")
         print_rows(rows, columns=columns, output=output, empty="No runs yet.")
+
+    @command(name="templates")
+    @answering
+    def print_templates(
+        self,
+        name: Annotated[str, typer.Argument(help="Print this one.")] = "",
+        given: Annotated[list[str] | None, typer.Option("--set", help="place=value; repeat it.")] = None,
+        output: FormatOption = OutputFormat.TEXT,
+    ) -> None:
+        """Print the templates, or one of them with its places filled in."""
+        if name:
+            typer.echo(filled(name, dict(one.partition("=")[::2] for one in given or [])))
+            return
+        rows = [{"template": one.name, "places": ", ".join(one.places), "about": one.about} for one in templates()]
+        print_rows(rows, columns=("template", "places", "about"), output=output, empty="No templates.")
+
+    @command(name="coverage")
+    @answering
+    def print_coverage(self, output: FormatOption = OutputFormat.TEXT, as_user: As = "") -> None:
+        """Print each service's score and its newest proof for each failure mode."""
+        rows = []
+        for row in coverage(viewer=_principal(as_user), now=database_now()):
+            proofs = {
+                mode.value: f"{proof.verdict} {proof.at.date()}" if (proof := row.newest.get(mode)) else None
+                for mode in FailureMode
+            }
+            rows.append({"service": row.service.slug, "tier": row.service.tier, "score": row.score.points, **proofs})
+        columns = ("service", "tier", "score", *(mode.value for mode in FailureMode))
+        print_rows(rows, columns=columns, output=output, empty="No services yet.")
 
     @command()
     @answering
