@@ -163,7 +163,7 @@ def test_a_game_day_is_led_on_its_page() -> None:
     client.post(session, {"action": "end", "note": "learned"})
     assert "learned" in client.get(session).content.decode()
     assert GameDaySession.objects.get().ended_at is not None
-    assert GameDay.objects.get().sessions.count() == 1
+    assert GameDay.objects.get(slug="rehearsal").sessions.count() == 1
 
 
 def test_the_kill_switch_says_whether_it_was_tested() -> None:
