@@ -75,7 +75,7 @@ def watch_runs() -> None:
 
 def _services_of(runs: list[ChaosRun]) -> list[int]:
     experiments = Experiment.objects.filter(pk__in={run.revision.experiment_id for run in runs})
-    return [pk for pk in experiments.values_list("services", flat=True) if pk is not None]
+    return list(experiments.values_list("services", flat=True))
 
 
 def _reason_to_stop(run: ChaosRun, glance: Glance) -> str:
