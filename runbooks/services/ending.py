@@ -16,7 +16,8 @@ from runbooks.services.linting import risk_of
 
 def finish_step(run: RunbookRun, step: RunStep, state: StepState, detail: str) -> None:
     """Write a step's end and announce it."""
-    with transaction.atomic():
+    # Inside the caller's transaction it is part of that: a savepoint would cost two more questions for nothing.
+    with transaction.atomic(savepoint=False):
         step.state, step.finished_at, step.detail = state, database_now(), detail[:1000]
         step.save(update_fields=["state", "finished_at", "detail", "answer", "performed_by", "waiting_until", "effect"])
         if state == StepState.SKIPPED:
