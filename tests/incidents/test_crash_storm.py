@@ -186,7 +186,7 @@ def test_nothing_that_was_accepted_is_lost_or_done_twice(tmp_path: Path, moody: 
             "(SELECT count(*) FROM delivery_delivery WHERE state = 'pending' AND channel <> 'webhook'), "
             "(SELECT count(*) FROM delivery_delivery WHERE channel = 'webhook' AND tries = 0 AND state = 'pending')"
         )
-        settled_by = time.monotonic() + 120
+        settled_by = time.monotonic() + 400
         while site.rows(waiting)[0] != (0, 0, 0, 0):
             assert time.monotonic() < settled_by, f"still waiting: {site.rows(waiting)}"
             time.sleep(1)

@@ -154,5 +154,5 @@ alerting:
         for process in running:
             process.terminate()
         for process in running:
-            process.wait(10)
+            process.wait(60)
         gauge.close()
