@@ -106,7 +106,7 @@ def stop_all(rounds: int) -> list[float]:
             ]
             until(
                 lambda: Fault.objects.filter(state=FaultState.ACTIVE).count() == RUNS * FAULTS,
-                seconds=120,
+                seconds=300,
                 what="50 active faults",
             )
             time.sleep(1.5)  # the runners hold their faults now
