@@ -34,6 +34,7 @@ add_entry(Entry("Comply", "Evidence", "compliance:evidence_list", "file-check", 
 add_entry(Entry("Comply", "Exceptions", "compliance:exception_list", "calendar-due", 44, may_open_reviews))
 add_entry(Entry("Comply", "Risks", "compliance:risk_matrix", "alert-triangle", 45, _everything))
 add_entry(Entry("Comply", "Registers", "compliance:register_list", "list-details", 46, _everything))
+add_entry(Entry("Comply", "Policies", "compliance:policy_list", "book", 47, _sees_services))
 add_entry(Entry("Comply", "Readiness", "compliance:scorecard_list", "gauge", 48, _sees_services))
 add_entry(Entry("Comply", "Exports", "compliance:export_list", "download", 49, _opens))
 add_search(SearchProvider("Control", 50, find_controls))
