@@ -31,7 +31,7 @@ from opentelemetry.trace import StatusCode
 
 ROOT = Path(__file__).resolve().parents[2]
 GIVE_UP_SECONDS = 120
-ROUNDS = 4
+ROUNDS = 3
 
 
 class Stubborn(MetricExporter):
