@@ -68,7 +68,7 @@ def apply_world(names: list[str], faults: dict[str, list[dict[str, Any]]]) -> No
             "approval": "production",
             "blast_radius": {"max_targets": 50},
             "steady_state": {
-                "probes": [{"action": "process.frozen", "arguments": {"process": {"cmdline": "bench"}}}],
+                "probes": [{"action": "process.frozen", "arguments": {"process": {"cmdline": "^sleep 3600$"}}}],
                 "recover_within": "5s",
             },
         }
