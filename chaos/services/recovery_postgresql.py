@@ -15,10 +15,10 @@ from chaos.domain.recovery_documents import Kind
 from chaos.domain.recovery_measure import measure
 from chaos.services.recovery_context import DrillContext, DrillError, DrillResult
 from chaos.services.recovery_front import DelayedLink, Front
+from chaos.services.recovery_markers import MarkerWriter
 from chaos.services.recovery_regions import rehearse_region_loss, rehearse_test_failover
 from chaos.services.recovery_servers import (
     CATCH_UP_SECONDS,
-    archived_by,
     detect_and_decide,
     fill,
     is_recovering,
@@ -29,6 +29,7 @@ from chaos.services.recovery_servers import (
     rehearsal_of,
     survivors_on,
     wait_for_replication,
+    wait_until_archived,
     wait_until_it_holds,
     write_for,
 )
@@ -162,11 +163,10 @@ def rehearse_point_in_time(context: DrillContext) -> DrillResult:
     writer = open_writer(context, original.dsn(port=front.port), "point-in-time")
     with context.step("write markers"):
         write_for(writer, spec)
-        if not wait_until(lambda: archived_by(original) > 0, seconds=CATCH_UP_SECONDS):
-            raise DrillError("the server archived nothing")
+        wait_until_archived(original)
     target = ["recovery_target_timeline = 'latest'"]
     if spec.to == "accident":
-        instant = _cause_accident(context, result, original)
+        instant = _cause_accident(context, result, original, writer)
         target += [f"recovery_target_time = '{instant}'", "recovery_target_inclusive = off",
                    "recovery_target_action = 'promote'"]  # fmt: skip
     else:
@@ -193,8 +193,10 @@ def rehearse_point_in_time(context: DrillContext) -> DrillResult:
     return result
 
 
-def _cause_accident(context: DrillContext, result: DrillResult, server: PrivateCluster) -> str:
+def _cause_accident(context: DrillContext, result: DrillResult, server: PrivateCluster, writer: MarkerWriter) -> str:
     """Delete every order by mistake, notice it once the archive holds it, stop the server; returns the instant before.
+
+    Nobody notices at once: clients go on writing, and what they write until then is lost with the mistake.
 
     A standby would have followed faithfully: only the archive goes back to before the mistake.
     """
@@ -208,6 +210,7 @@ def _cause_accident(context: DrillContext, result: DrillResult, server: PrivateC
             raise DrillError("the server did not say when it was")
         if not wait_until(lambda: last_archived_by(server) >= found[0], seconds=CATCH_UP_SECONDS):
             raise DrillError("the accident did not reach the archive")
+        write_for(writer, rehearsal_of(context))
         server.stop()
         result.fault(at=began)
         step["detail"] = f"{deleted} orders gone"

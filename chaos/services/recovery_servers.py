@@ -223,11 +223,12 @@ def _is_refused(dsn: str) -> bool:
     return False
 
 
-def archived_by(server: PrivateCluster) -> int:
-    """Return how many segments the server has archived."""
+def wait_until_archived(server: PrivateCluster) -> None:
+    """Wait until the segment of the log that the server writes to now is in its archive."""
     with psycopg.connect(server.dsn(), autocommit=True) as connection:
-        found = connection.execute("SELECT archived_count FROM pg_stat_archiver").fetchone()
-    return int(found[0]) if found else 0
+        found = connection.execute("SELECT pg_walfile_name(pg_current_wal_lsn())").fetchone()
+    if found is None or not wait_until(lambda: last_archived_by(server) >= found[0], seconds=CATCH_UP_SECONDS):
+        raise DrillError("the server archived none of the segments that markers were written to")
 
 
 def last_archived_by(server: PrivateCluster) -> str:

@@ -31,6 +31,13 @@ pytestmark = [pytest.mark.django_db, pytest.mark.database]
 NOW = time.time()
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _now() -> None:
+    """Events are of today's hour, however long ago the tests were collected."""
+    global NOW  # noqa: PLW0603 read by every test
+    NOW = time.time()
+
+
 @pytest.fixture
 def token(db: None) -> str:
     user = create_user(principal=SITE, username="collector", password=None)

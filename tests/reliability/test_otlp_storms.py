@@ -20,6 +20,15 @@ from tests.reliability.test_otlp import counted, export
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 NOW = int(time.time())
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _now() -> None:
+    """Events are of today's hour, however long ago the tests were collected."""
+    global NOW  # noqa: PLW0603 read by every test
+    NOW = int(time.time())
+
+
 TRACE = bytes(range(16))
 Point = tuple[int, int, list[int]]
 LIVES = st.lists(
