@@ -423,4 +423,5 @@ def test_what_holds_an_accelerator_is_found_by_its_open_files(monkeypatch: pytes
         assert not plan_action("gpu.lose", {"device": 1}).targets
         result = run_action("gpu.lose", {}, idempotency_key="k")
         assert (result.ok, result.output["simulated"]) == (True, False)
-        assert holder.wait(10) == -9
+        holder.wait(10)  # whoever looks first takes its exit status
+        assert not psutil.pid_exists(holder.pid)
