@@ -72,10 +72,11 @@ def sleeper() -> Iterator[tuple[str, psutil.Process]]:
     ],
 )
 def test_pressure_is_there_and_gone_with_all_its_workers(name: str, arguments: dict[str, Any]) -> None:
+    before = {one.pid for one in psutil.process_iter()}
     output = inject(name, arguments)
     assert any("process" in one for one in remains())
     take_back(name, arguments, output)
-    assert not [one for one in psutil.process_iter() if own(one)]
+    wait_for(lambda: not [one for one in psutil.process_iter() if one.pid not in before and own(one)], seconds=30)
 
 
 def own(process: psutil.Process) -> bool:
