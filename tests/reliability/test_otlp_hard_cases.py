@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import time_machine
+from django.db import connection
 from django.test import Client
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -83,8 +84,9 @@ def test_a_point_that_cannot_be_counted_is_refused_by_name_and_shown(
     assert (status.state, status.mode) == (state, "pushed")
     assert reason in status.detail
     assert "2 refused so far" in status.detail
-    with time_machine.travel(time.time() + 4000):
-        assert data_statuses([version])[version.pk].state == "OK"
+    if connection.vendor == "sqlite":  # a database server has a clock of its own
+        with time_machine.travel(time.time() + 4000):
+            assert data_statuses([version])[version.pk].state == "OK"
 
 
 @pytest.mark.parametrize(

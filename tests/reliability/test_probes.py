@@ -182,7 +182,6 @@ def run_due() -> SLOVersion:
 
 @pytest.mark.integration
 @pytest.mark.django_db
-@pytest.mark.database
 def test_turns_become_events_of_the_slo_and_their_grid_is_kept(catalog: None, site: tuple[str, type[Site]]) -> None:
     url, handler = site
     apply(SLO_YAML.replace("URL", url))
