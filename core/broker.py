@@ -4,7 +4,9 @@ kombu writes a message under its final name, so that a reader that polls often p
 exits. Here a message appears by an atomic rename, and so do the tables of exchanges.
 """
 
+import fcntl
 import os
+import threading
 import uuid
 from json import dumps, loads
 from pathlib import Path
@@ -20,17 +22,26 @@ POLLING_SECONDS = 0.05
 class Channel(filesystem.Channel):
     """A channel whose files appear whole or not at all."""
 
+    # A process remembers that a queue is bound before the table says so: another thread must wait for the table.
+    _binding = threading.Lock()
+
+    def queue_bind(self, *args: Any, **kwargs: Any) -> None:
+        with self._binding:
+            super().queue_bind(*args, **kwargs)
+
     def _put(self, queue: str, payload: Any, **kwargs: Any) -> None:  # type: ignore[override]  # noqa: ARG002
         name = f"{round(monotonic() * 1000)}_{uuid.uuid4()}.{queue}.msg"
         _write_whole(Path(self.data_folder_out) / name, payload)
 
     def _queue_bind(self, exchange: str, routing_key: str | None, pattern: str | None, queue: str | None) -> None:
         file: Path = self._exchange_file(exchange)  # type: ignore[attr-defined]
-        bound = [list(entry) for entry in self.get_table(exchange)]
-        entry = [routing_key or "", pattern or "", queue or ""]
-        if entry not in bound:
-            file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            _write_whole(file, [entry, *bound])
+        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with file.with_name(f".{file.name}.lock").open("a") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            bound = [list(entry) for entry in self.get_table(exchange)]
+            entry = [routing_key or "", pattern or "", queue or ""]
+            if entry not in bound:
+                _write_whole(file, [entry, *bound])
 
     def get_table(self, exchange: str) -> list[Any]:
         try:
