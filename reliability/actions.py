@@ -6,6 +6,7 @@ from pydantic import Field
 
 from drivers.data import Action, ActionResult, Arguments, Idempotency, Plan, Risk, Support, Target
 from drivers.services import register_action
+from drivers.services.faults import OneWay
 from reliability.data import BudgetState
 from reliability.selectors import budget_status, burn_rates, slo_by_slug
 
@@ -20,7 +21,7 @@ class SloStatusArguments(Arguments):
     expect_not_firing: bool = False
 
 
-class SloStatus:
+class SloStatus(OneWay):
     """Says how an SLO stands; unknown is never yes."""
 
     name: ClassVar[str] = "slo.status"
@@ -28,7 +29,6 @@ class SloStatus:
     arguments: ClassVar[type[Arguments]] = SloStatusArguments
     risk: ClassVar[Risk] = Risk.READ
     idempotency: ClassVar[Idempotency] = Idempotency.NATURAL
-    reversible: ClassVar[bool] = False
 
     def probe(self, arguments: SloStatusArguments) -> Support:
         known = slo_by_slug(slug=arguments.slo) is not None
@@ -70,12 +70,6 @@ class SloStatus:
         if arguments.expect_not_firing and status.firing:
             problems.append("a burn-rate alert is firing")
         return ActionResult(ok=not problems, output=output, error="; ".join(problems))
-
-    def undo(self, arguments: SloStatusArguments, output: dict[str, Any]) -> ActionResult:  # noqa: ARG002
-        return ActionResult(ok=True)
-
-    def is_active(self, arguments: SloStatusArguments, output: dict[str, Any]) -> bool:  # noqa: ARG002
-        return False
 
 
 _slo_status: Action = SloStatus()

@@ -3,12 +3,13 @@
 import os
 import signal
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import psutil
 from pydantic import Field
 
-from drivers.data import ActionResult, Arguments, Idempotency, Plan, Risk, Support, Target
+from drivers.data import ActionResult, Arguments, Plan, Risk, Support, Target
+from drivers.services.faults import OneWay
 from drivers.services.processes import GoneError, ProcessSelector, find_processes, living, send
 
 DEVICES = ("nvidia", "kfd", "dri/render", "accel")
@@ -22,7 +23,7 @@ class LoseArguments(Arguments):
     simulated_by: ProcessSelector | None = None
 
 
-class LoseGpu:
+class LoseGpu(OneWay):
     """Kills what holds an accelerator."""
 
     name: ClassVar[str] = "gpu.lose"
@@ -31,8 +32,7 @@ class LoseGpu:
     )
     arguments: ClassVar[type[Arguments]] = LoseArguments
     risk: ClassVar[Risk] = Risk.DESTRUCTIVE
-    idempotency: ClassVar[Idempotency] = Idempotency.NONE
-    reversible: ClassVar[bool] = False
+    instead: ClassVar[str] = "what was killed does not come back by itself"
     devices: ClassVar[Path] = Path("/dev")
 
     def probe(self, arguments: LoseArguments) -> Support:
@@ -63,12 +63,6 @@ class LoseGpu:
             done.append({"name": target.name, **target.identity})
         output = {"simulated": simulated, "processes": done}
         return ActionResult(ok=bool(done), output=output, error="" if done else "nobody holds the accelerator")
-
-    def undo(self, arguments: LoseArguments, output: dict[str, Any]) -> ActionResult:  # noqa: ARG002
-        return ActionResult(ok=False, error="what was killed does not come back by itself")
-
-    def is_active(self, arguments: LoseArguments, output: dict[str, Any]) -> bool:  # noqa: ARG002
-        return False
 
     def _devices(self, arguments: LoseArguments) -> list[Path]:
         found = []

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from pydantic import Field
 
 from drivers.data import ActionResult, Arguments, Idempotency, Plan, Risk, Support, Target
-from drivers.services.faults import ReversibleFault
+from drivers.services.faults import OneWay, ReversibleFault
 
 ASK_SECONDS = 5.0
 FORCED_MAINTENANCE, FORCED_DRAIN = 0x01, 0x08
@@ -166,7 +166,7 @@ class WeighServer(_HaproxyFault):
         return now.weight != before.weight
 
 
-class ReadyServer:
+class ReadyServer(OneWay):
     """Puts servers back: no fault, what mends one."""
 
     name: ClassVar[str] = "haproxy.ready"
@@ -174,7 +174,7 @@ class ReadyServer:
     arguments: ClassVar[type[Arguments]] = ServerArguments
     risk: ClassVar[Risk] = Risk.CHANGE
     idempotency: ClassVar[Idempotency] = Idempotency.NATURAL
-    reversible: ClassVar[bool] = False
+    instead: ClassVar[str] = "name a step that takes them out again"
 
     def probe(self, arguments: ServerArguments) -> Support:
         return DrainServer().probe(arguments)
@@ -194,12 +194,6 @@ class ReadyServer:
         out = [one.name for one in _states(arguments).values() if one.name in arguments.servers and one.admin]
         error = f"{', '.join(out)} did not come back" if out else ""
         return ActionResult(ok=not out, output={"value": len(arguments.servers) - len(out)}, error=error)
-
-    def undo(self, arguments: ServerArguments, output: dict[str, Any]) -> ActionResult:  # noqa: ARG002
-        return ActionResult(ok=False, error="name a step that takes them out again")
-
-    def is_active(self, arguments: ServerArguments, output: dict[str, Any]) -> bool:  # noqa: ARG002
-        return False
 
 
 def _ask(path: str, order: str) -> str:

@@ -6,6 +6,7 @@ from pydantic import AfterValidator, Field, JsonValue, model_validator
 
 from core.http import OutboundRefusedError, guarded_session
 from drivers.data import ActionResult, Arguments, Idempotency, Plan, Risk, Support, Target
+from drivers.services.faults import OneWay
 
 KEPT_ANSWER = 2000
 RISK_OF_METHOD = {
@@ -63,7 +64,7 @@ class RequestArguments(Arguments):
         return self
 
 
-class CheckHttp:
+class CheckHttp(OneWay):
     """Asks a URL and compares the status."""
 
     name: ClassVar[str] = "http.check"
@@ -71,7 +72,6 @@ class CheckHttp:
     arguments: ClassVar[type[Arguments]] = HttpArguments
     risk: ClassVar[Risk] = Risk.READ
     idempotency: ClassVar[Idempotency] = Idempotency.NATURAL
-    reversible: ClassVar[bool] = False
 
     def probe(self, arguments: HttpArguments) -> Support:  # noqa: ARG002
         return Support(supported=True)
@@ -92,14 +92,8 @@ class CheckHttp:
         good = status == arguments.expect_status
         return ActionResult(ok=good, output={"value": status}, error="" if good else f"status {status}")
 
-    def undo(self, arguments: HttpArguments, output: dict[str, Any]) -> ActionResult:  # noqa: ARG002
-        return ActionResult(ok=True)
 
-    def is_active(self, arguments: HttpArguments, output: dict[str, Any]) -> bool:  # noqa: ARG002
-        return False
-
-
-class SendRequest:
+class SendRequest(OneWay):
     """Sends a request; the receiver can tell a repeat by its Idempotency-Key."""
 
     name: ClassVar[str] = "http.request"
@@ -111,7 +105,7 @@ class SendRequest:
     # The worst that its arguments may ask for; risk_of says what these arguments do ask for.
     risk: ClassVar[Risk] = Risk.DESTRUCTIVE
     idempotency: ClassVar[Idempotency] = Idempotency.KEY
-    reversible: ClassVar[bool] = False
+    instead: ClassVar[str] = "a request cannot be taken back"
 
     def risk_of(self, arguments: RequestArguments) -> Risk:
         """Return what this method may do."""
@@ -143,12 +137,6 @@ class SendRequest:
         output = {"value": answer.status_code, "body": answer.text[:KEPT_ANSWER]}
         good = answer.status_code in arguments.expect_status
         return ActionResult(ok=good, output=output, error="" if good else f"status {answer.status_code}")
-
-    def undo(self, arguments: RequestArguments, output: dict[str, Any]) -> ActionResult:  # noqa: ARG002
-        return ActionResult(ok=False, error="a request cannot be taken back")
-
-    def is_active(self, arguments: RequestArguments, output: dict[str, Any]) -> bool:  # noqa: ARG002
-        return False
 
 
 HTTP_ACTIONS = (CheckHttp(), SendRequest())

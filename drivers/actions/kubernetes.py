@@ -11,8 +11,8 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
-from drivers.data import ActionResult, Arguments, Idempotency, Plan, Risk, Support, Target
-from drivers.services.faults import ReversibleFault, fault_name
+from drivers.data import ActionResult, Arguments, Plan, Risk, Support, Target
+from drivers.services.faults import OneWay, ReversibleFault, fault_name
 
 ASK_SECONDS = 10
 NAME = r"^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$"
@@ -84,7 +84,7 @@ class _Cluster:
 
 
 @contextmanager
-def _cluster(arguments: ClusterArguments) -> Iterator[_Cluster]:
+def open_cluster(arguments: ClusterArguments) -> Iterator[_Cluster]:
     """Give the cluster's client; every error of it becomes a ClusterError in words."""
     from kubernetes import client, config  # noqa: PLC0415 a large library that most processes never need
     from kubernetes.client.exceptions import ApiException  # noqa: PLC0415 as above
@@ -110,7 +110,9 @@ def _cluster(arguments: ClusterArguments) -> Iterator[_Cluster]:
         raise ClusterError(f"the cluster does not answer: {error}") from None
 
 
-class _ClusterAction:
+class ClusterAction:
+    """A base for actions on a cluster: they find what is meant, and plan from it."""
+
     risk: ClassVar[Risk] = Risk.DESTRUCTIVE
     kind: ClassVar[str]
     says: ClassVar[str]
@@ -146,19 +148,8 @@ class _ClusterAction:
         )
 
 
-class _OneWay(_ClusterAction):
-    idempotency: ClassVar[Idempotency] = Idempotency.NONE
-    reversible: ClassVar[bool] = False
-
-    def undo(self, arguments: Any, output: dict[str, Any]) -> ActionResult:  # noqa: ARG002
-        return ActionResult(ok=False, error="this cannot be taken back")
-
-    def is_active(self, arguments: Any, output: dict[str, Any]) -> bool:  # noqa: ARG002
-        return False
-
-
 def _pods(arguments: Any, selector: str) -> list[dict[str, Any]]:
-    with _cluster(arguments) as cluster:
+    with open_cluster(arguments) as cluster:
         listed = cluster.core.list_namespaced_pod(
             arguments.namespace, label_selector=selector, _request_timeout=ASK_SECONDS
         )
@@ -169,20 +160,21 @@ def _pods(arguments: Any, selector: str) -> list[dict[str, Any]]:
 
 
 def _deployment(arguments: DeploymentArguments) -> list[dict[str, Any]]:
-    with _cluster(arguments) as cluster:
+    with open_cluster(arguments) as cluster:
         found = cluster.apps.read_namespaced_deployment(
             arguments.deployment, arguments.namespace, _request_timeout=ASK_SECONDS
         )
     return [{"name": found.metadata.name, "uid": found.metadata.uid, "replicas": found.spec.replicas}]
 
 
-def _node(arguments: NodeArguments) -> list[dict[str, Any]]:
-    with _cluster(arguments) as cluster:
+def find_node(arguments: NodeArguments) -> list[dict[str, Any]]:
+    """Return the node, with name and uid. Raises ClusterError."""
+    with open_cluster(arguments) as cluster:
         found = cluster.core.read_node(arguments.node, _request_timeout=ASK_SECONDS)
     return [{"name": found.metadata.name, "uid": found.metadata.uid, "unschedulable": bool(found.spec.unschedulable)}]
 
 
-class DeletePods(_OneWay):
+class DeletePods(OneWay, ClusterAction):
     """Deletes pods."""
 
     name: ClassVar[str] = "kubernetes.delete_pods"
@@ -198,7 +190,7 @@ class DeletePods(_OneWay):
         deleted = []
         for pod in self.find(arguments)[: arguments.count]:
             try:
-                with _cluster(arguments) as cluster:
+                with open_cluster(arguments) as cluster:
                     # The uid makes sure that a successor of the same name is left alone.
                     cluster.core.delete_namespaced_pod(
                         pod["name"],
@@ -213,7 +205,7 @@ class DeletePods(_OneWay):
         return ActionResult(ok=bool(deleted), output={"deleted": deleted}, error="" if deleted else "no pod matches")
 
 
-class RestartDeployment(_OneWay):
+class RestartDeployment(OneWay, ClusterAction):
     """Restarts a deployment."""
 
     name: ClassVar[str] = "kubernetes.rollout_restart"
@@ -229,14 +221,14 @@ class RestartDeployment(_OneWay):
     def run(self, arguments: DeploymentArguments, *, idempotency_key: str) -> ActionResult:  # noqa: ARG002
         stamp = {RESTARTED_AT: datetime.now(UTC).isoformat(timespec="seconds")}
         body = {"spec": {"template": {"metadata": {"annotations": stamp}}}}
-        with _cluster(arguments) as cluster:
+        with open_cluster(arguments) as cluster:
             cluster.apps.patch_namespaced_deployment(
                 arguments.deployment, arguments.namespace, body, _request_timeout=ASK_SECONDS
             )
         return ActionResult(ok=True, output=stamp)
 
 
-class DrainNode(_OneWay):
+class DrainNode(OneWay, ClusterAction):
     """Drains a node."""
 
     name: ClassVar[str] = "kubernetes.drain"
@@ -246,11 +238,11 @@ class DrainNode(_OneWay):
     says: ClassVar[str] = "Drain"
 
     def find(self, arguments: NodeArguments) -> list[dict[str, Any]]:
-        return _node(arguments)
+        return find_node(arguments)
 
     def run(self, arguments: NodeArguments, *, idempotency_key: str) -> ActionResult:  # noqa: ARG002
         evicted, kept = [], []
-        with _cluster(arguments) as cluster:
+        with open_cluster(arguments) as cluster:
             cluster.core.patch_node(arguments.node, {"spec": {"unschedulable": True}}, _request_timeout=ASK_SECONDS)
             listed = cluster.core.list_pod_for_all_namespaces(
                 field_selector=f"spec.nodeName={arguments.node}", _request_timeout=ASK_SECONDS
@@ -261,7 +253,7 @@ class DrainNode(_OneWay):
                 continue
             name = {"name": pod.metadata.name, "namespace": pod.metadata.namespace}
             try:
-                with _cluster(arguments) as cluster:
+                with open_cluster(arguments) as cluster:
                     cluster.core.create_namespaced_pod_eviction(
                         **name, body={"metadata": name}, _request_timeout=ASK_SECONDS
                     )
@@ -271,7 +263,7 @@ class DrainNode(_OneWay):
         return ActionResult(ok=not kept, output={"evicted": evicted}, error="; ".join(kept)[:1000])
 
 
-class _ReversibleClusterFault(_ClusterAction, ReversibleFault):
+class _ReversibleClusterFault(ClusterAction, ReversibleFault):
     def foresee(
         self,
         arguments: Any,
@@ -332,7 +324,7 @@ class ScaleDeployment(_ReversibleClusterFault):
 
     @staticmethod
     def _set(arguments: ScaleArguments, replicas: int) -> None:
-        with _cluster(arguments) as cluster:
+        with open_cluster(arguments) as cluster:
             cluster.apps.patch_namespaced_deployment_scale(
                 arguments.deployment,
                 arguments.namespace,
@@ -353,7 +345,7 @@ class CordonNode(_ReversibleClusterFault):
     proof: ClassVar[str] = "the node's own `unschedulable`"
 
     def find(self, arguments: NodeArguments) -> list[dict[str, Any]]:
-        return _node(arguments)
+        return find_node(arguments)
 
     def inject(self, arguments: NodeArguments, foreseen: dict[str, Any]) -> ActionResult:
         self._set(arguments, unschedulable=True)
@@ -376,7 +368,7 @@ class CordonNode(_ReversibleClusterFault):
 
     @staticmethod
     def _set(arguments: NodeArguments, *, unschedulable: bool) -> None:
-        with _cluster(arguments) as cluster:
+        with open_cluster(arguments) as cluster:
             cluster.core.patch_node(
                 arguments.node, {"spec": {"unschedulable": unschedulable}}, _request_timeout=ASK_SECONDS
             )
@@ -402,14 +394,14 @@ class IsolatePods(_ReversibleClusterFault):
             "metadata": {"name": self._policy(foreseen), "labels": {"app.kubernetes.io/managed-by": "assay"}},
             "spec": {"podSelector": {"matchLabels": labels}, "policyTypes": ["Ingress", "Egress"]},
         }
-        with _cluster(arguments) as cluster:
+        with open_cluster(arguments) as cluster:
             cluster.network.create_namespaced_network_policy(arguments.namespace, body, _request_timeout=ASK_SECONDS)
         return ActionResult(ok=True, output=foreseen)
 
     def undo(self, arguments: IsolateArguments, output: dict[str, Any]) -> ActionResult:
         outcome = "policy deleted"
         try:
-            with _cluster(arguments) as cluster:
+            with open_cluster(arguments) as cluster:
                 cluster.network.delete_namespaced_network_policy(
                     self._policy(output), arguments.namespace, _request_timeout=ASK_SECONDS
                 )
@@ -421,7 +413,7 @@ class IsolatePods(_ReversibleClusterFault):
 
     def is_active(self, arguments: IsolateArguments, output: dict[str, Any]) -> bool:
         try:
-            with _cluster(arguments) as cluster:
+            with open_cluster(arguments) as cluster:
                 cluster.network.read_namespaced_network_policy(
                     self._policy(output), arguments.namespace, _request_timeout=ASK_SECONDS
                 )

@@ -6,14 +6,15 @@ from pydantic import Field
 
 from drivers.actions.kubernetes import (
     ASK_SECONDS,
+    ClusterAction,
     ClusterError,
     DeploymentArguments,
     NodeArguments,
-    _cluster,
-    _node,
-    _OneWay,
+    find_node,
+    open_cluster,
 )
 from drivers.data import ActionResult, Arguments, Idempotency, Risk
+from drivers.services.faults import OneWay
 
 REVISION = "deployment.kubernetes.io/revision"
 HASH_LABEL = "pod-template-hash"
@@ -27,7 +28,7 @@ class UndoArguments(DeploymentArguments):
 
 def _rollout(arguments: DeploymentArguments) -> dict[str, Any]:
     """Return where a deployment's rollout stands. Raises ClusterError."""
-    with _cluster(arguments) as cluster:
+    with open_cluster(arguments) as cluster:
         found = cluster.apps.read_namespaced_deployment(
             arguments.deployment, arguments.namespace, _request_timeout=ASK_SECONDS
         )
@@ -49,7 +50,7 @@ def _rollout(arguments: DeploymentArguments) -> dict[str, Any]:
 
 def _revisions(arguments: DeploymentArguments, uid: str) -> dict[int, Any]:
     """Return the templates of a deployment's replica sets by revision. Raises ClusterError."""
-    with _cluster(arguments) as cluster:
+    with open_cluster(arguments) as cluster:
         listed = cluster.apps.list_namespaced_replica_set(arguments.namespace, _request_timeout=ASK_SECONDS)
         return {
             int((one.metadata.annotations or {})[REVISION]): cluster.plain(one.spec.template)
@@ -59,7 +60,7 @@ def _revisions(arguments: DeploymentArguments, uid: str) -> dict[int, Any]:
         }
 
 
-class RolloutStatus(_OneWay):
+class RolloutStatus(OneWay, ClusterAction):
     """Looks at a rollout; its value is the number of replicas that are available."""
 
     name: ClassVar[str] = "kubernetes.rollout_status"
@@ -81,7 +82,7 @@ class RolloutStatus(_OneWay):
         )
 
 
-class UndoRollout(_OneWay):
+class UndoRollout(OneWay, ClusterAction):
     """Goes back to an earlier revision of a deployment."""
 
     name: ClassVar[str] = "kubernetes.rollout_undo"
@@ -110,14 +111,14 @@ class UndoRollout(_OneWay):
         (template["metadata"].get("labels") or {}).pop(HASH_LABEL, None)
         # The template is replaced as a whole: a merge would leave what the bad revision added.
         body = [{"op": "replace", "path": "/spec/template", "value": template}]
-        with _cluster(arguments) as cluster:
+        with open_cluster(arguments) as cluster:
             cluster.apps.patch_namespaced_deployment(
                 arguments.deployment, arguments.namespace, body, _request_timeout=ASK_SECONDS
             )
         return ActionResult(ok=True, output={"value": chosen, "from_revision": now["revision"]})
 
 
-class UncordonNode(_OneWay):
+class UncordonNode(OneWay, ClusterAction):
     """Lets a node take pods again."""
 
     name: ClassVar[str] = "kubernetes.uncordon"
@@ -129,10 +130,10 @@ class UncordonNode(_OneWay):
     says: ClassVar[str] = "Uncordon"
 
     def find(self, arguments: NodeArguments) -> list[dict[str, Any]]:
-        return _node(arguments)
+        return find_node(arguments)
 
     def run(self, arguments: NodeArguments, *, idempotency_key: str) -> ActionResult:  # noqa: ARG002
-        with _cluster(arguments) as cluster:
+        with open_cluster(arguments) as cluster:
             cluster.core.patch_node(arguments.node, {"spec": {"unschedulable": False}}, _request_timeout=ASK_SECONDS)
         return ActionResult(ok=True, output={"value": "schedulable"})
 

@@ -14,7 +14,7 @@ from pydantic import AfterValidator, Field
 
 from drivers.data import ActionResult, Arguments, Idempotency, Plan, Risk, Support, Target
 from drivers.services.commands import start_marked
-from drivers.services.faults import ReversibleFault, fault_name
+from drivers.services.faults import OneWay, ReversibleFault, fault_name
 from drivers.services.processes import find_marked, kill_marked, send, wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -187,18 +187,7 @@ class ExhaustConnections(_Database, ReversibleFault):
             return True  # nobody else gets in: that is the fault
 
 
-class _OneWay(_Database):
-    idempotency: ClassVar[Idempotency] = Idempotency.NONE
-    reversible: ClassVar[bool] = False
-
-    def undo(self, arguments: Any, output: dict[str, Any]) -> ActionResult:  # noqa: ARG002
-        return ActionResult(ok=False, error="this cannot be taken back")
-
-    def is_active(self, arguments: Any, output: dict[str, Any]) -> bool:  # noqa: ARG002
-        return False
-
-
-class EndSessions(_OneWay):
+class EndSessions(OneWay, _Database):
     """Ends sessions."""
 
     name: ClassVar[str] = "postgresql.end_sessions"
@@ -218,7 +207,7 @@ class EndSessions(_OneWay):
         return ActionResult(ok=bool(ended), output={"ended": ended}, error="" if ended else "no session matches")
 
 
-class Promote(_OneWay):
+class Promote(OneWay, _Database):
     """Promotes a standby."""
 
     name: ClassVar[str] = "postgresql.promote"
@@ -232,7 +221,7 @@ class Promote(_OneWay):
         return ActionResult(ok=promoted, output={}, error="" if promoted else "it was not promoted within 60 s")
 
 
-class ReplicationLag(_OneWay):
+class ReplicationLag(OneWay, _Database):
     """Looks how far behind replication is; its value is bytes."""
 
     name: ClassVar[str] = "postgresql.lag"
@@ -261,7 +250,7 @@ class ReplicationLag(_OneWay):
         return ActionResult(ok=True, output={"value": lag, "role": role})
 
 
-class KillServer(_OneWay):
+class KillServer(OneWay, _Database):
     """Kills a server."""
 
     name: ClassVar[str] = "postgresql.kill"

@@ -16,9 +16,9 @@ from pydantic import Field
 
 from core.broker import SCHEME
 from core.supervisor import RECORD, started_ticks
-from drivers.data import ActionResult, Arguments, Idempotency, Plan, Risk, Support, Target
+from drivers.data import ActionResult, Arguments, Plan, Risk, Support, Target
 from drivers.services.commands import start_marked
-from drivers.services.faults import ReversibleFault, fault_name
+from drivers.services.faults import OneWay, ReversibleFault, fault_name
 from drivers.services.processes import (
     GoneError,
     find_marked,
@@ -116,15 +116,14 @@ class FreezePart(ReversibleFault):
         return any(map(is_stopped, _targets(output)))
 
 
-class KillPart:
+class KillPart(OneWay):
     """Kills a part of this site; its supervisor starts another one."""
 
     name: ClassVar[str] = "site.kill"
     description: ClassVar[str] = "Kill this site's own worker or scheduler; its supervisor starts another one."
     arguments: ClassVar[type[Arguments]] = PartArguments
     risk: ClassVar[Risk] = Risk.DESTRUCTIVE
-    idempotency: ClassVar[Idempotency] = Idempotency.NONE
-    reversible: ClassVar[bool] = False
+    instead: ClassVar[str] = "its supervisor starts it again; there is nothing to take back"
 
     def probe(self, arguments: PartArguments) -> Support:
         return _support(arguments.part)
@@ -150,12 +149,6 @@ class KillPart:
             except (GoneError, psutil.NoSuchProcess):
                 continue
         return ActionResult(ok=bool(done), output={"processes": done}, error="" if done else "it does not run here")
-
-    def undo(self, arguments: PartArguments, output: dict[str, Any]) -> ActionResult:  # noqa: ARG002
-        return ActionResult(ok=False, error="its supervisor starts it again; there is nothing to take back")
-
-    def is_active(self, arguments: PartArguments, output: dict[str, Any]) -> bool:  # noqa: ARG002
-        return False
 
 
 class NoArguments(Arguments):

@@ -3,12 +3,13 @@
 import json
 import signal
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from pydantic import Field
 
 from drivers.actions.processes import ProcessArguments
-from drivers.data import ActionResult, Arguments, Idempotency, Plan, Risk, Support
+from drivers.data import ActionResult, Arguments, Plan, Risk, Support
+from drivers.services.faults import OneWay
 from drivers.services.processes import GoneError, find_processes, send, wait_until
 
 MOST_BYTES = 100_000
@@ -22,15 +23,14 @@ class TrainerArguments(ProcessArguments):
     within_seconds: int = Field(default=120, ge=1, le=3600)
 
 
-class KillTrainer:
+class KillTrainer(OneWay):
     """Kills a trainer and measures what is lost."""
 
     name: ClassVar[str] = "trainer.kill"
     description: ClassVar[str] = "Kill a trainer between two checkpoints and measure the loss in steps when it goes on."
     arguments: ClassVar[type[Arguments]] = TrainerArguments
     risk: ClassVar[Risk] = Risk.DESTRUCTIVE
-    idempotency: ClassVar[Idempotency] = Idempotency.NONE
-    reversible: ClassVar[bool] = False
+    instead: ClassVar[str] = "what was killed does not come back by itself"
 
     def probe(self, arguments: TrainerArguments) -> Support:
         if _step(arguments) is None:
@@ -81,12 +81,6 @@ class KillTrainer:
             error = f"{lost} steps are lost; at most {arguments.most_steps_lost} may be"
             return ActionResult(ok=False, output=output, error=error)
         return ActionResult(ok=True, output=output)
-
-    def undo(self, arguments: TrainerArguments, output: dict[str, Any]) -> ActionResult:  # noqa: ARG002
-        return ActionResult(ok=False, error="what was killed does not come back by itself")
-
-    def is_active(self, arguments: TrainerArguments, output: dict[str, Any]) -> bool:  # noqa: ARG002
-        return False
 
 
 def _step(arguments: TrainerArguments) -> int | None:

@@ -1,4 +1,4 @@
-"""What every reversible action shares."""
+"""What reversible actions share, and what the others do."""
 
 import hashlib
 from datetime import timedelta
@@ -36,3 +36,22 @@ class ReversibleFault:
     def run(self, arguments: Any, *, idempotency_key: str) -> ActionResult:
         """Do it, for five minutes where it keeps its own time."""
         return self.inject(arguments, self.foresee(arguments, idempotency_key=idempotency_key, ttl=DEFAULT_TTL))
+
+
+class OneWay:
+    """A base for actions without an undo: one that only looks has nothing to take back, the others say so."""
+
+    risk: ClassVar[Risk]
+    idempotency: ClassVar[Idempotency] = Idempotency.NONE
+    reversible: ClassVar[bool] = False
+    instead: ClassVar[str] = "this cannot be taken back"
+
+    def undo(self, arguments: Any, output: dict[str, Any]) -> ActionResult:  # noqa: ARG002
+        """Say that nothing is to be taken back, or that nothing can be."""
+        if self.risk is Risk.READ:
+            return ActionResult(ok=True)
+        return ActionResult(ok=False, error=self.instead)
+
+    def is_active(self, arguments: Any, output: dict[str, Any]) -> bool:  # noqa: ARG002
+        """Say no: what it did is done."""
+        return False
