@@ -117,6 +117,16 @@ class FrontMatter(_Strict):
 Bound = float | Annotated[str, Field(pattern=r"^\{\{.*\}\}$")]
 
 
+BOUND_WORDS = {
+    "eq": "exactly",
+    "ne": "other than",
+    "gt": "more than",
+    "ge": "at least",
+    "lt": "less than",
+    "le": "at most",
+}
+
+
 class Expectation(_Strict):
     """What a check's value must be; every bound that is given must hold."""
 
@@ -148,7 +158,18 @@ class Expectation(_Strict):
     @property
     def is_empty(self) -> bool:
         """Whether no bound is given: then the action's own verdict counts."""
-        return all(value is None for value in (self.eq, self.ne, self.gt, self.ge, self.lt, self.le))
+        return not self._bounds()
+
+    def __str__(self) -> str:
+        """Say the bounds in words, such as "more than 0 and at most 5"."""
+        return " and ".join(f"{BOUND_WORDS[name]} {_said(value)}" for name, value in self._bounds().items())
+
+    def _bounds(self) -> dict[str, Any]:
+        return {name: value for name in BOUND_WORDS if (value := getattr(self, name)) is not None}
+
+
+def _said(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 class Poll(_Strict):

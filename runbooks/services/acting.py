@@ -238,10 +238,13 @@ def _close_attempt(attempt: StepAttempt, state: StepState, result: ActionResult)
 
 def _holds(run: RunbookRun, block: dict[str, Any], result: ActionResult) -> bool:
     """Say whether a check's value is what is expected; without any bound the action's own verdict counts."""
+    expected = _expectation(run, block)
+    return expected.is_empty or expected.holds(result.output.get("value"))
+
+
+def _expectation(run: RunbookRun, block: dict[str, Any]) -> Expectation:
     expected = block.get("expect") or {}
-    filled = fill(expected, inputs=run.inputs, steps=known_steps(run, expected))
-    expectation = Expectation(**filled)
-    return expectation.is_empty or expectation.holds(result.output.get("value"))
+    return Expectation(**fill(expected, inputs=run.inputs, steps=known_steps(run, expected)))
 
 
 def _detail(run: RunbookRun, block: dict[str, Any], result: ActionResult, *, good: bool, late: bool) -> str:
@@ -249,10 +252,10 @@ def _detail(run: RunbookRun, block: dict[str, Any], result: ActionResult, *, goo
     said = result.error or ("" if value is None else str(value))
     if late:
         return f"it took longer than {seconds_of(block['timeout'])}. {said}".strip()
-    expected = {name: value for name, value in (block.get("expect") or {}).items() if value is not None}
-    if good or not expected:
+    expected = _expectation(run, block)
+    if good or expected.is_empty:
         return said
-    return f"{said} (expected {fill(expected, inputs=run.inputs, steps=known_steps(run, expected))})"
+    return f"{said} (expected {expected})".strip()
 
 
 def _bounded(output: dict[str, Any]) -> tuple[dict[str, Any], str]:
