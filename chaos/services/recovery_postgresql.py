@@ -14,8 +14,9 @@ import psycopg
 from chaos.domain.recovery_documents import Kind
 from chaos.domain.recovery_measure import measure
 from chaos.services.recovery_context import DrillContext, DrillError, DrillResult
-from chaos.services.recovery_front import DelayedLink, Front
+from chaos.services.recovery_front import Front
 from chaos.services.recovery_markers import MarkerWriter
+from chaos.services.recovery_pairs import Pair, start_front
 from chaos.services.recovery_regions import rehearse_region_loss, rehearse_test_failover
 from chaos.services.recovery_servers import (
     CATCH_UP_SECONDS,
@@ -47,34 +48,15 @@ def rehearse_failover(context: DrillContext) -> DrillResult:
         scope="primary, standby and HAProxy of the test's own on this host",
         witness="markers through HAProxy, read back from the promoted server",
     )
-    primary, standby = PrivateCluster(context.folder / "a"), PrivateCluster(context.folder / "b")
-    context.owe(primary.remove)
-    context.owe(standby.remove)
-    link: DelayedLink | None = None
     with context.step("put up primary, standby and HAProxy"):
-        primary.create(["wal_log_hints = on", "wal_keep_size = '256MB'"])
-        primary.start()
-        before = fill(primary, spec.rows)
-        if spec.replication_delay:
-            link = DelayedLink(primary.port, spec.replication_delay.total_seconds())
-            context.owe(link.close)
-        standby.clone_from(primary, through_port=link.port if link else None)
-        standby.start()
-        wait_for_replication(primary, standby)
-        front = Front(context.folder, {"a": primary.port, "b": standby.port})
-        context.owe(front.stop)
-        front.start(active="a")
-    protections = protections_of(primary)
+        pair = Pair.start(context, spec, "wal_log_hints = on")
+        primary, standby = pair.primary, pair.standby
+        front = start_front(context, context.folder, {"a": primary.port, "b": standby.port}, active="a")
     writer = open_writer(context, primary.dsn(port=front.port), "failover")
     with context.step("write markers"):
         write_for(writer, spec)
     with context.step("kill the primary"):
-        began = time.monotonic()
-        primary.kill()
-        if link is not None:
-            # What was still on the line is lost with the host that sent it.
-            link.close()
-        result.fault(at=began)
+        pair.kill_primary(result)
     detect_and_decide(context, result, primary)
     with context.step("promote the standby"):
         standby.promote()
@@ -82,7 +64,7 @@ def rehearse_failover(context: DrillContext) -> DrillResult:
     with context.step("move the clients over"):
         front.switch(away_from="a", to="b")
     wait_until_it_holds(context, result, writer)
-    look_at(context, result, standby, before, protections)
+    look_at(context, result, standby, pair.filled, pair.protections)
     if spec.failback:
         said = result.more["failback"] = _fail_back(context, front, primary, standby)
         if said["lost_rows"] or not said["recovered"]:

@@ -8,14 +8,12 @@ from psycopg.conninfo import make_conninfo
 
 from chaos.domain.recovery_measure import Marker
 from chaos.services.recovery_context import DrillContext, DrillResult
-from chaos.services.recovery_front import DelayedLink, Front
+from chaos.services.recovery_pairs import Pair, start_front
 from chaos.services.recovery_servers import (
     detect_and_decide,
-    fill,
     is_followed,
     look_at,
     open_writer,
-    protections_of,
     rehearsal_of,
     survivors_on,
     wait_for_replication,
@@ -34,29 +32,13 @@ def rehearse_region_loss(context: DrillContext) -> DrillResult:
         scope="two regions of the test's own on this host, each with a PostgreSQL server and an HAProxy",
         witness="markers through whichever region takes writes, read back from the region that is left",
     )
-    lost, left = PrivateCluster(context.folder / "a"), PrivateCluster(context.folder / "b")
-    context.owe(lost.remove)
-    context.owe(left.remove)
-    link: DelayedLink | None = None
     with context.step("put up two regions"):
-        lost.create(["wal_keep_size = '256MB'"])
-        lost.start()
-        before = fill(lost, spec.rows)
-        if spec.replication_delay:
-            link = DelayedLink(lost.port, spec.replication_delay.total_seconds())
-            context.owe(link.close)
-        left.clone_from(lost, through_port=link.port if link else None)
-        left.start()
-        wait_for_replication(lost, left)
-        fronts = []
-        for name, server in (("a", lost), ("b", left)):
-            folder = context.folder / f"front-{name}"
-            folder.mkdir()
-            front = Front(folder, {name: server.port})
-            context.owe(front.stop)
-            front.start(active=name)
-            fronts.append(front)
-    protections = protections_of(lost)
+        pair = Pair.start(context, spec)
+        lost, left = pair.primary, pair.standby
+        fronts = [
+            start_front(context, context.folder / f"front-{name}", {name: server.port}, active=name)
+            for name, server in (("a", lost), ("b", left))
+        ]
     # The driver's own list of hosts: the first one that takes writes is used, as clients of two regions do.
     dsn = make_conninfo(
         lost.dsn(),
@@ -68,18 +50,13 @@ def rehearse_region_loss(context: DrillContext) -> DrillResult:
     with context.step("write markers"):
         write_for(writer, spec)
     with context.step("lose the region"):
-        began = time.monotonic()
-        fronts[0].stop()
-        lost.kill()
-        if link is not None:
-            link.close()
-        result.fault(at=began)
+        pair.kill_primary(result, fronts[0])
     detect_and_decide(context, result, lost)
     with context.step("promote the region that is left"):
         left.promote()
         result.end_part("promote")
     wait_until_it_holds(context, result, writer)
-    look_at(context, result, left, before, protections)
+    look_at(context, result, left, pair.filled, pair.protections)
     result.more["replication_delay_s"] = spec.replication_delay.total_seconds()
     return result
 
@@ -94,21 +71,12 @@ def rehearse_test_failover(context: DrillContext) -> DrillResult:
         scope="a copy of a standby, cut off, on this host; primary, standby and clients of the test's own go on",
         witness="markers of the clients, read back from the copy, and markers into the copy alone",
     )
-    primary, standby = PrivateCluster(context.folder / "a"), PrivateCluster(context.folder / "b")
-    copy = PrivateCluster(context.folder / "isolated")
-    for server in (primary, standby, copy):
-        context.owe(server.remove)
     with context.step("put up primary, standby and HAProxy"):
-        primary.create(["wal_keep_size = '256MB'"])
-        primary.start()
-        before = fill(primary, spec.rows)
-        standby.clone_from(primary)
-        standby.start()
-        wait_for_replication(primary, standby)
-        front = Front(context.folder, {"a": primary.port})
-        context.owe(front.stop)
-        front.start(active="a")
-    protections = protections_of(primary)
+        pair = Pair.start(context, spec, slow=False)
+        primary, standby = pair.primary, pair.standby
+        copy = PrivateCluster(context.folder / "isolated")
+        context.owe(copy.remove)
+        front = start_front(context, context.folder, {"a": primary.port}, active="a")
     clients = open_writer(context, primary.dsn(port=front.port), "clients")
     with context.step("write markers"):
         write_for(clients, spec)
@@ -125,7 +93,7 @@ def rehearse_test_failover(context: DrillContext) -> DrillResult:
         result.end_part("promote")
     wait_until_it_holds(context, result, inside)
     isolated = [replace(one, number=one.number + COPY_FROM) for one in result.markers]
-    look_at(context, result, copy, before, protections)
+    look_at(context, result, copy, pair.filled, pair.protections)
     served = clients.stop()
     with context.step("look whether anybody noticed"):
         _look_at_the_served(result, primary, standby, served)
