@@ -64,10 +64,18 @@ def user_by_username(*, username: str) -> User | None:
 
 
 def name_of(reference: str) -> str:
-    """Return a person's name for their reference ("user:3"); every other reference stays as it is."""
+    """Return who a reference means, in words: "user:3" by name, "system:alert-router" as "Assay (alert router)"."""
     kind, _, key = reference.partition(":")
-    user = User.objects.filter(pk=int(key)).first() if kind == "user" and key.isdecimal() else None
-    return str(user) if user else reference
+    if kind == "system" and key:
+        return f"Assay ({key.replace('-', ' ')})"
+    number = int(key) if key.isdecimal() else 0
+    if kind == "user" and number:
+        user = User.objects.filter(pk=number).first()
+        return str(user) if user else reference
+    if kind == "token" and number:
+        token = ApiToken.objects.select_related("owner").filter(pk=number).first()
+        return f"{token.owner} by the token {token.name}" if token else reference
+    return reference
 
 
 def user_by_id(*, user_id: int) -> User | None:

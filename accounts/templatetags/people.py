@@ -1,0 +1,19 @@
+"""Who did it, in words."""
+
+from django import template
+from django.template.context import Context
+
+from accounts.selectors import name_of
+
+register = template.Library()
+REMEMBERED = "names_of_references"
+
+
+@register.simple_tag(takes_context=True)
+def who(context: Context, reference: str) -> str:
+    """Name somebody by their reference ("user:3"); each is looked up once for a page."""
+    request = context.get("request")
+    known = vars(request).setdefault(REMEMBERED, {}) if request is not None else {}
+    if reference not in known:
+        known[reference] = name_of(reference)
+    return str(known[reference])
