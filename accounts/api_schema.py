@@ -1,4 +1,4 @@
-"""How the OpenAPI schema says what a caller may show: a session or a bearer token. Imported when the site starts."""
+"""How the OpenAPI schema says what a caller may show: a session or a bearer token. Imported with the API."""
 
 from typing import Any
 

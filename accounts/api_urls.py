@@ -1,8 +1,12 @@
+from importlib import import_module
+
 from django.urls import URLPattern, URLResolver, path
 from rest_framework.routers import SimpleRouter
 
 from accounts.api import TeamViewSet, TokenViewSet, UserRoleViewSet, UserViewSet
 
+# It registers itself: how callers say who they are.
+import_module("accounts.api_schema")
 router = SimpleRouter()
 router.register("users", UserViewSet, basename="user")
 router.register("teams", TeamViewSet, basename="team")

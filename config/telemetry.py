@@ -10,16 +10,6 @@ from collections.abc import Callable
 from typing import Any
 
 from django.db.backends.signals import connection_created
-from opentelemetry import metrics, trace
-from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
-from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-from opentelemetry.instrumentation.celery import CeleryInstrumentor
-from opentelemetry.instrumentation.django import DjangoInstrumentor
-from opentelemetry.sdk.metrics import MeterProvider
-from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
-from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
 _started: list[str] = []
 
@@ -28,6 +18,18 @@ def start_telemetry(process: str) -> bool:
     """Instrument this process (`web`, `worker`); returns whether telemetry is on. Again changes nothing."""
     if _started or not os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT"):
         return bool(_started)
+    # Imported by a process that tells about itself only: every other one starts without these 160 modules.
+    from opentelemetry import metrics, trace  # noqa: PLC0415
+    from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter  # noqa: PLC0415
+    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter  # noqa: PLC0415
+    from opentelemetry.instrumentation.celery import CeleryInstrumentor  # noqa: PLC0415
+    from opentelemetry.instrumentation.django import DjangoInstrumentor  # noqa: PLC0415
+    from opentelemetry.sdk.metrics import MeterProvider  # noqa: PLC0415
+    from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader  # noqa: PLC0415
+    from opentelemetry.sdk.resources import Resource  # noqa: PLC0415
+    from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415
+    from opentelemetry.sdk.trace.export import BatchSpanProcessor  # noqa: PLC0415
+
     _started.append(process)
     resource = Resource.create({"service.name": "assay", "service.instance.id": f"{process}-{os.getpid()}"})
     tracers = TracerProvider(resource=resource)
@@ -46,6 +48,8 @@ def _watch_statements(connection: Any, **_: Any) -> None:
 
 
 def _traced(execute: Callable[..., Any], sql: str, params: Any, many: bool, context: dict[str, Any]) -> Any:
+    from opentelemetry import metrics, trace  # noqa: PLC0415 imported by now
+
     system = {"postgresql": "postgresql", "sqlite": "sqlite"}.get(context["connection"].vendor, "other_sql")
     attributes = {"db.system.name": system, "db.operation.name": (sql.split(None, 1) or ["?"])[0].upper()[:20]}
     duration = metrics.get_meter("assay").create_histogram("db.client.operation.duration", unit="s")

@@ -3,8 +3,10 @@
 import django.db.models.deletion
 from django.db import migrations, models
 
+from core.first_migration import AllTablesAtOnce
 
-class Migration(migrations.Migration):
+
+class Migration(AllTablesAtOnce):
     replaces = [
         ("chaos", "0001_initial"),
         ("chaos", "0002_steady_during"),
@@ -36,10 +38,7 @@ class Migration(migrations.Migration):
                 ("released_by", models.CharField(blank=True, max_length=80)),
                 ("released_at", models.DateTimeField(blank=True, null=True)),
             ],
-            options={
-                "verbose_name_plural": "kill switches",
-                "ordering": ("-engaged_at",),
-            },
+            options={"verbose_name_plural": "kill switches", "ordering": ("-engaged_at",)},
         ),
         migrations.CreateModel(
             name="KillSwitchTest",
@@ -49,9 +48,7 @@ class Migration(migrations.Migration):
                 ("passed", models.BooleanField()),
                 ("detail", models.TextField()),
             ],
-            options={
-                "ordering": ("-at", "-pk"),
-            },
+            options={"ordering": ("-at", "-pk")},
         ),
         migrations.CreateModel(
             name="StartGate",
@@ -59,9 +56,7 @@ class Migration(migrations.Migration):
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
                 ("starts", models.PositiveBigIntegerField(default=0)),
             ],
-            options={
-                "ordering": ("pk",),
-            },
+            options={"ordering": ("pk",)},
         ),
         migrations.CreateModel(
             name="Blackout",
@@ -81,9 +76,7 @@ class Migration(migrations.Migration):
                     ),
                 ),
             ],
-            options={
-                "ordering": ("slug",),
-            },
+            options={"ordering": ("slug",)},
         ),
         migrations.CreateModel(
             name="Experiment",
@@ -101,9 +94,7 @@ class Migration(migrations.Migration):
                 ),
                 ("services", models.ManyToManyField(related_name="experiments", to="catalog.service")),
             ],
-            options={
-                "ordering": ("slug",),
-            },
+            options={"ordering": ("slug",)},
         ),
         migrations.CreateModel(
             name="ExperimentRevision",
@@ -123,6 +114,9 @@ class Migration(migrations.Migration):
             ],
             options={
                 "ordering": ("experiment", "-number"),
+                "constraints": [
+                    models.UniqueConstraint(fields=("experiment", "number"), name="one_revision_per_number")
+                ],
             },
         ),
         migrations.CreateModel(
@@ -206,9 +200,7 @@ class Migration(migrations.Migration):
                     ),
                 ),
             ],
-            options={
-                "ordering": ("-requested_at",),
-            },
+            options={"ordering": ("-requested_at",)},
         ),
         migrations.CreateModel(
             name="ApprovalRequest",
@@ -229,6 +221,13 @@ class Migration(migrations.Migration):
             ],
             options={
                 "ordering": ("-asked_at",),
+                "constraints": [
+                    models.UniqueConstraint(
+                        condition=models.Q(("settled_at__isnull", True)),
+                        fields=("revision", "plan_sha256"),
+                        name="one_open_request_per_plan",
+                    )
+                ],
             },
         ),
         migrations.CreateModel(
@@ -258,9 +257,7 @@ class Migration(migrations.Migration):
                     ),
                 ),
             ],
-            options={
-                "ordering": ("experiment",),
-            },
+            options={"ordering": ("experiment",)},
         ),
         migrations.CreateModel(
             name="Fault",
@@ -301,6 +298,7 @@ class Migration(migrations.Migration):
             ],
             options={
                 "ordering": ("run", "position"),
+                "constraints": [models.UniqueConstraint(fields=("run", "position"), name="one_fault_per_position")],
             },
         ),
         migrations.CreateModel(
@@ -319,9 +317,7 @@ class Migration(migrations.Migration):
                 ),
                 ("services", models.ManyToManyField(related_name="game_days", to="catalog.service")),
             ],
-            options={
-                "ordering": ("slug",),
-            },
+            options={"ordering": ("slug",)},
         ),
         migrations.CreateModel(
             name="GameDaySession",
@@ -341,9 +337,7 @@ class Migration(migrations.Migration):
                     ),
                 ),
             ],
-            options={
-                "ordering": ("-started_at",),
-            },
+            options={"ordering": ("-started_at",)},
         ),
         migrations.CreateModel(
             name="PlanApproval",
@@ -362,9 +356,7 @@ class Migration(migrations.Migration):
                     ),
                 ),
             ],
-            options={
-                "ordering": ("-approved_at",),
-            },
+            options={"ordering": ("-approved_at",)},
         ),
         migrations.CreateModel(
             name="RecoveryMarker",
@@ -410,9 +402,7 @@ class Migration(migrations.Migration):
                     ),
                 ),
             ],
-            options={
-                "ordering": ("slug",),
-            },
+            options={"ordering": ("slug",)},
         ),
         migrations.CreateModel(
             name="RecoveryTestRun",
@@ -489,6 +479,14 @@ class Migration(migrations.Migration):
             ],
             options={
                 "ordering": ("-requested_at",),
+                "constraints": [
+                    models.UniqueConstraint(
+                        condition=models.Q(("state", "finished"), _negated=True),
+                        fields=("test",),
+                        name="one_recovery_run_of_a_test_at_a_time",
+                        violation_error_message="A run of this test is going on.",
+                    )
+                ],
             },
         ),
         migrations.CreateModel(
@@ -505,9 +503,7 @@ class Migration(migrations.Migration):
                     ),
                 ),
             ],
-            options={
-                "ordering": ("run", "at", "pk"),
-            },
+            options={"ordering": ("run", "at", "pk")},
         ),
         migrations.CreateModel(
             name="ScheduleTurn",
@@ -542,6 +538,9 @@ class Migration(migrations.Migration):
             ],
             options={
                 "ordering": ("-at", "-pk"),
+                "constraints": [
+                    models.UniqueConstraint(fields=("experiment", "nominal_at"), name="one_turn_per_nominal_time")
+                ],
             },
         ),
         migrations.CreateModel(
@@ -573,9 +572,7 @@ class Migration(migrations.Migration):
                     ),
                 ),
             ],
-            options={
-                "ordering": ("slug",),
-            },
+            options={"ordering": ("slug",)},
         ),
         migrations.CreateModel(
             name="TargetList",
@@ -593,9 +590,7 @@ class Migration(migrations.Migration):
                     ),
                 ),
             ],
-            options={
-                "ordering": ("environment",),
-            },
+            options={"ordering": ("environment",)},
         ),
         migrations.CreateModel(
             name="ChaosFinding",
@@ -659,34 +654,5 @@ class Migration(migrations.Migration):
                     )
                 ],
             },
-        ),
-        migrations.AddConstraint(
-            model_name="experimentrevision",
-            constraint=models.UniqueConstraint(fields=("experiment", "number"), name="one_revision_per_number"),
-        ),
-        migrations.AddConstraint(
-            model_name="approvalrequest",
-            constraint=models.UniqueConstraint(
-                condition=models.Q(("settled_at__isnull", True)),
-                fields=("revision", "plan_sha256"),
-                name="one_open_request_per_plan",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="fault",
-            constraint=models.UniqueConstraint(fields=("run", "position"), name="one_fault_per_position"),
-        ),
-        migrations.AddConstraint(
-            model_name="recoverytestrun",
-            constraint=models.UniqueConstraint(
-                condition=models.Q(("state", "finished"), _negated=True),
-                fields=("test",),
-                name="one_recovery_run_of_a_test_at_a_time",
-                violation_error_message="A run of this test is going on.",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="scheduleturn",
-            constraint=models.UniqueConstraint(fields=("experiment", "nominal_at"), name="one_turn_per_nominal_time"),
         ),
     ]

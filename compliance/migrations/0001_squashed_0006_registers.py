@@ -5,9 +5,10 @@ from django.conf import settings
 from django.db import migrations, models
 
 import core.fields
+from core.first_migration import AllTablesAtOnce
 
 
-class Migration(migrations.Migration):
+class Migration(AllTablesAtOnce):
     replaces = [
         ("compliance", "0001_initial"),
         ("compliance", "0002_evidence"),
@@ -51,9 +52,7 @@ class Migration(migrations.Migration):
                 ("closed_at", models.DateTimeField(blank=True, null=True)),
                 ("closed_by", models.CharField(blank=True, max_length=120)),
             ],
-            options={
-                "ordering": ("-opened_at",),
-            },
+            options={"ordering": ("-opened_at",)},
         ),
         migrations.CreateModel(
             name="ChangeSource",
@@ -73,9 +72,7 @@ class Migration(migrations.Migration):
                 ("last_received_at", models.DateTimeField(blank=True, null=True)),
                 ("last_error", models.TextField(blank=True)),
             ],
-            options={
-                "ordering": ("slug",),
-            },
+            options={"ordering": ("slug",)},
         ),
         migrations.CreateModel(
             name="CollectorKey",
@@ -87,9 +84,7 @@ class Migration(migrations.Migration):
                 ("created_by", models.CharField(max_length=120)),
                 ("revoked_at", models.DateTimeField(blank=True, null=True)),
             ],
-            options={
-                "ordering": ("name",),
-            },
+            options={"ordering": ("name",)},
         ),
         migrations.CreateModel(
             name="Control",
@@ -109,9 +104,7 @@ class Migration(migrations.Migration):
                 ("declared_at", models.DateTimeField()),
                 ("retired_at", models.DateTimeField(blank=True, null=True)),
             ],
-            options={
-                "ordering": ("slug",),
-            },
+            options={"ordering": ("slug",)},
         ),
         migrations.CreateModel(
             name="Engagement",
@@ -136,6 +129,13 @@ class Migration(migrations.Migration):
             ],
             options={
                 "ordering": ("-window_start",),
+                "constraints": [
+                    models.CheckConstraint(
+                        condition=models.Q(("window_end__gt", models.F("window_start"))),
+                        name="engagement_ends_after_it_starts",
+                        violation_error_message="The window must end after it starts.",
+                    )
+                ],
             },
         ),
         migrations.CreateModel(
@@ -158,9 +158,7 @@ class Migration(migrations.Migration):
                 ("sha256", models.CharField(max_length=64)),
                 ("results", models.PositiveIntegerField(default=0)),
             ],
-            options={
-                "ordering": ("-received_at", "-pk"),
-            },
+            options={"ordering": ("-received_at", "-pk")},
         ),
         migrations.CreateModel(
             name="Framework",
@@ -185,9 +183,7 @@ class Migration(migrations.Migration):
                 ("position", models.PositiveSmallIntegerField(default=0)),
                 ("loaded_at", models.DateTimeField()),
             ],
-            options={
-                "ordering": ("position", "slug"),
-            },
+            options={"ordering": ("position", "slug")},
         ),
         migrations.CreateModel(
             name="Policy",
@@ -198,10 +194,7 @@ class Migration(migrations.Migration):
                 ("owner", models.CharField(max_length=120)),
                 ("created_at", models.DateTimeField()),
             ],
-            options={
-                "verbose_name_plural": "policies",
-                "ordering": ("title",),
-            },
+            options={"verbose_name_plural": "policies", "ordering": ("title",)},
         ),
         migrations.CreateModel(
             name="RiskMatrix",
@@ -219,10 +212,7 @@ class Migration(migrations.Migration):
                 ("changed_at", models.DateTimeField()),
                 ("changed_by", models.CharField(max_length=120)),
             ],
-            options={
-                "verbose_name_plural": "risk matrices",
-                "ordering": ("-number",),
-            },
+            options={"verbose_name_plural": "risk matrices", "ordering": ("-number",)},
         ),
         migrations.CreateModel(
             name="Vendor",
@@ -245,9 +235,7 @@ class Migration(migrations.Migration):
                 ("created_at", models.DateTimeField()),
                 ("ended_at", models.DateTimeField(blank=True, null=True)),
             ],
-            options={
-                "ordering": ("name",),
-            },
+            options={"ordering": ("name",)},
         ),
         migrations.CreateModel(
             name="Check",
@@ -301,6 +289,9 @@ class Migration(migrations.Migration):
             ],
             options={
                 "ordering": ("control", "slug"),
+                "constraints": [
+                    models.UniqueConstraint(fields=("control", "slug"), name="one_check_per_control_and_slug")
+                ],
             },
         ),
         migrations.CreateModel(
@@ -334,6 +325,22 @@ class Migration(migrations.Migration):
             ],
             options={
                 "ordering": ("-starts_at",),
+                "constraints": [
+                    models.CheckConstraint(
+                        condition=models.Q(("expires_at__gt", models.F("starts_at"))),
+                        name="exception_expires_after_it_starts",
+                        violation_error_message="An exception must expire after it starts.",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            ("approved_by", ""),
+                            models.Q(("approved_by", models.F("requested_by")), _negated=True),
+                            _connector="OR",
+                        ),
+                        name="exception_is_approved_by_another",
+                        violation_error_message="Somebody else must approve an exception.",
+                    ),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -353,6 +360,9 @@ class Migration(migrations.Migration):
             ],
             options={
                 "ordering": ("control", "-number"),
+                "constraints": [
+                    models.UniqueConstraint(fields=("control", "number"), name="one_control_version_per_number")
+                ],
             },
         ),
         migrations.CreateModel(
@@ -400,6 +410,9 @@ class Migration(migrations.Migration):
             ],
             options={
                 "ordering": ("engagement", "number"),
+                "constraints": [
+                    models.UniqueConstraint(fields=("engagement", "number"), name="one_request_per_number")
+                ],
             },
         ),
         migrations.CreateModel(
@@ -427,6 +440,13 @@ class Migration(migrations.Migration):
             ],
             options={
                 "ordering": ("engagement", "user"),
+                "constraints": [
+                    models.UniqueConstraint(
+                        condition=models.Q(("revoked_at__isnull", True)),
+                        fields=("engagement", "user"),
+                        name="one_live_auditor_grant",
+                    )
+                ],
             },
         ),
         migrations.CreateModel(
@@ -452,9 +472,7 @@ class Migration(migrations.Migration):
                     ),
                 ),
             ],
-            options={
-                "ordering": ("-pk",),
-            },
+            options={"ordering": ("-pk",)},
         ),
         migrations.CreateModel(
             name="AuditFinding",
@@ -501,6 +519,16 @@ class Migration(migrations.Migration):
             ],
             options={
                 "ordering": ("engagement", "number"),
+                "constraints": [
+                    models.UniqueConstraint(fields=("engagement", "number"), name="one_finding_per_number"),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            ("closed_at__isnull", True), models.Q(("closed_by", ""), _negated=True), _connector="OR"
+                        ),
+                        name="finding_is_closed_by_somebody",
+                        violation_error_message="A closed finding names who closed it.",
+                    ),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -588,12 +616,18 @@ class Migration(migrations.Migration):
             options={
                 "verbose_name_plural": "evidence",
                 "ordering": ("-received_at", "-pk"),
+                "constraints": [
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            ("reviewed_by", ""),
+                            models.Q(("reviewed_by", models.F("submitted_by")), _negated=True),
+                            _connector="OR",
+                        ),
+                        name="evidence_is_reviewed_by_another",
+                        violation_error_message="Somebody else must review evidence.",
+                    )
+                ],
             },
-        ),
-        migrations.AddField(
-            model_name="engagement",
-            name="frameworks",
-            field=models.ManyToManyField(related_name="engagements", to="compliance.framework"),
         ),
         migrations.CreateModel(
             name="FrameworkVersion",
@@ -617,6 +651,9 @@ class Migration(migrations.Migration):
             ],
             options={
                 "ordering": ("framework", "-number"),
+                "constraints": [
+                    models.UniqueConstraint(fields=("framework", "number"), name="one_framework_version_per_number")
+                ],
             },
         ),
         migrations.CreateModel(
@@ -658,6 +695,10 @@ class Migration(migrations.Migration):
             ],
             options={
                 "ordering": ("-due_at", "-pk"),
+                "indexes": [models.Index(fields=["check_run", "due_at"], name="occurrences_by_due")],
+                "constraints": [
+                    models.UniqueConstraint(fields=("check_run", "key"), name="one_occurrence_per_check_and_key")
+                ],
             },
         ),
         migrations.CreateModel(
@@ -676,6 +717,7 @@ class Migration(migrations.Migration):
             ],
             options={
                 "ordering": ("check_run", "day"),
+                "constraints": [models.UniqueConstraint(fields=("check_run", "day"), name="one_day_of_a_check")],
             },
         ),
         migrations.CreateModel(
@@ -728,9 +770,7 @@ class Migration(migrations.Migration):
                     ),
                 ),
             ],
-            options={
-                "ordering": ("-requested_at",),
-            },
+            options={"ordering": ("-requested_at",)},
         ),
         migrations.CreateModel(
             name="PolicyVersion",
@@ -756,6 +796,18 @@ class Migration(migrations.Migration):
             ],
             options={
                 "ordering": ("policy", "-number"),
+                "constraints": [
+                    models.UniqueConstraint(fields=("policy", "number"), name="one_policy_version_per_number"),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            ("approved_by", ""),
+                            models.Q(("approved_by", models.F("author")), _negated=True),
+                            _connector="OR",
+                        ),
+                        name="policy_is_approved_by_another",
+                        violation_error_message="Somebody other than the author must approve a policy.",
+                    ),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -780,6 +832,7 @@ class Migration(migrations.Migration):
             ],
             options={
                 "ordering": ("version", "at"),
+                "constraints": [models.UniqueConstraint(fields=("version", "user"), name="one_acknowledgement_each")],
             },
         ),
         migrations.CreateModel(
@@ -807,6 +860,7 @@ class Migration(migrations.Migration):
             ],
             options={
                 "ordering": ("engagement", "slug"),
+                "constraints": [models.UniqueConstraint(fields=("engagement", "slug"), name="one_population_per_slug")],
             },
         ),
         migrations.CreateModel(
@@ -840,9 +894,7 @@ class Migration(migrations.Migration):
                     ),
                 ),
             ],
-            options={
-                "ordering": ("request", "pk"),
-            },
+            options={"ordering": ("request", "pk")},
         ),
         migrations.CreateModel(
             name="Requirement",
@@ -877,6 +929,10 @@ class Migration(migrations.Migration):
             ],
             options={
                 "ordering": ("framework", "position"),
+                "constraints": [
+                    models.UniqueConstraint(fields=("framework", "ref"), name="one_requirement_per_ref"),
+                    models.UniqueConstraint(fields=("framework", "slug"), name="one_requirement_per_slug"),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -906,14 +962,12 @@ class Migration(migrations.Migration):
             ],
             options={
                 "ordering": ("requirement", "control"),
+                "constraints": [
+                    models.UniqueConstraint(
+                        fields=("control", "requirement"), name="one_link_per_control_and_requirement"
+                    )
+                ],
             },
-        ),
-        migrations.AddField(
-            model_name="control",
-            name="requirements",
-            field=models.ManyToManyField(
-                related_name="controls", through="compliance.ControlRequirement", to="compliance.requirement"
-            ),
         ),
         migrations.CreateModel(
             name="Applicability",
@@ -932,10 +986,7 @@ class Migration(migrations.Migration):
                     ),
                 ),
             ],
-            options={
-                "verbose_name_plural": "applicability",
-                "ordering": ("requirement",),
-            },
+            options={"verbose_name_plural": "applicability", "ordering": ("requirement",)},
         ),
         migrations.CreateModel(
             name="RequirementText",
@@ -953,9 +1004,7 @@ class Migration(migrations.Migration):
                     ),
                 ),
             ],
-            options={
-                "ordering": ("requirement",),
-            },
+            options={"ordering": ("requirement",)},
         ),
         migrations.CreateModel(
             name="Risk",
@@ -1010,6 +1059,18 @@ class Migration(migrations.Migration):
             ],
             options={
                 "ordering": ("slug",),
+                "constraints": [
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            ("inherent_impact__gte", 1),
+                            ("inherent_likelihood__gte", 1),
+                            ("residual_impact__gte", 1),
+                            ("residual_likelihood__gte", 1),
+                        ),
+                        name="risk_scores_start_at_one",
+                        violation_error_message="Likelihood and impact start at 1.",
+                    )
+                ],
             },
         ),
         migrations.CreateModel(
@@ -1029,9 +1090,7 @@ class Migration(migrations.Migration):
                     ),
                 ),
             ],
-            options={
-                "ordering": ("-accepted_at",),
-            },
+            options={"ordering": ("-accepted_at",)},
         ),
         migrations.CreateModel(
             name="RiskIndicator",
@@ -1067,6 +1126,14 @@ class Migration(migrations.Migration):
             ],
             options={
                 "ordering": ("risk", "slug"),
+                "constraints": [
+                    models.UniqueConstraint(fields=("risk", "slug"), name="one_indicator_per_slug"),
+                    models.CheckConstraint(
+                        condition=models.Q(("warn_at", models.F("breach_at")), _negated=True),
+                        name="indicator_warns_before_it_breaches",
+                        violation_error_message="The warning must come before the breach.",
+                    ),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -1086,6 +1153,7 @@ class Migration(migrations.Migration):
             ],
             options={
                 "ordering": ("indicator", "day"),
+                "constraints": [models.UniqueConstraint(fields=("indicator", "day"), name="one_point_per_day")],
             },
         ),
         migrations.CreateModel(
@@ -1103,9 +1171,7 @@ class Migration(migrations.Migration):
                     ),
                 ),
             ],
-            options={
-                "ordering": ("population", "pk"),
-            },
+            options={"ordering": ("population", "pk")},
         ),
         migrations.CreateModel(
             name="SampleItem",
@@ -1138,6 +1204,7 @@ class Migration(migrations.Migration):
             ],
             options={
                 "ordering": ("sample", "position"),
+                "constraints": [models.UniqueConstraint(fields=("sample", "seq"), name="one_item_of_a_sample")],
             },
         ),
         migrations.CreateModel(
@@ -1160,6 +1227,17 @@ class Migration(migrations.Migration):
             ],
             options={
                 "ordering": ("-requested_at",),
+                "constraints": [
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            ("approved_by", ""),
+                            models.Q(("approved_by", models.F("requested_by")), _negated=True),
+                            _connector="OR",
+                        ),
+                        name="waiver_is_approved_by_another",
+                        violation_error_message="Somebody else must approve a waiver.",
+                    )
+                ],
             },
         ),
         migrations.CreateModel(
@@ -1198,6 +1276,9 @@ class Migration(migrations.Migration):
             ],
             options={
                 "ordering": ("gone_at", "severity", "pk"),
+                "constraints": [
+                    models.UniqueConstraint(fields=("tool", "scope", "fingerprint"), name="one_finding_per_fingerprint")
+                ],
             },
         ),
         migrations.CreateModel(
@@ -1234,6 +1315,13 @@ class Migration(migrations.Migration):
             ],
             options={
                 "ordering": ("-period_end", "-pk"),
+                "constraints": [
+                    models.CheckConstraint(
+                        condition=models.Q(("period_end__gte", models.F("period_start"))),
+                        name="vendor_report_ends_after_it_starts",
+                        violation_error_message="The period must end after it starts.",
+                    )
+                ],
             },
         ),
         migrations.CreateModel(
@@ -1306,189 +1394,16 @@ class Migration(migrations.Migration):
                 "constraints": [models.UniqueConstraint(fields=("source", "change"), name="one_record_per_change")],
             },
         ),
-        migrations.AddConstraint(
-            model_name="check",
-            constraint=models.UniqueConstraint(fields=("control", "slug"), name="one_check_per_control_and_slug"),
-        ),
-        migrations.AddConstraint(
-            model_name="controlexception",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("expires_at__gt", models.F("starts_at"))),
-                name="exception_expires_after_it_starts",
-                violation_error_message="An exception must expire after it starts.",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="controlexception",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    ("approved_by", ""),
-                    models.Q(("approved_by", models.F("requested_by")), _negated=True),
-                    _connector="OR",
-                ),
-                name="exception_is_approved_by_another",
-                violation_error_message="Somebody else must approve an exception.",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="controlversion",
-            constraint=models.UniqueConstraint(fields=("control", "number"), name="one_control_version_per_number"),
-        ),
-        migrations.AddConstraint(
-            model_name="auditrequest",
-            constraint=models.UniqueConstraint(fields=("engagement", "number"), name="one_request_per_number"),
-        ),
-        migrations.AddConstraint(
-            model_name="auditorgrant",
-            constraint=models.UniqueConstraint(
-                condition=models.Q(("revoked_at__isnull", True)),
-                fields=("engagement", "user"),
-                name="one_live_auditor_grant",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="auditfinding",
-            constraint=models.UniqueConstraint(fields=("engagement", "number"), name="one_finding_per_number"),
-        ),
-        migrations.AddConstraint(
-            model_name="auditfinding",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    ("closed_at__isnull", True), models.Q(("closed_by", ""), _negated=True), _connector="OR"
-                ),
-                name="finding_is_closed_by_somebody",
-                violation_error_message="A closed finding names who closed it.",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="evidence",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    ("reviewed_by", ""),
-                    models.Q(("reviewed_by", models.F("submitted_by")), _negated=True),
-                    _connector="OR",
-                ),
-                name="evidence_is_reviewed_by_another",
-                violation_error_message="Somebody else must review evidence.",
-            ),
-        ),
-        migrations.AddConstraint(
+        migrations.AddField(
             model_name="engagement",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("window_end__gt", models.F("window_start"))),
-                name="engagement_ends_after_it_starts",
-                violation_error_message="The window must end after it starts.",
-            ),
+            name="frameworks",
+            field=models.ManyToManyField(related_name="engagements", to="compliance.framework"),
         ),
-        migrations.AddConstraint(
-            model_name="frameworkversion",
-            constraint=models.UniqueConstraint(fields=("framework", "number"), name="one_framework_version_per_number"),
-        ),
-        migrations.AddIndex(
-            model_name="occurrence",
-            index=models.Index(fields=["check_run", "due_at"], name="occurrences_by_due"),
-        ),
-        migrations.AddConstraint(
-            model_name="occurrence",
-            constraint=models.UniqueConstraint(fields=("check_run", "key"), name="one_occurrence_per_check_and_key"),
-        ),
-        migrations.AddConstraint(
-            model_name="occurrenceday",
-            constraint=models.UniqueConstraint(fields=("check_run", "day"), name="one_day_of_a_check"),
-        ),
-        migrations.AddConstraint(
-            model_name="policyversion",
-            constraint=models.UniqueConstraint(fields=("policy", "number"), name="one_policy_version_per_number"),
-        ),
-        migrations.AddConstraint(
-            model_name="policyversion",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    ("approved_by", ""), models.Q(("approved_by", models.F("author")), _negated=True), _connector="OR"
-                ),
-                name="policy_is_approved_by_another",
-                violation_error_message="Somebody other than the author must approve a policy.",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="policyacknowledgement",
-            constraint=models.UniqueConstraint(fields=("version", "user"), name="one_acknowledgement_each"),
-        ),
-        migrations.AddConstraint(
-            model_name="population",
-            constraint=models.UniqueConstraint(fields=("engagement", "slug"), name="one_population_per_slug"),
-        ),
-        migrations.AddConstraint(
-            model_name="requirement",
-            constraint=models.UniqueConstraint(fields=("framework", "ref"), name="one_requirement_per_ref"),
-        ),
-        migrations.AddConstraint(
-            model_name="requirement",
-            constraint=models.UniqueConstraint(fields=("framework", "slug"), name="one_requirement_per_slug"),
-        ),
-        migrations.AddConstraint(
-            model_name="controlrequirement",
-            constraint=models.UniqueConstraint(
-                fields=("control", "requirement"), name="one_link_per_control_and_requirement"
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="risk",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    ("inherent_impact__gte", 1),
-                    ("inherent_likelihood__gte", 1),
-                    ("residual_impact__gte", 1),
-                    ("residual_likelihood__gte", 1),
-                ),
-                name="risk_scores_start_at_one",
-                violation_error_message="Likelihood and impact start at 1.",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="riskindicator",
-            constraint=models.UniqueConstraint(fields=("risk", "slug"), name="one_indicator_per_slug"),
-        ),
-        migrations.AddConstraint(
-            model_name="riskindicator",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("warn_at", models.F("breach_at")), _negated=True),
-                name="indicator_warns_before_it_breaches",
-                violation_error_message="The warning must come before the breach.",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="indicatorpoint",
-            constraint=models.UniqueConstraint(fields=("indicator", "day"), name="one_point_per_day"),
-        ),
-        migrations.AddConstraint(
-            model_name="sampleitem",
-            constraint=models.UniqueConstraint(fields=("sample", "seq"), name="one_item_of_a_sample"),
-        ),
-        migrations.AddConstraint(
-            model_name="scorecardwaiver",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    ("approved_by", ""),
-                    models.Q(("approved_by", models.F("requested_by")), _negated=True),
-                    _connector="OR",
-                ),
-                name="waiver_is_approved_by_another",
-                violation_error_message="Somebody else must approve a waiver.",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="securityfinding",
-            constraint=models.UniqueConstraint(
-                fields=("tool", "scope", "fingerprint"), name="one_finding_per_fingerprint"
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="vendorreport",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("period_end__gte", models.F("period_start"))),
-                name="vendor_report_ends_after_it_starts",
-                violation_error_message="The period must end after it starts.",
+        migrations.AddField(
+            model_name="control",
+            name="requirements",
+            field=models.ManyToManyField(
+                related_name="controls", through="compliance.ControlRequirement", to="compliance.requirement"
             ),
         ),
     ]

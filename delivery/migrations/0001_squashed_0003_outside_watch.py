@@ -7,9 +7,10 @@ import core.fields
 import delivery.data
 import delivery.domain.breaker
 import delivery.domain.standard_webhooks
+from core.first_migration import AllTablesAtOnce
 
 
-class Migration(migrations.Migration):
+class Migration(AllTablesAtOnce):
     replaces = [
         ("delivery", "0001_initial"),
         ("delivery", "0002_connectors"),
@@ -37,9 +38,7 @@ class Migration(migrations.Migration):
                 ("allow", models.JSONField(blank=True, default=list, help_text="Private hosts that it may be at.")),
                 ("created_at", models.DateTimeField(auto_now_add=True)),
             ],
-            options={
-                "ordering": ("slug",),
-            },
+            options={"ordering": ("slug",)},
         ),
         migrations.CreateModel(
             name="Endpoint",
@@ -94,9 +93,7 @@ class Migration(migrations.Migration):
                 ("failures_in_row", models.PositiveIntegerField(default=0)),
                 ("created_at", models.DateTimeField(auto_now_add=True)),
             ],
-            options={
-                "ordering": ("slug",),
-            },
+            options={"ordering": ("slug",)},
         ),
         migrations.CreateModel(
             name="OutsideWatch",
@@ -128,10 +125,7 @@ class Migration(migrations.Migration):
                 ("last_tried_at", models.DateTimeField(blank=True, null=True)),
                 ("created_at", models.DateTimeField(auto_now_add=True)),
             ],
-            options={
-                "verbose_name_plural": "outside watches",
-                "ordering": ("slug",),
-            },
+            options={"verbose_name_plural": "outside watches", "ordering": ("slug",)},
         ),
         migrations.CreateModel(
             name="Delivery",

@@ -8,9 +8,10 @@ from django.db import migrations, models
 
 import core.fields
 import incidents.data
+from core.first_migration import AllTablesAtOnce
 
 
-class Migration(migrations.Migration):
+class Migration(AllTablesAtOnce):
     replaces = [
         ("incidents", "0001_initial"),
         ("incidents", "0002_inbound_kinds"),
@@ -63,6 +64,11 @@ class Migration(migrations.Migration):
             ],
             options={
                 "ordering": ("user_id", "pk"),
+                "constraints": [
+                    models.UniqueConstraint(
+                        fields=("user", "channel", "address"), name="one_contact_method_per_address"
+                    )
+                ],
             },
         ),
         migrations.CreateModel(
@@ -84,10 +90,7 @@ class Migration(migrations.Migration):
                     ),
                 ),
             ],
-            options={
-                "verbose_name_plural": "escalation policies",
-                "ordering": ("slug",),
-            },
+            options={"verbose_name_plural": "escalation policies", "ordering": ("slug",)},
         ),
         migrations.CreateModel(
             name="Incident",
@@ -205,6 +208,25 @@ class Migration(migrations.Migration):
             ],
             options={
                 "ordering": ("-pk",),
+                "indexes": [
+                    models.Index(fields=["status", "-id"], name="incident_by_status"),
+                    models.Index(fields=["triggered_at"], name="incident_by_opening"),
+                ],
+                "constraints": [
+                    models.UniqueConstraint(
+                        condition=models.Q(("status", "resolved"), _negated=True),
+                        fields=("grouping_key",),
+                        name="one_open_incident_per_service_and_route",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            models.Q(("resolved_at__isnull", False), ("status", "resolved")),
+                            models.Q(models.Q(("status", "resolved"), _negated=True), ("resolved_at__isnull", True)),
+                            _connector="OR",
+                        ),
+                        name="resolved_incident_says_when",
+                    ),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -257,6 +279,18 @@ class Migration(migrations.Migration):
             ],
             options={
                 "ordering": ("-pk",),
+                "indexes": [
+                    models.Index(
+                        condition=models.Q(("dead_at__isnull", True), ("finished_at__isnull", True)),
+                        fields=["due_at"],
+                        name="due_escalation",
+                    )
+                ],
+                "constraints": [
+                    models.UniqueConstraint(
+                        fields=("incident", "policy"), name="one_escalation_per_incident_and_policy"
+                    )
+                ],
             },
         ),
         migrations.CreateModel(
@@ -278,6 +312,17 @@ class Migration(migrations.Migration):
             ],
             options={
                 "ordering": ("incident_id", "started_at"),
+                "constraints": [
+                    models.UniqueConstraint(
+                        condition=models.Q(("ended_at__isnull", True)), fields=("incident",), name="one_pause_at_a_time"
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            ("ended_at__isnull", True), ("ended_at__gte", models.F("started_at")), _connector="OR"
+                        ),
+                        name="pause_ends_after_it_starts",
+                    ),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -303,10 +348,7 @@ class Migration(migrations.Migration):
                     ),
                 ),
             ],
-            options={
-                "verbose_name_plural": "incident targets",
-                "ordering": ("slug",),
-            },
+            options={"verbose_name_plural": "incident targets", "ordering": ("slug",)},
         ),
         migrations.CreateModel(
             name="IncidentTask",
@@ -342,9 +384,7 @@ class Migration(migrations.Migration):
                     ),
                 ),
             ],
-            options={
-                "ordering": ("incident_id", "pk"),
-            },
+            options={"ordering": ("incident_id", "pk")},
         ),
         migrations.CreateModel(
             name="Integration",
@@ -416,9 +456,7 @@ class Migration(migrations.Migration):
                     ),
                 ),
             ],
-            options={
-                "ordering": ("slug",),
-            },
+            options={"ordering": ("slug",)},
         ),
         migrations.CreateModel(
             name="InboundEvent",
@@ -476,6 +514,18 @@ class Migration(migrations.Migration):
             ],
             options={
                 "ordering": ("-pk",),
+                "indexes": [
+                    models.Index(
+                        condition=models.Q(("dead_at__isnull", True), ("finished_at__isnull", True)),
+                        fields=["due_at"],
+                        name="due_inbound_event",
+                    )
+                ],
+                "constraints": [
+                    models.UniqueConstraint(
+                        fields=("integration", "idempotency_key"), name="one_inbound_event_per_idempotency_key"
+                    )
+                ],
             },
         ),
         migrations.CreateModel(
@@ -493,6 +543,9 @@ class Migration(migrations.Migration):
             ],
             options={
                 "ordering": ("delay", "pk"),
+                "constraints": [
+                    models.UniqueConstraint(fields=("method", "delay"), name="one_rule_per_method_and_delay")
+                ],
             },
         ),
         migrations.CreateModel(
@@ -529,6 +582,17 @@ class Migration(migrations.Migration):
             ],
             options={
                 "ordering": ("pk",),
+                "indexes": [
+                    models.Index(fields=["user", "at"], name="page_by_person"),
+                    models.Index(
+                        condition=models.Q(("digest_key", ""), ("folded", True)), fields=["user"], name="page_to_digest"
+                    ),
+                ],
+                "constraints": [
+                    models.UniqueConstraint(
+                        fields=("run", "step", "loop", "user"), name="one_page_per_step_round_and_person"
+                    )
+                ],
             },
         ),
         migrations.CreateModel(
@@ -596,9 +660,7 @@ class Migration(migrations.Migration):
                     ),
                 ),
             ],
-            options={
-                "ordering": ("-pk",),
-            },
+            options={"ordering": ("-pk",)},
         ),
         migrations.CreateModel(
             name="FollowUp",
@@ -633,9 +695,7 @@ class Migration(migrations.Migration):
                     ),
                 ),
             ],
-            options={
-                "ordering": ("pk",),
-            },
+            options={"ordering": ("pk",)},
         ),
         migrations.CreateModel(
             name="ReviewTask",
@@ -666,6 +726,7 @@ class Migration(migrations.Migration):
             ],
             options={
                 "ordering": ("pk",),
+                "constraints": [models.UniqueConstraint(fields=("review", "key"), name="one_review_task_per_key")],
             },
         ),
         migrations.CreateModel(
@@ -703,6 +764,16 @@ class Migration(migrations.Migration):
             ],
             options={
                 "ordering": ("incident_id", "pk"),
+                "constraints": [
+                    models.UniqueConstraint(
+                        fields=("incident", "role", "user"), name="one_row_per_incident_role_and_person"
+                    ),
+                    models.UniqueConstraint(
+                        condition=models.Q(("role", "responder"), _negated=True),
+                        fields=("incident", "role"),
+                        name="one_holder_per_incident_role",
+                    ),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -765,9 +836,7 @@ class Migration(migrations.Migration):
                     ),
                 ),
             ],
-            options={
-                "ordering": ("position", "slug"),
-            },
+            options={"ordering": ("position", "slug")},
         ),
         migrations.CreateModel(
             name="Alert",
@@ -871,6 +940,21 @@ class Migration(migrations.Migration):
             ],
             options={
                 "ordering": ("-pk",),
+                "indexes": [
+                    models.Index(fields=["status", "-id"], name="alert_by_status"),
+                    models.Index(fields=["-last_received_at", "id"], name="alert_by_last_word"),
+                    models.Index(fields=["first_received_at"], name="alert_by_first_word"),
+                ],
+                "constraints": [
+                    models.UniqueConstraint(
+                        fields=("integration", "fingerprint", "episode_at"), name="one_alert_per_episode"
+                    ),
+                    models.UniqueConstraint(
+                        condition=models.Q(("status", "firing")),
+                        fields=("integration", "fingerprint"),
+                        name="one_firing_alert_per_fingerprint",
+                    ),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -892,9 +976,7 @@ class Migration(migrations.Migration):
                     ),
                 ),
             ],
-            options={
-                "ordering": ("slug",),
-            },
+            options={"ordering": ("slug",)},
         ),
         migrations.CreateModel(
             name="FeedToken",
@@ -923,9 +1005,7 @@ class Migration(migrations.Migration):
                     ),
                 ),
             ],
-            options={
-                "ordering": ("-pk",),
-            },
+            options={"ordering": ("-pk",)},
         ),
         migrations.CreateModel(
             name="EscalationStep",
@@ -977,6 +1057,18 @@ class Migration(migrations.Migration):
             ],
             options={
                 "ordering": ("policy_id", "position"),
+                "constraints": [
+                    models.UniqueConstraint(fields=("policy", "position"), name="one_escalation_step_per_position"),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            models.Q(("schedule__isnull", True), ("user__isnull", False)),
+                            models.Q(("schedule__isnull", False), ("user__isnull", True)),
+                            _connector="OR",
+                        ),
+                        name="escalation_step_has_one_target",
+                        violation_error_message="A step pages a schedule or a person, not both.",
+                    ),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -1005,6 +1097,13 @@ class Migration(migrations.Migration):
             ],
             options={
                 "ordering": ("pk",),
+                "constraints": [
+                    models.CheckConstraint(
+                        condition=models.Q(("ends_at__gt", models.F("starts_at"))),
+                        name="override_ends_after_it_starts",
+                        violation_error_message="An override ends after it starts.",
+                    )
+                ],
             },
         ),
         migrations.CreateModel(
@@ -1025,6 +1124,9 @@ class Migration(migrations.Migration):
             ],
             options={
                 "ordering": ("schedule_id", "number"),
+                "constraints": [
+                    models.UniqueConstraint(fields=("schedule", "number"), name="one_row_per_schedule_version")
+                ],
             },
         ),
         migrations.CreateModel(
@@ -1070,6 +1172,13 @@ class Migration(migrations.Migration):
             ],
             options={
                 "ordering": ("-pk",),
+                "constraints": [
+                    models.CheckConstraint(
+                        condition=models.Q(("ends_at__gt", models.F("starts_at"))),
+                        name="silence_ends_after_it_starts",
+                        violation_error_message="A silence ends after it starts.",
+                    )
+                ],
             },
         ),
         migrations.CreateModel(
@@ -1097,9 +1206,7 @@ class Migration(migrations.Migration):
                     ),
                 ),
             ],
-            options={
-                "ordering": ("slug",),
-            },
+            options={"ordering": ("slug",)},
         ),
         migrations.CreateModel(
             name="StatusSubscription",
@@ -1122,6 +1229,9 @@ class Migration(migrations.Migration):
             ],
             options={
                 "ordering": ("pk",),
+                "constraints": [
+                    models.UniqueConstraint(fields=("page", "channel", "address"), name="one_subscription_per_address")
+                ],
             },
         ),
         migrations.CreateModel(
@@ -1161,6 +1271,7 @@ class Migration(migrations.Migration):
             ],
             options={
                 "ordering": ("-at", "-pk"),
+                "indexes": [models.Index(fields=["page", "-at"], name="status_update_by_page")],
             },
         ),
         migrations.CreateModel(
@@ -1217,9 +1328,7 @@ class Migration(migrations.Migration):
                     ),
                 ),
             ],
-            options={
-                "ordering": ("-pk",),
-            },
+            options={"ordering": ("-pk",)},
         ),
         migrations.CreateModel(
             name="TimelineEntry",
@@ -1271,6 +1380,9 @@ class Migration(migrations.Migration):
             options={
                 "verbose_name_plural": "timeline entries",
                 "ordering": ("at", "pk"),
+                "constraints": [
+                    models.UniqueConstraint(fields=("incident", "source_key"), name="one_timeline_entry_per_source")
+                ],
             },
         ),
         migrations.CreateModel(
@@ -1306,195 +1418,5 @@ class Migration(migrations.Migration):
                     ),
                 ],
             },
-        ),
-        migrations.AddConstraint(
-            model_name="contactmethod",
-            constraint=models.UniqueConstraint(
-                fields=("user", "channel", "address"), name="one_contact_method_per_address"
-            ),
-        ),
-        migrations.AddIndex(
-            model_name="incident",
-            index=models.Index(fields=["status", "-id"], name="incident_by_status"),
-        ),
-        migrations.AddIndex(
-            model_name="incident",
-            index=models.Index(fields=["triggered_at"], name="incident_by_opening"),
-        ),
-        migrations.AddConstraint(
-            model_name="incident",
-            constraint=models.UniqueConstraint(
-                condition=models.Q(("status", "resolved"), _negated=True),
-                fields=("grouping_key",),
-                name="one_open_incident_per_service_and_route",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="incident",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    models.Q(("resolved_at__isnull", False), ("status", "resolved")),
-                    models.Q(models.Q(("status", "resolved"), _negated=True), ("resolved_at__isnull", True)),
-                    _connector="OR",
-                ),
-                name="resolved_incident_says_when",
-            ),
-        ),
-        migrations.AddIndex(
-            model_name="escalationrun",
-            index=models.Index(
-                condition=models.Q(("dead_at__isnull", True), ("finished_at__isnull", True)),
-                fields=["due_at"],
-                name="due_escalation",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="escalationrun",
-            constraint=models.UniqueConstraint(
-                fields=("incident", "policy"), name="one_escalation_per_incident_and_policy"
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="clockpause",
-            constraint=models.UniqueConstraint(
-                condition=models.Q(("ended_at__isnull", True)), fields=("incident",), name="one_pause_at_a_time"
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="clockpause",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    ("ended_at__isnull", True), ("ended_at__gte", models.F("started_at")), _connector="OR"
-                ),
-                name="pause_ends_after_it_starts",
-            ),
-        ),
-        migrations.AddIndex(
-            model_name="inboundevent",
-            index=models.Index(
-                condition=models.Q(("dead_at__isnull", True), ("finished_at__isnull", True)),
-                fields=["due_at"],
-                name="due_inbound_event",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="inboundevent",
-            constraint=models.UniqueConstraint(
-                fields=("integration", "idempotency_key"), name="one_inbound_event_per_idempotency_key"
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="notificationrule",
-            constraint=models.UniqueConstraint(fields=("method", "delay"), name="one_rule_per_method_and_delay"),
-        ),
-        migrations.AddIndex(
-            model_name="page",
-            index=models.Index(fields=["user", "at"], name="page_by_person"),
-        ),
-        migrations.AddIndex(
-            model_name="page",
-            index=models.Index(
-                condition=models.Q(("digest_key", ""), ("folded", True)), fields=["user"], name="page_to_digest"
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="page",
-            constraint=models.UniqueConstraint(
-                fields=("run", "step", "loop", "user"), name="one_page_per_step_round_and_person"
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="reviewtask",
-            constraint=models.UniqueConstraint(fields=("review", "key"), name="one_review_task_per_key"),
-        ),
-        migrations.AddConstraint(
-            model_name="roleassignment",
-            constraint=models.UniqueConstraint(
-                fields=("incident", "role", "user"), name="one_row_per_incident_role_and_person"
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="roleassignment",
-            constraint=models.UniqueConstraint(
-                condition=models.Q(("role", "responder"), _negated=True),
-                fields=("incident", "role"),
-                name="one_holder_per_incident_role",
-            ),
-        ),
-        migrations.AddIndex(
-            model_name="alert",
-            index=models.Index(fields=["status", "-id"], name="alert_by_status"),
-        ),
-        migrations.AddIndex(
-            model_name="alert",
-            index=models.Index(fields=["-last_received_at", "id"], name="alert_by_last_word"),
-        ),
-        migrations.AddIndex(
-            model_name="alert",
-            index=models.Index(fields=["first_received_at"], name="alert_by_first_word"),
-        ),
-        migrations.AddConstraint(
-            model_name="alert",
-            constraint=models.UniqueConstraint(
-                fields=("integration", "fingerprint", "episode_at"), name="one_alert_per_episode"
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="alert",
-            constraint=models.UniqueConstraint(
-                condition=models.Q(("status", "firing")),
-                fields=("integration", "fingerprint"),
-                name="one_firing_alert_per_fingerprint",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="escalationstep",
-            constraint=models.UniqueConstraint(fields=("policy", "position"), name="one_escalation_step_per_position"),
-        ),
-        migrations.AddConstraint(
-            model_name="escalationstep",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    models.Q(("schedule__isnull", True), ("user__isnull", False)),
-                    models.Q(("schedule__isnull", False), ("user__isnull", True)),
-                    _connector="OR",
-                ),
-                name="escalation_step_has_one_target",
-                violation_error_message="A step pages a schedule or a person, not both.",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="scheduleoverride",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("ends_at__gt", models.F("starts_at"))),
-                name="override_ends_after_it_starts",
-                violation_error_message="An override ends after it starts.",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="scheduleversion",
-            constraint=models.UniqueConstraint(fields=("schedule", "number"), name="one_row_per_schedule_version"),
-        ),
-        migrations.AddConstraint(
-            model_name="silence",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("ends_at__gt", models.F("starts_at"))),
-                name="silence_ends_after_it_starts",
-                violation_error_message="A silence ends after it starts.",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="statussubscription",
-            constraint=models.UniqueConstraint(
-                fields=("page", "channel", "address"), name="one_subscription_per_address"
-            ),
-        ),
-        migrations.AddIndex(
-            model_name="statusupdate",
-            index=models.Index(fields=["page", "-at"], name="status_update_by_page"),
-        ),
-        migrations.AddConstraint(
-            model_name="timelineentry",
-            constraint=models.UniqueConstraint(fields=("incident", "source_key"), name="one_timeline_entry_per_source"),
         ),
     ]

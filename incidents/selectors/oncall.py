@@ -8,7 +8,6 @@ from typing import Any
 
 from django.contrib.auth import get_user_model
 from django.db.models import QuerySet
-from holidays import country_holidays
 
 from accounts.data import Capability, Principal
 from core.clock import database_now
@@ -149,6 +148,8 @@ def _version(
 @lru_cache(maxsize=256)
 def public_holidays(country: str, subdivision: str, years: tuple[int, ...]) -> frozenset[date]:
     """Return the public holidays of a country and part of it; raises NotImplementedError for an unknown one."""
+    from holidays import country_holidays  # noqa: PLC0415 slow to import, and needed only where holidays count
+
     return frozenset(country_holidays(country, subdiv=subdivision or None, years=years))
 
 

@@ -8,9 +8,10 @@ from django.db import migrations, models
 
 import core.fields
 import reliability.data
+from core.first_migration import AllTablesAtOnce
 
 
-class Migration(migrations.Migration):
+class Migration(AllTablesAtOnce):
     replaces = [
         ("reliability", "0001_initial"),
         ("reliability", "0002_source_settings"),
@@ -41,10 +42,7 @@ class Migration(migrations.Migration):
                 ("slug", models.SlugField(max_length=100, unique=True)),
                 ("document", models.JSONField()),
             ],
-            options={
-                "verbose_name_plural": "budget policies",
-                "ordering": ("slug",),
-            },
+            options={"verbose_name_plural": "budget policies", "ordering": ("slug",)},
         ),
         migrations.CreateModel(
             name="DataSource",
@@ -69,9 +67,7 @@ class Migration(migrations.Migration):
                 ("last_error", models.TextField(blank=True)),
                 ("last_error_at", models.DateTimeField(blank=True, null=True)),
             ],
-            options={
-                "ordering": ("slug",),
-            },
+            options={"ordering": ("slug",)},
         ),
         migrations.CreateModel(
             name="SeenSpan",
@@ -80,9 +76,7 @@ class Migration(migrations.Migration):
                 ("digest", models.CharField(max_length=64, unique=True)),
                 ("seen_at", models.DateTimeField(db_index=True)),
             ],
-            options={
-                "ordering": ("pk",),
-            },
+            options={"ordering": ("pk",)},
         ),
         migrations.CreateModel(
             name="StreamBlock",
@@ -98,9 +92,7 @@ class Migration(migrations.Migration):
                 ("others", models.BinaryField(default=bytes, help_text="Streams that need more than numbers.")),
                 ("seen_at", models.DateTimeField(db_index=True)),
             ],
-            options={
-                "ordering": ("pk",),
-            },
+            options={"ordering": ("pk",)},
         ),
         migrations.CreateModel(
             name="TallyBlock",
@@ -108,9 +100,7 @@ class Migration(migrations.Migration):
                 ("key", models.PositiveBigIntegerField(primary_key=True, serialize=False)),
                 ("body", models.BinaryField()),
             ],
-            options={
-                "ordering": ("key",),
-            },
+            options={"ordering": ("key",)},
         ),
         migrations.CreateModel(
             name="TallyPack",
@@ -118,9 +108,7 @@ class Migration(migrations.Migration):
                 ("key", models.PositiveBigIntegerField(primary_key=True, serialize=False)),
                 ("body", models.BinaryField()),
             ],
-            options={
-                "ordering": ("key",),
-            },
+            options={"ordering": ("key",)},
         ),
         migrations.CreateModel(
             name="TallyShelf",
@@ -128,10 +116,7 @@ class Migration(migrations.Migration):
                 ("number", models.PositiveBigIntegerField(primary_key=True, serialize=False)),
                 ("last_measured", models.BinaryField(help_text="The last measured minute of each place.")),
             ],
-            options={
-                "verbose_name_plural": "tally shelves",
-                "ordering": ("number",),
-            },
+            options={"verbose_name_plural": "tally shelves", "ordering": ("number",)},
         ),
         migrations.CreateModel(
             name="Definition",
@@ -188,10 +173,7 @@ class Migration(migrations.Migration):
                     ),
                 ),
             ],
-            options={
-                "verbose_name": "SLO",
-                "ordering": ("slug",),
-            },
+            options={"verbose_name": "SLO", "ordering": ("slug",)},
         ),
         migrations.CreateModel(
             name="PolicyStanding",
@@ -207,9 +189,7 @@ class Migration(migrations.Migration):
                     ),
                 ),
             ],
-            options={
-                "ordering": ("slo",),
-            },
+            options={"ordering": ("slo",)},
         ),
         migrations.CreateModel(
             name="SLOVersion",
@@ -279,6 +259,18 @@ class Migration(migrations.Migration):
             options={
                 "verbose_name": "SLO version",
                 "ordering": ("slo", "-number"),
+                "constraints": [
+                    models.UniqueConstraint(fields=("slo", "number"), name="one_slo_version_per_number"),
+                    models.UniqueConstraint(
+                        condition=models.Q(("retired_at__isnull", True)),
+                        fields=("slo",),
+                        name="one_slo_version_in_force",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(("target__gt", Decimal(0)), ("target__lt", Decimal(1))),
+                        name="slo_target_in_0_1",
+                    ),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -320,6 +312,13 @@ class Migration(migrations.Migration):
             ],
             options={
                 "ordering": ("pk",),
+                "indexes": [
+                    models.Index(
+                        condition=models.Q(("dead_at__isnull", True), ("finished_at__isnull", True)),
+                        fields=["due_at"],
+                        name="due_probe",
+                    )
+                ],
             },
         ),
         migrations.CreateModel(
@@ -343,6 +342,14 @@ class Migration(migrations.Migration):
             ],
             options={
                 "ordering": ("-last_at", "pk"),
+                "constraints": [
+                    models.UniqueConstraint(fields=("version", "state"), name="one_intake_problem_per_state"),
+                    models.UniqueConstraint(
+                        condition=models.Q(("version__isnull", True)),
+                        fields=("state",),
+                        name="one_body_problem_per_state",
+                    ),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -362,6 +369,7 @@ class Migration(migrations.Migration):
             ],
             options={
                 "ordering": ("version", "day"),
+                "constraints": [models.UniqueConstraint(fields=("version", "day"), name="one_gauge_day_per_version")],
             },
         ),
         migrations.CreateModel(
@@ -383,6 +391,11 @@ class Migration(migrations.Migration):
             ],
             options={
                 "ordering": ("-minute", "pk"),
+                "constraints": [
+                    models.UniqueConstraint(
+                        fields=("version", "minute", "trace_id", "span_id"), name="one_exemplar_per_trace"
+                    )
+                ],
             },
         ),
         migrations.CreateModel(
@@ -444,6 +457,13 @@ class Migration(migrations.Migration):
             ],
             options={
                 "ordering": ("pk",),
+                "indexes": [
+                    models.Index(
+                        condition=models.Q(("dead_at__isnull", True), ("finished_at__isnull", True)),
+                        fields=["due_at"],
+                        name="due_collection",
+                    )
+                ],
             },
         ),
         migrations.CreateModel(
@@ -463,6 +483,9 @@ class Migration(migrations.Migration):
             ],
             options={
                 "ordering": ("version", "hour"),
+                "constraints": [
+                    models.UniqueConstraint(fields=("version", "hour"), name="one_bucket_hour_per_version")
+                ],
             },
         ),
         migrations.CreateModel(
@@ -505,6 +528,11 @@ class Migration(migrations.Migration):
             ],
             options={
                 "ordering": ("pk",),
+                "constraints": [
+                    models.CheckConstraint(
+                        condition=models.Q(("since__lt", models.F("until"))), name="backfill_since_before_until"
+                    )
+                ],
             },
         ),
         migrations.CreateModel(
@@ -542,6 +570,7 @@ class Migration(migrations.Migration):
             ],
             options={
                 "ordering": ("pk",),
+                "constraints": [models.UniqueConstraint(fields=("version", "digest"), name="one_slot_per_tally")],
             },
         ),
         migrations.CreateModel(
@@ -744,71 +773,5 @@ class Migration(migrations.Migration):
                 "ordering": ("slo", "tier"),
                 "constraints": [models.UniqueConstraint(fields=("slo", "tier"), name="one_burn_alert_per_tier")],
             },
-        ),
-        migrations.AddConstraint(
-            model_name="sloversion",
-            constraint=models.UniqueConstraint(fields=("slo", "number"), name="one_slo_version_per_number"),
-        ),
-        migrations.AddConstraint(
-            model_name="sloversion",
-            constraint=models.UniqueConstraint(
-                condition=models.Q(("retired_at__isnull", True)), fields=("slo",), name="one_slo_version_in_force"
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="sloversion",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("target__gt", Decimal(0)), ("target__lt", Decimal(1))), name="slo_target_in_0_1"
-            ),
-        ),
-        migrations.AddIndex(
-            model_name="probe",
-            index=models.Index(
-                condition=models.Q(("dead_at__isnull", True), ("finished_at__isnull", True)),
-                fields=["due_at"],
-                name="due_probe",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="intakeproblem",
-            constraint=models.UniqueConstraint(fields=("version", "state"), name="one_intake_problem_per_state"),
-        ),
-        migrations.AddConstraint(
-            model_name="intakeproblem",
-            constraint=models.UniqueConstraint(
-                condition=models.Q(("version__isnull", True)), fields=("state",), name="one_body_problem_per_state"
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="gaugeday",
-            constraint=models.UniqueConstraint(fields=("version", "day"), name="one_gauge_day_per_version"),
-        ),
-        migrations.AddConstraint(
-            model_name="exemplar",
-            constraint=models.UniqueConstraint(
-                fields=("version", "minute", "trace_id", "span_id"), name="one_exemplar_per_trace"
-            ),
-        ),
-        migrations.AddIndex(
-            model_name="collection",
-            index=models.Index(
-                condition=models.Q(("dead_at__isnull", True), ("finished_at__isnull", True)),
-                fields=["due_at"],
-                name="due_collection",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="buckethour",
-            constraint=models.UniqueConstraint(fields=("version", "hour"), name="one_bucket_hour_per_version"),
-        ),
-        migrations.AddConstraint(
-            model_name="backfill",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("since__lt", models.F("until"))), name="backfill_since_before_until"
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="tallyslot",
-            constraint=models.UniqueConstraint(fields=("version", "digest"), name="one_slot_per_tally"),
         ),
     ]

@@ -10,7 +10,6 @@ import re
 import shlex
 from typing import Any, ClassVar
 
-import asyncssh
 from pydantic import Field
 
 from core.live import say, seconds_left
@@ -21,6 +20,7 @@ from runbooks.selectors import remote_host
 
 KEPT_CHARACTERS = 64_000
 MOST_LINES = 200_000
+# asyncssh is imported when a command runs: it takes a tenth of a second that every process would pay.
 # Its information lines hold whole commands, and those may hold a secret.
 logging.getLogger("asyncssh").setLevel(logging.WARNING)
 
@@ -92,6 +92,8 @@ class RunCommand(RunbookAction):
 
     def run(self, arguments: CommandArguments, *, idempotency_key: str) -> ActionResult:
         host, line, _ = resolve_command(arguments)
+        import asyncssh  # noqa: PLC0415
+
         seconds = seconds_left(otherwise=arguments.timeout_seconds)
         try:
             status, text = asyncio.run(asyncio.wait_for(_run(host, line, idempotency_key), timeout=seconds))
@@ -114,6 +116,8 @@ class RunReadingCommand(RunCommand):
 
 
 async def _run(host: RemoteHost, line: str, key: str) -> tuple[int, str]:
+    import asyncssh  # noqa: PLC0415
+
     known = asyncssh.import_known_hosts(
         f"[{host.address}]:{host.port} {host.host_key}\n{host.address} {host.host_key}\n"
     )

@@ -4,9 +4,10 @@ import django.db.models.deletion
 from django.db import migrations, models
 
 import core.fields
+from core.first_migration import AllTablesAtOnce
 
 
-class Migration(migrations.Migration):
+class Migration(AllTablesAtOnce):
     replaces = [
         ("runbooks", "0001_initial"),
         ("runbooks", "0002_run_book_depth"),
@@ -38,9 +39,7 @@ class Migration(migrations.Migration):
                     ),
                 ),
             ],
-            options={
-                "ordering": ("name",),
-            },
+            options={"ordering": ("name",)},
         ),
         migrations.CreateModel(
             name="Runbook",
@@ -70,9 +69,7 @@ class Migration(migrations.Migration):
                     ),
                 ),
             ],
-            options={
-                "ordering": ("slug",),
-            },
+            options={"ordering": ("slug",)},
         ),
         migrations.CreateModel(
             name="RunbookRevision",
@@ -99,6 +96,7 @@ class Migration(migrations.Migration):
             ],
             options={
                 "ordering": ("-created_at", "-pk"),
+                "constraints": [models.UniqueConstraint(fields=("runbook", "sha256"), name="one_revision_per_text")],
             },
         ),
         migrations.CreateModel(
@@ -154,9 +152,7 @@ class Migration(migrations.Migration):
                     ),
                 ),
             ],
-            options={
-                "ordering": ("-started_at",),
-            },
+            options={"ordering": ("-started_at",)},
         ),
         migrations.CreateModel(
             name="FenceTick",
@@ -174,6 +170,7 @@ class Migration(migrations.Migration):
             ],
             options={
                 "ordering": ("run", "position"),
+                "constraints": [models.UniqueConstraint(fields=("run", "position"), name="one_tick_per_command")],
             },
         ),
         migrations.CreateModel(
@@ -194,9 +191,7 @@ class Migration(migrations.Migration):
                     ),
                 ),
             ],
-            options={
-                "ordering": ("name",),
-            },
+            options={"ordering": ("name",)},
         ),
         migrations.CreateModel(
             name="RunNote",
@@ -213,9 +208,7 @@ class Migration(migrations.Migration):
                     ),
                 ),
             ],
-            options={
-                "ordering": ("run", "at", "pk"),
-            },
+            options={"ordering": ("run", "at", "pk")},
         ),
         migrations.CreateModel(
             name="RunStep",
@@ -270,6 +263,11 @@ class Migration(migrations.Migration):
             ],
             options={
                 "ordering": ("run", "position", "item_index"),
+                "constraints": [
+                    models.UniqueConstraint(
+                        fields=("run", "step_id", "item_index"), name="one_row_per_run_step_and_item"
+                    )
+                ],
             },
         ),
         migrations.CreateModel(
@@ -291,6 +289,9 @@ class Migration(migrations.Migration):
             ],
             options={
                 "ordering": ("step", "at", "pk"),
+                "constraints": [
+                    models.UniqueConstraint(fields=("step", "by", "arguments_sha256"), name="one_approval_per_person")
+                ],
             },
         ),
         migrations.CreateModel(
@@ -339,6 +340,7 @@ class Migration(migrations.Migration):
             ],
             options={
                 "ordering": ("step", "number"),
+                "constraints": [models.UniqueConstraint(fields=("step", "number"), name="one_attempt_per_number")],
             },
         ),
         migrations.CreateModel(
@@ -357,34 +359,7 @@ class Migration(migrations.Migration):
             ],
             options={
                 "ordering": ("attempt", "number"),
+                "constraints": [models.UniqueConstraint(fields=("attempt", "number"), name="one_line_per_number")],
             },
-        ),
-        migrations.AddConstraint(
-            model_name="runbookrevision",
-            constraint=models.UniqueConstraint(fields=("runbook", "sha256"), name="one_revision_per_text"),
-        ),
-        migrations.AddConstraint(
-            model_name="fencetick",
-            constraint=models.UniqueConstraint(fields=("run", "position"), name="one_tick_per_command"),
-        ),
-        migrations.AddConstraint(
-            model_name="runstep",
-            constraint=models.UniqueConstraint(
-                fields=("run", "step_id", "item_index"), name="one_row_per_run_step_and_item"
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="stepapproval",
-            constraint=models.UniqueConstraint(
-                fields=("step", "by", "arguments_sha256"), name="one_approval_per_person"
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="stepattempt",
-            constraint=models.UniqueConstraint(fields=("step", "number"), name="one_attempt_per_number"),
-        ),
-        migrations.AddConstraint(
-            model_name="outputline",
-            constraint=models.UniqueConstraint(fields=("attempt", "number"), name="one_line_per_number"),
         ),
     ]
