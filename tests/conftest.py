@@ -17,6 +17,12 @@ hypothesis.settings.register_profile("assay", deadline=None, suppress_health_che
 hypothesis.settings.load_profile("assay")
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that wait long for real processes, so that a parallel run does not end with one of them."""
+    items.sort(key=lambda item: (not item.get_closest_marker("browser"), not item.get_closest_marker("long")))
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _passwords_hash_fast() -> None:
     """A password hash that takes a third of a second protects people, not tests."""

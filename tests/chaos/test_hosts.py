@@ -18,6 +18,7 @@ from tests.chaos.conftest import is_frozen, wait_for
 from tests.chaos.own_site import Lab, selector, sleepers
 
 pytestmark = [
+    pytest.mark.long,
     pytest.mark.integration,
     pytest.mark.skipif(os.geteuid() != 0 or not find_program("ip"), reason="needs root and ip"),
 ]

@@ -26,6 +26,7 @@ from ledger.selectors import entries
 from ledger.services.artifacts import artifact_path
 
 pytestmark = [
+    pytest.mark.long,
     pytest.mark.integration,
     pytest.mark.django_db(transaction=True),
     pytest.mark.skipif(postgresql_binaries() is None, reason="PostgreSQL's server is not installed"),

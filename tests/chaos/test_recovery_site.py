@@ -17,7 +17,7 @@ from core.identifiers import new_id
 from drivers.services.site_postgresql import free_port
 from tests.drivers.site_under_test import Site
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.long, pytest.mark.integration]
 KEYS = {
     "rto_target_s",
     "rto_first_success_s",

@@ -31,7 +31,7 @@ from drivers.services.processes import find_marked
 from tests.chaos.conftest import is_frozen, wait_for
 from tests.chaos.own_site import ROOT, Lab, lab, selector, sleepers
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.long, pytest.mark.integration]
 RUNS = int(os.environ.get("ASSAY_STORM_RUNS", "200"))
 TTL = "20s"
 LIVES_AT_LEAST_SECONDS = 30

@@ -16,7 +16,7 @@ from chaoslib import __version__ as toolkit_version
 from tests.chaos.conftest import is_frozen, wait_for
 from tests.chaos.own_site import Lab, case_environment, selector, sleepers
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.long, pytest.mark.integration]
 ROOT = Path(__file__).resolve().parents[2]
 SWALLOWS_SIGTERM = tuple(map(int, toolkit_version.split(".")[:2])) < (1, 45)
 

@@ -16,7 +16,7 @@ from kombu.simple import SimpleQueue
 
 from core.broker import register_transport, transport_options
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.long, pytest.mark.integration]
 
 
 def connect(folder: Path) -> Connection:

@@ -19,7 +19,7 @@ import pytest
 from drivers.services.site_postgresql import PrivateCluster, postgresql_binaries
 from tests.drivers.site_under_test import ROOT, Site
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.long, pytest.mark.integration]
 PUT_SOMETHING_IN = """
 from accounts.data import Role, system_principal
 from accounts.services import create_user, grant_role
@@ -164,6 +164,7 @@ def test_nothing_leaves_a_held_site_until_a_person_releases_it(restored: Restore
     assert len(list((empty.state / "mail").glob("*"))) == 1
 
 
+@ON_ONE_ENGINE
 def test_a_restore_that_was_cut_off_is_completed_and_messages_of_the_backup_are_withdrawn(
     backup: Path, key: Path, empty: Site
 ) -> None:

@@ -25,7 +25,7 @@ import requests
 from core.serving import site_processes
 from tests.incidents.processes import ROOT, Sink, Site, answers, free_port, wait_until
 
-pytestmark = [pytest.mark.integration, pytest.mark.database]
+pytestmark = [pytest.mark.long, pytest.mark.integration, pytest.mark.database]
 
 EVENTS = int(os.environ.get("STORM_EVENTS", "120"))
 SENDERS = 4

@@ -18,7 +18,7 @@ import requests
 from tests.incidents.conftest import an_alert
 from tests.incidents.processes import Sink, Site, wait_until
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.long, pytest.mark.integration]
 
 
 @pytest.fixture(scope="module")

@@ -14,6 +14,7 @@ import pytest
 from tests.incidents.processes import Sink, Site, answers, free_port, wait_until
 
 pytestmark = [
+    pytest.mark.long,
     pytest.mark.integration,
     pytest.mark.skipif(
         not (which("prometheus-alertmanager") and which("prometheus")),

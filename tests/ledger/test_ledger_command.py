@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.long, pytest.mark.integration]
 Run = Callable[..., subprocess.CompletedProcess[str]]
 FILL = """
 from django.db import transaction

@@ -16,7 +16,7 @@ from ledger.models import LedgerEntry, LogHead, Seal
 from ledger.selectors import entries
 from ledger.services import record, seal_pending
 
-pytestmark = [pytest.mark.django_db, pytest.mark.database]
+pytestmark = [pytest.mark.long, pytest.mark.django_db, pytest.mark.database]
 
 
 def act(number: int) -> LedgerEntry:

@@ -217,8 +217,10 @@ def test_a_target_that_hangs_holds_no_other_up(catalog: None, site: tuple[str, t
     hanging = socket.create_server(("127.0.0.1", 0))
     address = f"http://127.0.0.1:{hanging.getsockname()[1]}/"
     apply(SLO_YAML.replace("URL", address).replace("timeout: 2s", "timeout: 1s"))
+    # Patient with the others: it is the one that hangs, not a busy machine, that may hold them up.
+    patient = SLO_YAML.replace("timeout: 2s", "timeout: 10s").replace("within: 500ms", "within: 10s")
     for number in range(5):
-        apply(SLO_YAML.replace("URL", url).replace("front-door", f"other-{number}"))
+        apply(patient.replace("URL", url).replace("front-door", f"other-{number}"))
     started = time.monotonic()
     with time_machine.travel(database_now() + timedelta(seconds=1), tick=False):
         drain("reliability.probe", limit=1)

@@ -20,7 +20,7 @@ import pytest
 
 from tests.runbooks import crash_site
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.long, pytest.mark.integration]
 
 ROOT = Path(__file__).resolve().parents[2]
 POINTS = tuple(crash_site.POINTS)

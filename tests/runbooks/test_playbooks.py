@@ -40,7 +40,7 @@ from runbooks.services import (
 from tests.runbooks.conftest import SITE, Bench
 from tests.runbooks.operations import PG, end_pair, make_pair
 
-pytestmark = [pytest.mark.django_db, pytest.mark.integration]
+pytestmark = [pytest.mark.long, pytest.mark.django_db, pytest.mark.integration]
 
 OPERATIONS = Path(__file__).with_name("operations.py")
 HERE = "127.0.0.1"
