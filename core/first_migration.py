@@ -24,5 +24,5 @@ class AllTablesAtOnce(migrations.Migration):
         for operation in first:
             operation.database_forwards(self.app_label, schema_editor, before, project_state)
         rest = copy.copy(self)
-        rest.operations = self.operations[len(first) :]
+        vars(rest)["operations"] = self.operations[len(first) :]
         return super(AllTablesAtOnce, rest).apply(project_state, schema_editor, collect_sql)
