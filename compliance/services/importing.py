@@ -29,17 +29,23 @@ MAX_REQUIREMENTS = 5_000
 # Addresses of pages below /compliance/.
 RESERVED = frozenset(
     {
+        "access",
+        "changes",
         "checks",
+        "collectors",
         "due",
         "evidence",
         "exceptions",
+        "exports",
         "findings",
         "policies",
         "readiness",
+        "registers",
         "reviews",
         "risks",
         "scans",
         "vendors",
+        "weaknesses",
     }
 )
 SLUG = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")

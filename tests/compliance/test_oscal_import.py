@@ -12,7 +12,9 @@ from accounts.data import Principal
 from compliance.domain.catalogs import CatalogDocument, requirements_of
 from compliance.models import ControlRequirement, Framework, Requirement, RequirementText
 from compliance.services import import_oscal, load_overlay, load_packaged, load_packaged_if_changed
+from compliance.services.importing import RESERVED
 from compliance.services.tables import read_csv
+from compliance.urls import urlpatterns
 from core.parsing import InputRefusedError
 
 PUBLISHED = Path(os.environ.get("OSCAL_CONTENT", "/nonexistent"))
@@ -148,6 +150,12 @@ def test_what_does_not_validate_is_refused_whole(change: Any, said: str, manager
     with pytest.raises(InputRefusedError, match=said):
         load(manager, document)
     assert not Framework.objects.filter(slug="mine").exists()
+
+
+def test_no_page_stands_where_a_framework_of_its_name_would() -> None:
+    routes = [str(one.pattern).removeprefix("^").split("/") for one in urlpatterns]
+    taken = {parts[1] for parts in routes if parts[0] == "compliance" and parts[1] and parts[1][0] not in "<("}
+    assert taken <= RESERVED
 
 
 @pytest.mark.django_db
