@@ -17,8 +17,9 @@ from accounts.services import ensure_may
 from compliance.data import Strength
 from compliance.domain.plugins import known_plugins
 from compliance.domain.rules import Rule
-from compliance.models import Check, Control, ControlRequirement, ControlVersion, Framework, Requirement
+from compliance.models import Check, Control, ControlRequirement, ControlVersion, Framework, Requirement, Vendor
 from compliance.services.importing import set_content
+from compliance.services.registers import save_vendor
 from compliance.services.risks import RiskSpec, assess_risk
 from core.clock import database_now
 from core.parsing import InputRefusedError, LineIndex, Problem, load_yaml_documents, parse_document
@@ -109,6 +110,28 @@ class RiskDocument(_Strict):
     spec: RiskSpec
 
 
+class VendorSpec(_Strict):
+    """Somebody outside on whom the organization relies, as declared."""
+
+    tier: Vendor.Tier = Vendor.Tier.STANDARD
+    owner: str = Field(min_length=2, max_length=120)
+    provides: str = Field(min_length=3, max_length=300)
+    data_shared: str = Field(default="", max_length=300)
+    subprocessors: list[str] = []
+
+
+class VendorDocument(_Strict):
+    """`kind: Vendor`."""
+
+    apiVersion: Literal["assay/v1"]  # noqa: N815 the format's own spelling
+    kind: Literal["Vendor"]
+    metadata: Metadata
+    spec: VendorSpec
+
+
+REGISTERS: dict[str, type[RiskDocument | VendorDocument]] = {"Risk": RiskDocument, "Vendor": VendorDocument}
+
+
 def load_packaged(*, principal: Principal = LOADER) -> Loaded:
     """Load the frameworks and the starter controls that come with the site."""
     ensure_may(principal, Capability.COMPLIANCE_EDIT)
@@ -146,20 +169,20 @@ def apply_documents(
     source: str = "controls",
     dry_run: bool = False,
 ) -> Loaded:
-    """Declare controls and risks from YAML, all or nothing; a change makes a new version, the same again nothing.
+    """Declare controls, risks and vendors from YAML, all or nothing; the same again changes nothing.
 
     Raises InputRefusedError with every problem.
     """
     ensure_may(principal, Capability.COMPLIANCE_EDIT)
     known = {(one.framework.slug, one.ref): one for one in Requirement.objects.select_related("framework")}
     parsed: list[ControlDocument] = []
-    risks: list[RiskDocument] = []
+    registered: list[RiskDocument | VendorDocument] = []
     problems: list[Problem] = []
     for number, (data, lines) in enumerate(documents, start=1):
         where = source if len(documents) == 1 else f"{source} document {number}"
         try:
-            if isinstance(data, dict) and data.get("kind") == "Risk":
-                risks.append(parse_document(RiskDocument, data, source=where, lines=lines))
+            if isinstance(data, dict) and (register := REGISTERS.get(str(data.get("kind")))):
+                registered.append(parse_document(register, data, source=where, lines=lines))
                 continue
             document = parse_document(ControlDocument, data, source=where, lines=lines)
         except InputRefusedError as error:
@@ -181,10 +204,8 @@ def apply_documents(
     outcome: dict[str, list[str]] = {"created": [], "changed": [], "unchanged": []}
     for document in parsed:
         outcome[_declare(document, known, principal)].append(f"Control {document.metadata.name}")
-    for risk in risks:
-        name = risk.metadata.name
-        _, done = assess_risk(principal=principal, slug=name, title=risk.metadata.title, spec=risk.spec)
-        outcome[done].append(f"Risk {name}")
+    for one in registered:
+        outcome[_register(one, principal)].append(f"{one.kind} {one.metadata.name}")
     if dry_run:
         transaction.set_rollback(True)
     return Loaded(**{key: tuple(names) for key, names in outcome.items()})
@@ -214,6 +235,16 @@ def unknown_names(rule: Rule, *, where: str) -> Iterator[Problem]:
         for name in (condition.field, *(one for one in others if one)):
             if name not in {"entry.actor", "entry.subject"} and name.split(".")[0] not in fields:
                 yield Problem(f"{where} {condition.field}", name, f"fields are allowed: {', '.join(sorted(fields))}")
+
+
+def _register(document: RiskDocument | VendorDocument, principal: Principal) -> str:
+    slug, title = document.metadata.name, document.metadata.title
+    if isinstance(document, RiskDocument):
+        return assess_risk(principal=principal, slug=slug, title=title, spec=document.spec)[1]
+    said = document.spec.model_dump()
+    before = Vendor.objects.filter(slug=slug).values("name", *said).first()
+    save_vendor(principal=principal, slug=slug, name=title, **said)
+    return "created" if before is None else "unchanged" if before == {"name": title, **said} else "changed"
 
 
 def _declare(document: ControlDocument, known: Mapping[tuple[str, str], Requirement], principal: Principal) -> str:

@@ -35,27 +35,21 @@ def save_vendor(
     data_shared: str = "",
     subprocessors: Sequence[str] = (),
 ) -> Vendor:
-    """Put a vendor into the register, or change what it says."""
+    """Put a vendor into the register, or change what it says; the same again records nothing."""
     ensure_may(principal, Capability.COMPLIANCE_EDIT)
+    says = {
+        "name": name,
+        "tier": tier,
+        "owner": owner,
+        "provides": provides,
+        "data_shared": data_shared,
+        "subprocessors": list(subprocessors),
+    }
+    known = Vendor.objects.filter(slug=slug).first()
+    if known is not None and all(getattr(known, field) == value for field, value in says.items()):
+        return known
     made, created = Vendor.objects.update_or_create(
-        slug=slug,
-        defaults={
-            "name": name,
-            "tier": tier,
-            "owner": owner,
-            "provides": provides,
-            "data_shared": data_shared,
-            "subprocessors": list(subprocessors),
-        },
-        create_defaults={
-            "name": name,
-            "tier": tier,
-            "owner": owner,
-            "provides": provides,
-            "data_shared": data_shared,
-            "subprocessors": list(subprocessors),
-            "created_at": database_now(),
-        },
+        slug=slug, defaults=says, create_defaults={**says, "created_at": database_now()}
     )
     _audit(principal, "vendor.added" if created else "vendor.changed", f"vendor:{slug}", tier=tier)
     return made

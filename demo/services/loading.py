@@ -8,6 +8,7 @@ from accounts.data import system_principal
 from catalog.services import apply_documents as apply_catalog
 from chaos.services import apply_documents as apply_experiments
 from chaos.services.recovery import apply_recovery_documents as apply_recovery
+from compliance.services import apply_documents as apply_governance
 from core.parsing import load_yaml_documents
 from demo.services.auditing import load_audit
 from demo.services.people import load_people
@@ -43,6 +44,10 @@ def load_organization(*, port: int, say: Callable[[str], None] = lambda _: None)
         apply_runbooks(principal=LOADER, documents=[(path.name, _text(path.name, port=port))])
     say("  frameworks, controls and the audit")
     load_audit(principal=LOADER)
+    say("  governance.yaml")
+    apply_governance(
+        principal=LOADER, documents=load_yaml_documents(_text("governance.yaml", port=port), source="governance.yaml")
+    )
 
 
 def load_prometheus(*, port: int) -> None:

@@ -12,6 +12,7 @@ from accounts.data import Principal, Role
 from accounts.models import User
 from accounts.selectors import principal_for_user
 from compliance.models import Policy, Vendor
+from compliance.services import apply_documents
 from compliance.services.registers import (
     acknowledge_policy,
     approve_policy,
@@ -21,10 +22,18 @@ from compliance.services.registers import (
     vendor_standing,
     write_policy,
 )
-from core.parsing import InputRefusedError
+from core.parsing import InputRefusedError, load_yaml_documents
 from ledger.selectors import entries
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("content")]
+
+
+VENDOR = """
+apiVersion: assay/v1
+kind: Vendor
+metadata: {name: cloud, title: "Cloud"}
+spec: {tier: %s, owner: Carol, provides: Machines}
+"""
 
 
 def vendor(principal: Principal) -> Vendor:
@@ -51,6 +60,21 @@ def test_assurance_ages_from_the_reports_own_period(manager: Principal) -> None:
     report.bridged_until = today
     assert vendor_standing(one, report, today=today + timedelta(days=81))[0] == "covered"
     assert entries(types=["vendor.reviewed"]).count() == 1
+
+
+def test_vendors_are_declared_in_yaml_all_or_nothing_and_the_same_again_records_nothing(manager: Principal) -> None:
+    declared = VENDOR % "critical"
+    created = apply_documents(principal=manager, documents=load_yaml_documents(declared.encode(), source="v"))
+    assert created.created == ("Vendor cloud",)
+    again = apply_documents(principal=manager, documents=load_yaml_documents(declared.encode(), source="v"))
+    assert again.unchanged == ("Vendor cloud",)
+    assert entries(subjects=["vendor:cloud"]).count() == 1
+    changed = apply_documents(principal=manager, documents=load_yaml_documents((VENDOR % "high").encode(), source="v"))
+    assert changed.changed == ("Vendor cloud",)
+    both = (VENDOR % "standard" + "---" + VENDOR % "enormous").encode()
+    with pytest.raises(InputRefusedError, match=r"spec\.tier"):
+        apply_documents(principal=manager, documents=load_yaml_documents(both, source="v"))
+    assert Vendor.objects.get(slug="cloud").tier == "high"
 
 
 def test_a_report_about_the_future_is_refused(manager: Principal) -> None:
