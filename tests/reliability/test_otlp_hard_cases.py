@@ -92,15 +92,16 @@ def test_a_point_that_cannot_be_counted_is_refused_by_name_and_shown(
 @pytest.mark.parametrize(
     ("points", "state"),
     [
-        ([(NOW, NOW + 5, [3, 1]), (NOW, NOW + 5, [4, 1])], "CONFLICT"),
-        ([(NOW, NOW + 5, [3, 1]), (NOW + 3, NOW + 6, [1, 1])], "TWO WRITERS"),
-        ([(NOW, NOW + 5, [3, 1]), (NOW + 9, NOW + 8, [1, 1])], "NOT COUNTABLE"),
+        ([(0, 5, [3, 1]), (0, 5, [4, 1])], "CONFLICT"),
+        ([(0, 5, [3, 1]), (3, 6, [1, 1])], "TWO WRITERS"),
+        ([(0, 5, [3, 1]), (9, 8, [1, 1])], "NOT COUNTABLE"),
     ],
 )
 def test_what_contradicts_what_was_counted_changes_nothing_and_is_shown(
     version: SLOVersion, points: Any, state: str
 ) -> None:
-    assert receive_metrics(export(*points)).rejected == 1
+    sent = [(NOW + since, NOW + until, buckets) for since, until, buckets in points]
+    assert receive_metrics(export(*sent)).rejected == 1
     assert counted(version) == (3, 1)
     assert data_statuses([version])[version.pk].state == state
 

@@ -15,7 +15,7 @@ from threading import Event, Thread
 import psutil
 import pytest
 
-pytestmark = [pytest.mark.integration]
+pytestmark = [pytest.mark.long, pytest.mark.integration]
 
 SUPERVISOR = "manage.py demo serve"
 VICTIMS = ("granian", "celery", "manage.py scheduler")
