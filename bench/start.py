@@ -27,8 +27,7 @@ def has_live_number(session: requests.Session, site: Site) -> bool:
     answer = session.get(f"{site.address}/api/v1/slos/{SLO}/", timeout=10)
     if not answer.ok:
         return False
-    status = answer.json()
-    return bool(status["total"] and status["sli"] is not None)
+    return any(status["total"] and status["sli"] is not None for status in answer.json())
 
 
 def main() -> None:
