@@ -68,6 +68,11 @@ def activities_between(
     return found
 
 
+def activity_by_key(*, source_key: str) -> Activity | None:
+    """Return what a room announced under its own key, such as "chaos:run_…"."""
+    return Activity.objects.filter(source_key=source_key).first()
+
+
 def open_activities(*, service_ids: Iterable[int], kinds: Iterable[ActivityKind]) -> QuerySet[Activity]:
     """Return activities of these kinds that are going on for any of these services."""
     return Activity.objects.filter(

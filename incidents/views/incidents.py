@@ -17,7 +17,7 @@ from accounts.data import Capability
 from accounts.selectors import people, principal_for_user
 from accounts.services import principal_of
 from catalog.data import ActivityKind
-from catalog.selectors import activities_between, services_visible
+from catalog.selectors import activities_between, activity_by_key, services_visible
 from core.clock import database_now
 from core.lists import Action, Column, Empty, Filter, RecordListView
 from core.states import tone_of
@@ -208,6 +208,7 @@ class IncidentDetailView(RoomView):
         services = list(incident.services.all())
         may_respond = self.principal.may(Capability.INCIDENT_RESPOND, team_id=incident.team_id)
         alerts = list(incident.alerts.select_related("integration"))
+        cause = activity_by_key(source_key=incident.caused_by) if incident.caused_by else None
         activities = activities_between(incident.impact_started_at - CHANGE_WINDOW, now, kinds=CHANGES)
         entries = list(timeline_of(incident=incident))
         corrected = {entry.corrects_id for entry in entries}
@@ -221,6 +222,7 @@ class IncidentDetailView(RoomView):
             "lines": lines_of(entries)[::-1],
             "alerts": alerts,
             "slos": sorted({slug for alert in alerts if (slug := str(alert.labels.get("slo", "")))}),
+            "cause": cause,
             "changes": [] if not services else list(activities.filter(services__in=services).distinct()[:10]),
             "runs": _latest_of_runs(entries),
             "deliveries": list(deliveries_about(about=f"incident:{incident.reference}")),
