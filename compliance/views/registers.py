@@ -9,6 +9,7 @@ from django.db.models import Count, Q, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
+from django.utils import timezone
 
 from accounts.data import Capability, Principal
 from accounts.services import principal_of
@@ -136,7 +137,7 @@ class RegisterListView(ManagedView):
 
 def _standing(vendor: Vendor) -> tuple[str, str]:
     reports = list(vendor.reports.all())
-    return vendor_standing(vendor, reports[0] if reports else None, today=database_now().date())
+    return vendor_standing(vendor, reports[0] if reports else None, today=timezone.now().date())
 
 
 class VendorListView(ManagedListView):
