@@ -151,12 +151,18 @@ def turns_of(layer: Layer, start: datetime, end: datetime) -> list[Turn]:
 
 
 def _within(turns: list[Turn], spans: list[tuple[datetime, datetime]]) -> list[Turn]:
-    return [
-        Turn(max(turn.starts_at, opens), min(turn.ends_at, closes), turn.number, turn.people)
-        for turn in turns
-        for opens, closes in spans
-        if max(turn.starts_at, opens) < min(turn.ends_at, closes)
-    ]
+    """Return what of the turns lies within the spans; both in order and without overlap, and so the result."""
+    kept: list[Turn] = []
+    first = 0
+    for turn in turns:
+        while first < len(spans) and spans[first][1] <= turn.starts_at:
+            first += 1
+        at = first
+        while at < len(spans) and spans[at][0] < turn.ends_at:
+            opens, closes = spans[at]
+            kept.append(Turn(max(turn.starts_at, opens), min(turn.ends_at, closes), turn.number, turn.people))
+            at += 1
+    return kept
 
 
 def _workable(layer: Layer, start: datetime, end: datetime) -> list[tuple[datetime, datetime]]:
