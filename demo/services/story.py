@@ -72,7 +72,7 @@ class Story:
     against: dict[str, str] = field(default_factory=dict)
 
     def tell(self) -> None:
-        """Go through every step, once more where the stack was replaced under the fault. Raises StoryError."""
+        """Go through every step, once more where the run or its targets were cut off. Raises StoryError."""
         self.began, self.began_at = time.monotonic(), database_now()
         for attempt in range(1, ATTEMPTS + 1):
             try:
@@ -81,8 +81,8 @@ class Story:
             except FaultGoneError:
                 self.fault = None
                 if attempt == ATTEMPTS:
-                    raise StoryError(f"the frozen processes were replaced from outside, {ATTEMPTS} times") from None
-                self._note("the frozen processes were replaced from outside: once more from the beginning")
+                    raise StoryError(f"the chaos run was cut off from outside, {ATTEMPTS} times") from None
+                self._note("the chaos run was cut off from outside: once more from the beginning")
         self._prove()
         self._audit()
         self._note("The end: what operations did is what the auditor verifies")
@@ -98,8 +98,8 @@ class Story:
         )
         self.fault = self._until(
             "the model servers are frozen, the undo written ahead",
-            lambda: run.faults.filter(state=FaultState.ACTIVE).first(),
-            seconds=90,
+            lambda: self._frozen(run),
+            seconds=150,
         )
         self._until(
             "the gateway's retries no longer hide it: the burn-rate alert fires",
@@ -157,6 +157,14 @@ class Story:
             self._note("not yet: " + "; ".join(f"{guard}: {reason}" for guard, reason in against.items()))
         self.against = against
         return None
+
+    def _frozen(self, run: Any) -> Any:
+        """Return the fault once it is in place. Raises FaultGoneError when the run ended without one."""
+        fault = run.faults.filter(state=FaultState.ACTIVE).first()
+        run.refresh_from_db()
+        if fault is None and run.state == RunState.FINISHED:
+            raise FaultGoneError
+        return fault
 
     def _calm(self) -> bool:
         slo = slo_by_slug(slug=SLO)
