@@ -1,7 +1,8 @@
 """Chaos: how fast an emergency stop undoes, what guarding costs, how long a plan over many targets takes.
 
-`python -m bench.chaos [--rounds N]`: a site of its own in a temporary folder, real processes that are frozen, real
-runners. Prints one figure a line, as JSON. The machine's load is printed with them: a stop shares the cores with it.
+`.venv/bin/python bench/chaos.py [--rounds N]`: a site of its own in a temporary folder, real processes that are frozen,
+real runners. Prints one figure a line, as JSON; the machine's load is printed with them: a stop shares the cores with
+it.
 """
 
 import argparse
@@ -18,7 +19,10 @@ from typing import Any
 
 import psutil
 
-from bench._site import ROOT, percentile, say, until
+ROOT = Path(__file__).resolve().parent.parent
+sys.path[0] = str(ROOT)
+
+from bench._site import percentile, say, until  # noqa: E402
 
 RUNS, FAULTS = 5, 10
 WATCHED_RUNS = 20
