@@ -241,10 +241,7 @@ def _register(document: RiskDocument | VendorDocument, principal: Principal) -> 
     slug, title = document.metadata.name, document.metadata.title
     if isinstance(document, RiskDocument):
         return assess_risk(principal=principal, slug=slug, title=title, spec=document.spec)[1]
-    said = document.spec.model_dump()
-    before = Vendor.objects.filter(slug=slug).values("name", *said).first()
-    save_vendor(principal=principal, slug=slug, name=title, **said)
-    return "created" if before is None else "unchanged" if before == {"name": title, **said} else "changed"
+    return save_vendor(principal=principal, slug=slug, name=title, **document.spec.model_dump())[1]
 
 
 def _declare(document: ControlDocument, known: Mapping[tuple[str, str], Requirement], principal: Principal) -> str:

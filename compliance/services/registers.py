@@ -34,8 +34,8 @@ def save_vendor(
     provides: str,
     data_shared: str = "",
     subprocessors: Sequence[str] = (),
-) -> Vendor:
-    """Put a vendor into the register, or change what it says; the same again records nothing."""
+) -> tuple[Vendor, str]:
+    """Put a vendor into the register, or change what it says; returns it and created, changed or unchanged."""
     ensure_may(principal, Capability.COMPLIANCE_EDIT)
     says = {
         "name": name,
@@ -47,12 +47,12 @@ def save_vendor(
     }
     known = Vendor.objects.filter(slug=slug).first()
     if known is not None and all(getattr(known, field) == value for field, value in says.items()):
-        return known
+        return known, "unchanged"
     made, created = Vendor.objects.update_or_create(
         slug=slug, defaults=says, create_defaults={**says, "created_at": database_now()}
     )
     _audit(principal, "vendor.added" if created else "vendor.changed", f"vendor:{slug}", tier=tier)
-    return made
+    return made, "created" if created else "changed"
 
 
 @transaction.atomic

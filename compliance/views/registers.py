@@ -205,7 +205,7 @@ class VendorAddView(FormView):
     def perform(self, request: HttpRequest, form: Any) -> HttpResponse:
         given = dict(form.cleaned_data)
         given["subprocessors"] = [one.strip() for one in given["subprocessors"].split(",") if one.strip()]
-        return redirect(save_vendor(principal=principal_of(request), **given))
+        return redirect(save_vendor(principal=principal_of(request), **given)[0])
 
 
 class VendorReviewView(FormView):

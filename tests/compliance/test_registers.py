@@ -39,7 +39,7 @@ spec: {tier: %s, owner: Carol, provides: Machines}
 def vendor(principal: Principal) -> Vendor:
     return save_vendor(
         principal=principal, slug="cloud", name="Cloud", tier="critical", owner="Carol", provides="Machines"
-    )
+    )[0]
 
 
 def test_assurance_ages_from_the_reports_own_period(manager: Principal) -> None:
