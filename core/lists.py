@@ -5,6 +5,7 @@ for the count, one for the page, and those of the filters' choices.
 """
 
 import csv
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -28,6 +29,7 @@ from core.templatetags.assay import state as state_badge
 
 Kind = Literal["text", "strong", "code", "number", "ratio", "time", "duration", "state"]
 Records = QuerySet[Any] | Sequence[Any]
+IRREGULAR = {"people": "person", "evidence": "evidence"}
 
 
 @dataclass(frozen=True)
@@ -161,6 +163,15 @@ class State:
         return bool(self.query or any(self.chosen.values()))
 
 
+def singular(noun: str) -> str:
+    """Return what one of these is called, for nouns as the lists name them ("policies", "status pages")."""
+    if noun in IRREGULAR:
+        return IRREGULAR[noun]
+    if noun.endswith("ies"):
+        return f"{noun[:-3]}y"
+    return re.sub(r"(?<=ss|ch)es$|s$", "", noun)
+
+
 class RecordListView(LoginRequiredMixin, View):
     """A list page. Subclasses set the class attributes below and `get_records`; see `docs/reference/pages.md`."""
 
@@ -247,6 +258,7 @@ class RecordListView(LoginRequiredMixin, View):
             "title": self.title,
             "intro": self.intro,
             "noun": self.noun,
+            "counted": self.noun if page.paginator.count != 1 else singular(self.noun),
             "state": state,
             "groups": groups,
             "headings": [self._heading(request.GET, column, state) for column in visible],

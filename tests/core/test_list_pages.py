@@ -6,7 +6,7 @@ import pytest
 from django.core.exceptions import PermissionDenied
 from django.test import RequestFactory
 
-from core.lists import Column, Empty, Filter, RecordListView, csv_text
+from core.lists import Column, Empty, Filter, RecordListView, csv_text, singular
 
 
 @dataclass(frozen=True)
@@ -156,3 +156,19 @@ def test_a_stranger_is_led_to_the_sign_in() -> None:
     answer = ThingListView.as_view()(request)
     assert answer.status_code == 302
     assert "/sign-in/" in answer["Location"]
+
+
+@pytest.mark.parametrize(
+    ("many", "one"),
+    [
+        ("runbooks", "runbook"),
+        ("policies", "policy"),
+        ("weaknesses", "weakness"),
+        ("outside watches", "outside watch"),
+        ("status pages", "status page"),
+        ("people", "person"),
+        ("evidence", "evidence"),
+    ],
+)
+def test_one_of_many_is_named_as_one(many: str, one: str) -> None:
+    assert singular(many) == one
