@@ -58,7 +58,7 @@ class StoryError(RuntimeError):
 
 
 class FaultGoneError(RuntimeError):
-    """Somebody else has ended the fault, a restart of the whole stack for example: there is nothing left to notice."""
+    """The fault ended early, or its run before it: a restart of the stack or a killed runner left nothing to notice."""
 
 
 @dataclass
