@@ -4,7 +4,7 @@ BIN := .venv/bin
 
 export UV_LINK_MODE ?= copy
 
-.PHONY: run test lint environment development checkov trestle bench soak
+.PHONY: run test lint environment development ldap checkov trestle bench soak
 
 # Bring up the site with the demo organization and its stack.
 run: environment
@@ -43,6 +43,13 @@ trestle: .venv-trestle/.done
 environment: .venv/.run
 
 development: .venv/.dev
+
+# Sign-in against a directory: compiled on installation, so it needs the Debian packages gcc, python3-dev, libldap-dev and libsasl2-dev.
+ldap: .venv/.ldap
+
+.venv/.ldap: .venv/.run requirements/ldap.lock
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes --no-deps -r requirements/ldap.lock
+	@touch $@
 
 .venv/bin/uv:
 	@echo "Making .venv …"
