@@ -73,6 +73,12 @@ def activity_by_key(*, source_key: str) -> Activity | None:
     return Activity.objects.filter(source_key=source_key).first()
 
 
+def activities_by_keys(*, source_keys: Iterable[str]) -> dict[str, Activity]:
+    """Return what rooms announced under these keys, by key; without keys nothing is asked."""
+    keys = set(source_keys)
+    return {one.source_key: one for one in Activity.objects.filter(source_key__in=keys)} if keys else {}
+
+
 def open_activities(*, service_ids: Iterable[int], kinds: Iterable[ActivityKind]) -> QuerySet[Activity]:
     """Return activities of these kinds that are going on for any of these services."""
     return Activity.objects.filter(

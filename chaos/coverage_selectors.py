@@ -12,9 +12,9 @@ from catalog.selectors import dependencies, services_visible
 from chaos.data import RunState, Verdict
 from chaos.domain.coverage import EXPECTED, MODE_OF, WORDS, FailureMode, Proof, Score, score_of
 from chaos.models import ChaosRun
-from chaos.program_models import ChaosFinding, FindingState, GameDay, GameDaySession
+from chaos.program_models import ChaosFinding, GameDay, GameDaySession
 from chaos.recovery_models import RecoveryTestRun
-from chaos.selectors import experiments_visible
+from chaos.selectors import retests_visible
 
 CONCLUSIVE = (Verdict.PASSED, Verdict.FAILED)
 PROOFS_READ = 2000
@@ -110,11 +110,13 @@ def suggestions(*, viewer: Principal, now: datetime, limit: int = 20) -> list[Su
     rows = coverage(viewer=viewer, now=now)
     by_slug = {row.service.slug: row for row in rows}
     found: list[Suggestion] = []
-    for finding in findings_visible(viewer=viewer).filter(state=FindingState.MENDED):
+    for finding in retests_visible(viewer=viewer):
         for service in finding.experiment.services.all():
             if service.slug in by_slug:
                 mode = _mode_of(finding)
-                found.append(Suggestion(service, mode, f"said to be mended and not tried again: {finding}"))
+                word = "overdue since" if finding.is_overdue(now) else "due until"
+                due = f", {word} {finding.retest_due_at:%d %b %Y}" if finding.retest_due_at else ""
+                found.append(Suggestion(service, mode, f"said to be mended and not tried again{due}: {finding}"))
                 break
     rests = {
         provider: consumer
@@ -139,13 +141,6 @@ def _mode_of(finding: ChaosFinding) -> FailureMode:
     definition = finding.found_in.revision.definition
     modes = [MODE_OF[fault["action"]] for fault in definition["spec"]["faults"] if fault["action"] in MODE_OF]
     return modes[0] if modes else FailureMode.LOSS
-
-
-def findings_visible(*, viewer: Principal) -> QuerySet[ChaosFinding]:
-    """Return the findings of experiments that the viewer may see, newest first."""
-    return ChaosFinding.objects.filter(experiment__in=experiments_visible(viewer=viewer).values("pk")).select_related(
-        "experiment", "found_in__revision", "proven_in"
-    )
 
 
 def game_days_visible(*, viewer: Principal) -> QuerySet[GameDay]:

@@ -1,6 +1,9 @@
 """What belongs to the programme around runs: findings, game days, suites."""
 
+from datetime import datetime
+
 from django.db import models
+from django.urls import reverse
 
 from core.leases import LeasedModel
 
@@ -11,6 +14,10 @@ class FindingState(models.TextChoices):
     OPEN = "open", "Open"
     MENDED = "mended", "Mended, to be tried again"
     PROVEN = "proven", "Proven mended"
+    WAIVED = "waived", "Closed without a retest"
+
+
+SETTLED_FINDINGS = (FindingState.PROVEN, FindingState.WAIVED)
 
 
 class FindingKind(models.TextChoices):
@@ -33,6 +40,13 @@ class ChaosFinding(models.Model):
     mended_by = models.CharField(max_length=80, blank=True)
     mended_at = models.DateTimeField(null=True, blank=True)
     mended_how = models.CharField(max_length=500, blank=True)
+    retest_due_at = models.DateTimeField(
+        null=True, blank=True, db_index=True, help_text="Until when another run must show that it is mended."
+    )
+    overdue_told_at = models.DateTimeField(null=True, blank=True, help_text="When it was said that nobody tried.")
+    waived_by = models.CharField(max_length=80, blank=True)
+    waived_at = models.DateTimeField(null=True, blank=True)
+    waived_reason = models.CharField(max_length=500, blank=True, help_text="Why no retest is needed.")
     proven_in = models.ForeignKey(
         "chaos.ChaosRun", on_delete=models.PROTECT, null=True, blank=True, related_name="proven_findings"
     )
@@ -43,7 +57,7 @@ class ChaosFinding(models.Model):
         constraints = (
             models.UniqueConstraint(
                 fields=("experiment", "kind"),
-                condition=~models.Q(state="proven"),
+                condition=~models.Q(state__in=["proven", "waived"]),
                 name="one_finding_of_a_kind_at_a_time",
             ),
         )
@@ -51,10 +65,38 @@ class ChaosFinding(models.Model):
     def __str__(self) -> str:
         return self.text
 
+    def get_absolute_url(self) -> str:
+        """Return the finding's page."""
+        return reverse("chaos:finding_detail", args=(self.pk,))
+
     @property
     def source_key(self) -> str:
         """What its follow-up is called in the catalog."""
         return f"chaos-finding:{self.pk}"
+
+    @property
+    def retest_key(self) -> str:
+        """What the follow-up is called that asks for the retest of what was mended last."""
+        return f"{self.source_key}:retest:{self.times}"
+
+    def is_overdue(self, now: datetime) -> bool:
+        """Say whether it is said to be mended and should have been tried again by now."""
+        return self.state == FindingState.MENDED and self.retest_due_at is not None and self.retest_due_at <= now
+
+
+class RetestPolicy(models.Model):
+    """Within what time a mended finding must be tried again, for each tier; the site has at most one."""
+
+    only = models.BooleanField(default=True, unique=True, editable=False)
+    title = models.CharField(max_length=120, blank=True)
+    definition = models.JSONField()
+
+    class Meta:
+        ordering = ("pk",)
+        verbose_name_plural = "retest policies"
+
+    def __str__(self) -> str:
+        return self.title or "retest policy"
 
 
 class GameDay(models.Model):

@@ -6,6 +6,7 @@ from typing import Any
 
 from django.contrib import messages
 from django.contrib.auth.mixins import LoginRequiredMixin
+from django.db.models import Q
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
@@ -17,13 +18,14 @@ from accounts.services import principal_of
 from chaos.coverage_selectors import (
     CoverageRow,
     coverage,
-    findings_visible,
     game_days_visible,
     sessions_visible,
     suggestions,
 )
 from chaos.domain.coverage import EXPECTED, FULL_FOR, WORDS, FailureMode
-from chaos.program_models import FindingState, GameDaySession
+from chaos.domain.retests import retest_within
+from chaos.program_models import SETTLED_FINDINGS, FindingState, GameDaySession
+from chaos.selectors import findings_visible, retests_visible
 from chaos.services import (
     GuardRefusedError,
     begin_game_day,
@@ -32,7 +34,10 @@ from chaos.services import (
     end_step,
     game_day_spec,
     mend_finding,
+    retest_is_running,
+    retest_periods,
     run_step,
+    waive_retest,
 )
 from core.clock import database_now
 from core.lists import Action, Column, Empty, Filter, RecordListView
@@ -68,10 +73,18 @@ class CoverageView(LoginRequiredMixin, View):
             ],
             "suggestions": suggestions(viewer=principal, now=now, limit=12),
             "words": WORDS,
-            "findings": findings_visible(viewer=principal).exclude(state=FindingState.PROVEN)[:8],
+            "findings": findings_visible(viewer=principal).filter(state=FindingState.OPEN)[:8],
+            "retests": _retests(principal, now),
             "may_edit": principal.may_somewhere(Capability.CHAOS_EDIT),
         }
         return render(request, "chaos/coverage.html", context)
+
+
+def _retests(viewer: Principal, now: datetime) -> list[dict[str, Any]]:
+    return [
+        {"finding": one, "state": "overdue" if one.is_overdue(now) else "due"}
+        for one in retests_visible(viewer=viewer)[:8]
+    ]
 
 
 def _score(row: CoverageRow) -> dict[str, Any]:
@@ -112,6 +125,15 @@ def _age(age: timedelta) -> str:
     return f"{round(age.total_seconds() / 3600)} h" if age < timedelta(days=2) else f"{age.days} d"
 
 
+def _by_retest(found: Any, chosen: Sequence[str]) -> Any:
+    now = database_now()
+    asked = {"overdue": Q(retest_due_at__lte=now), "due": Q(retest_due_at__gt=now)}
+    wanted = Q()
+    for word in chosen:
+        wanted |= asked[word]
+    return found.filter(wanted, state=FindingState.MENDED)
+
+
 class FindingListView(RecordListView):
     """What runs have shown to be wrong."""
 
@@ -123,9 +145,13 @@ class FindingListView(RecordListView):
         Column("state", "State", lambda one: one.state, kind="state", order_by=("state",)),
         Column("times", "Times", lambda one: one.times, kind="number", order_by=("times",)),
         Column("found", "Found", lambda one: one.found_at, kind="time", order_by=("found_at",)),
+        Column("retest", "Retest due", lambda one: one.retest_due_at, kind="time", order_by=("retest_due_at",)),
         Column("proven", "Proven mended", lambda one: one.proven_at, kind="time", wide_only=True),
     )
-    filters = (Filter("state", "State", FindingState.choices),)
+    filters = (
+        Filter("state", "State", FindingState.choices),
+        Filter("retest", "Retest", [("overdue", "overdue"), ("due", "due")], apply=_by_retest),
+    )
     search_fields = ("text", "experiment__slug")
     default_sort = "-found"
     empty = Empty("No run has shown a weakness yet.", link_label="Coverage", link_url="/chaos/coverage/")
@@ -138,15 +164,25 @@ class FindingListView(RecordListView):
 
 
 class FindingDetailView(LoginRequiredMixin, View):
-    """What is wrong, who mends it, is it proven?"""
+    """What is wrong, who mends it, until when must it be tried again, is it proven?"""
 
     def get(self, request: HttpRequest, number: int) -> HttpResponse:
         principal = principal_of(request)
-        finding = self._finding(principal, number)
+        finding, now = self._finding(principal, number), database_now()
+        services = list(finding.experiment.services.all())
+        may = bool(services) and all(
+            principal.may(Capability.CHAOS_RUN, team_id=service.team_id) for service in services
+        )
+        waits = finding.state == FindingState.MENDED
         context = {
             "title": str(finding),
             "finding": finding,
-            "may_mend": principal.may_somewhere(Capability.CHAOS_RUN) and finding.state == FindingState.OPEN,
+            "may_mend": may and finding.state == FindingState.OPEN,
+            "may_retest": may and waits,
+            "may_waive": may and finding.state not in SETTLED_FINDINGS,
+            "overdue": finding.is_overdue(now),
+            "running": waits and retest_is_running(finding),
+            "within": retest_within([service.tier for service in services], stated=retest_periods()).days,
             "facts": [
                 ("Experiment", str(finding.experiment)),
                 ("Kind", finding.get_kind_display()),
@@ -154,6 +190,7 @@ class FindingDetailView(LoginRequiredMixin, View):
                 ("Mended by", name_of(finding.mended_by) or None),
                 ("How", finding.mended_how or None),
                 ("Proven by", finding.proven_in.reference if finding.proven_in else None),
+                ("Closed without a retest by", name_of(finding.waived_by) or None),
             ],
         }
         return render(request, "chaos/finding_detail.html", context)
@@ -161,11 +198,20 @@ class FindingDetailView(LoginRequiredMixin, View):
     def post(self, request: HttpRequest, number: int) -> HttpResponse:
         principal = principal_of(request)
         finding = self._finding(principal, number)
-        how = request.POST.get("how", "").strip()
-        if not how:
+        how, reason = (request.POST.get(name, "").strip() for name in ("how", "reason"))
+        if request.POST.get("action") == "waive":
+            if not reason:
+                messages.error(request, "Say why no retest is needed. Nothing was closed.")
+            elif waive_retest(principal=principal, finding=finding, reason=reason):
+                messages.success(request, "Closed without a retest. The ledger keeps the reason.")
+        elif not how:
             messages.error(request, "Say what was mended.")
         elif mend_finding(principal=principal, finding=finding, how=how):
-            messages.success(request, "Kept. The next run that passes proves it; a schedule tries it at once.")
+            finding.refresh_from_db()
+            messages.success(
+                request,
+                f"Kept. A run that passes until {finding.retest_due_at:%d %b %Y} proves it.",
+            )
         return redirect("chaos:finding_detail", number=number)
 
     @staticmethod

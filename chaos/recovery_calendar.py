@@ -6,6 +6,7 @@ from datetime import date, datetime, timedelta, tzinfo
 from accounts.data import Principal
 from chaos.recovery_models import RecoveryTest
 from chaos.recovery_selectors import recovery_runs_visible, recovery_tests_visible, spec_of_test
+from chaos.selectors import retests_visible
 from chaos.services.recovery import next_turn
 
 WEEKS_BACK = 4
@@ -60,12 +61,29 @@ def calendar_weeks(*, viewer: Principal, now: datetime, zone: tzinfo) -> list[Ca
     ]
     for test in recovery_tests_visible(viewer=viewer).filter(next_due_at__isnull=False):
         items += _turns(test, until=end)
+    items += _retests(viewer, now)
     for item in sorted(items, key=lambda one: one.at):
         day = item.at.astimezone(zone).date()
         week = weeks.get(day - timedelta(days=day.weekday()))
         if week is not None:
             week.items.append(item)
     return list(weeks.values())
+
+
+def _retests(viewer: Principal, now: datetime) -> list[CalendarItem]:
+    """Return the retests of mended findings; what is overdue stands in this week until it is done."""
+    return [
+        CalendarItem(
+            max(finding.retest_due_at, now),
+            f"Retest: {finding.experiment}",
+            ", ".join(service.name for service in finding.experiment.services.all()),
+            finding.get_absolute_url(),
+            "overdue" if finding.is_overdue(now) else "due",
+            f"{'since' if finding.is_overdue(now) else 'until'} {finding.retest_due_at:%d %b %Y}, {finding}",
+        )
+        for finding in retests_visible(viewer=viewer)
+        if finding.retest_due_at is not None
+    ]
 
 
 def _turns(test: RecoveryTest, *, until: datetime) -> list[CalendarItem]:

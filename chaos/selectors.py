@@ -15,6 +15,7 @@ from chaos.models import (
     KillSwitch,
     KillSwitchTest,
 )
+from chaos.program_models import ChaosFinding, FindingState
 from chaos.recovery_models import RecoveryTest
 from chaos.recovery_selectors import recovery_tests_visible
 
@@ -93,6 +94,19 @@ def waiting_requests(*, viewer: Principal) -> QuerySet[ApprovalRequest]:
 def next_recovery_tests(*, viewer: Principal) -> QuerySet[RecoveryTest]:
     """Return the recovery tests that the viewer may see and that run by themselves, the next one first."""
     return recovery_tests_visible(viewer=viewer).filter(next_due_at__isnull=False).order_by("next_due_at")
+
+
+def findings_visible(*, viewer: Principal) -> QuerySet[ChaosFinding]:
+    """Return the findings of experiments that the viewer may see, newest first."""
+    return ChaosFinding.objects.filter(experiment__in=experiments_visible(viewer=viewer).values("pk")).select_related(
+        "experiment", "found_in__revision", "proven_in"
+    )
+
+
+def retests_visible(*, viewer: Principal) -> QuerySet[ChaosFinding]:
+    """Return the findings that are said to be mended and must be tried again, the most urgent first."""
+    mended = findings_visible(viewer=viewer).filter(state=FindingState.MENDED)
+    return mended.prefetch_related("experiment__services").order_by("retest_due_at", "pk")
 
 
 def missed_turns(*, experiment: Experiment) -> int:

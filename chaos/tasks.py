@@ -15,6 +15,7 @@ from chaos.services import (
     run_suite_turn,
     run_turn,
     start_runner,
+    tell_overdue_retests,
     try_kill_switch,
     watch_runs,
 )
@@ -65,3 +66,9 @@ def try_kill_switch_weekly() -> None:
     last = last_kill_switch_test()
     if last is None or database_now() - last.at >= KILL_SWITCH_TEST_EVERY:
         try_kill_switch()
+
+
+@periodic("chaos.retests", every=timedelta(hours=1))
+def tell_of_overdue_retests() -> None:
+    """Tell of mended findings that nobody has tried again in time."""
+    tell_overdue_retests()

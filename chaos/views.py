@@ -13,13 +13,13 @@ from django.views import View
 
 from accounts.data import Capability, Principal
 from accounts.services import principal_of
-from chaos.coverage_selectors import findings_visible
 from chaos.data import RunState, Verdict
 from chaos.forms import ReasonForm
 from chaos.models import Experiment
 from chaos.selectors import (
     engaged_kill_switch,
     experiments_visible,
+    findings_visible,
     last_kill_switch_test,
     latest_revision,
     runs_visible,

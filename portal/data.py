@@ -10,7 +10,7 @@ from core.states import Tone
 
 @dataclass(frozen=True)
 class Line:
-    """One line of a card: what it is, where it leads, and since or until when."""
+    """One line of a card: what it is, where it leads, since or until when, and what has caused it."""
 
     title: str
     url: str = ""
@@ -18,6 +18,8 @@ class Line:
     state: str = ""
     tone: Tone | None = None
     at: datetime | None = None
+    cause: str = ""
+    cause_url: str = ""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Durations as files write them: `30s`, `5m`, `2h`."""
+"""Durations as files write them: `30s`, `5m`, `2h`, `14d`."""
 
 import re
 from datetime import timedelta
@@ -6,8 +6,8 @@ from typing import Annotated
 
 from pydantic import BeforeValidator
 
-_DURATION = re.compile(r"([1-9][0-9]{0,5})([smh])")
-_SECONDS = {"s": 1, "m": 60, "h": 3600}
+_DURATION = re.compile(r"([1-9][0-9]{0,5})([smhd])")
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 
 def _duration(value: object) -> object:

@@ -1,12 +1,13 @@
 """What the files of game days and suites may say."""
 
 from datetime import timedelta
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
 from chaos.domain.documents import Metadata, Name, Strict
 from chaos.domain.durations import Duration
+from chaos.domain.retests import RETEST_WITHIN
 from chaos.domain.schedules import ScheduleSpec
 
 
@@ -41,6 +42,38 @@ class GameDayDocument(Strict):
     kind: Literal["GameDay"]
     metadata: Metadata
     spec: GameDaySpec
+
+
+RetestPeriod = Annotated[Duration, Field(ge=timedelta(days=1), le=timedelta(days=366))]
+
+
+class RetestPolicySpec(Strict):
+    """Within what time a mended finding must be tried again, by the tier of the service."""
+
+    tier_1: RetestPeriod = RETEST_WITHIN[1]
+    tier_2: RetestPeriod = RETEST_WITHIN[2]
+    tier_3: RetestPeriod = RETEST_WITHIN[3]
+    tier_4: RetestPeriod = RETEST_WITHIN[4]
+
+    @property
+    def periods(self) -> dict[int, timedelta]:
+        """The period of each tier."""
+        return {1: self.tier_1, 2: self.tier_2, 3: self.tier_3, 4: self.tier_4}
+
+    @model_validator(mode="after")
+    def _no_lower_tier_sooner(self) -> "RetestPolicySpec":
+        if list(self.periods.values()) != sorted(self.periods.values()):
+            raise ValueError("a lower tier must not have a shorter period than a higher one")
+        return self
+
+
+class RetestPolicyDocument(Strict):
+    """`kind: RetestPolicy`; the site has one."""
+
+    apiVersion: Literal["assay/v1"]  # noqa: N815 the format's own spelling
+    kind: Literal["RetestPolicy"]
+    metadata: Metadata
+    spec: RetestPolicySpec
 
 
 class SuiteSpec(Strict):

@@ -4,12 +4,12 @@ from chaos.services.approvals import approve_plan, ask_for_approval
 from chaos.services.cleaning import Remnant, verify_clean
 from chaos.services.compiling import compile_experiment
 from chaos.services.faults import note
-from chaos.services.findings import mend_finding
 from chaos.services.game_days import begin_game_day, current_step, end_game_day, end_step, game_day_spec, run_step
 from chaos.services.guards import SCHEDULER, ask_guards, ask_guards_of
 from chaos.services.kill_switch import engage_kill_switch, release_kill_switch, try_kill_switch
 from chaos.services.planning import RunPlan, apply_documents, plan_as_json, plan_run, spec_of
 from chaos.services.predicting import PredictedBudget, budget_spent, predicted_budgets
+from chaos.services.retests import mend_finding, retest_is_running, retest_periods, tell_overdue_retests, waive_retest
 from chaos.services.running import (
     START_QUEUE,
     GuardRefusedError,
@@ -70,6 +70,8 @@ __all__ = [
     "reap_dead_runs",
     "release_kill_switch",
     "request_run",
+    "retest_is_running",
+    "retest_periods",
     "retry_dirty_faults",
     "run_step",
     "run_suite_turn",
@@ -78,8 +80,10 @@ __all__ = [
     "start_runner",
     "stop_all_runs",
     "stop_run",
+    "tell_overdue_retests",
     "try_kill_switch",
     "unsteady_because",
     "verify_clean",
+    "waive_retest",
     "watch_runs",
 ]

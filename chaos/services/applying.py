@@ -7,10 +7,10 @@ from accounts.data import Capability, Principal
 from accounts.services import ensure_may
 from catalog.selectors import environment_ids, service_by_slug, services_by_slugs
 from chaos.domain.documents import BlackoutDocument, TargetListDocument
-from chaos.domain.program_documents import GameDayDocument, SuiteDocument
+from chaos.domain.program_documents import GameDayDocument, RetestPolicyDocument, SuiteDocument
 from chaos.domain.schedules import next_turn
 from chaos.models import Blackout, Experiment, TargetList
-from chaos.program_models import GameDay, Suite
+from chaos.program_models import GameDay, RetestPolicy, Suite
 from core.clock import database_now
 from core.parsing import LineIndex, parse_document, refuse
 from ledger.data.access import AuditedAction
@@ -104,6 +104,22 @@ def _suite(principal: Principal, data: Any, lines: LineIndex, source: str) -> st
     return name
 
 
+def _retest_policy(principal: Principal, data: Any, lines: LineIndex, source: str) -> str:
+    document = parse_document(RetestPolicyDocument, data, source=source, lines=lines)
+    ensure_may(principal, Capability.CHAOS_EDIT)
+    values = {"title": document.metadata.title, "definition": data["spec"]}
+    if RetestPolicy.objects.filter(**values).exists():
+        return ""
+    RetestPolicy.objects.update_or_create(only=True, defaults=values)
+    periods = ", ".join(f"tier {tier}: {period.days} days" for tier, period in document.spec.periods.items())
+    record(
+        AuditedAction(action="chaos.retest_policy_changed", target=document.metadata.name, reason=periods),
+        actor=principal.reference,
+        subject="chaos:retest-policy",
+    )
+    return document.metadata.name
+
+
 def _environment(slug: str, where: str, *, or_all: bool = False) -> int:
     environment_id = environment_ids().get(slug)
     if environment_id is None:
@@ -118,4 +134,5 @@ OTHER_KINDS: Mapping[str, Callable[[Principal, Any, LineIndex, str], str]] = {
     "TargetList": _target_list,
     "GameDay": _game_day,
     "Suite": _suite,
+    "RetestPolicy": _retest_policy,
 }

@@ -1,16 +1,13 @@
 """Findings: what a run has shown to be wrong, its follow-up, and the run that shows it mended."""
 
-from django.db import transaction
 from django.db.models import F
 
-from accounts.data import Capability, Principal
-from accounts.services import ensure_may
 from catalog.services import close_action_item, open_action_item
 from chaos.data import Verdict
 from chaos.domain.coverage import is_worse
 from chaos.events import ChaosFindingOpened
-from chaos.models import ChaosRun, ExperimentSchedule
-from chaos.program_models import ChaosFinding, FindingKind, FindingState
+from chaos.models import ChaosRun
+from chaos.program_models import SETTLED_FINDINGS, ChaosFinding, FindingKind, FindingState
 from core.clock import database_now
 from core.events import publish
 from delivery.data import Channel
@@ -41,9 +38,14 @@ def judge_run(run: ChaosRun) -> None:
 
 def _found(run: ChaosRun, kind: FindingKind, text: str) -> None:
     experiment = run.revision.experiment
-    again = ChaosFinding.objects.filter(experiment=experiment, kind=kind).exclude(state=FindingState.PROVEN)
-    if again.update(state=FindingState.OPEN, times=F("times") + 1, text=text[:500]):
+    again = ChaosFinding.objects.filter(experiment=experiment, kind=kind).exclude(state__in=SETTLED_FINDINGS)
+    before = again.first()
+    if before is not None:
+        again.update(
+            state=FindingState.OPEN, times=F("times") + 1, text=text[:500], retest_due_at=None, overdue_told_at=None
+        )
         finding = again.get()
+        close_action_item(source_key=before.retest_key)
     else:
         finding = ChaosFinding.objects.create(
             experiment=experiment, kind=kind, text=text[:500], found_in=run, found_at=database_now()
@@ -55,7 +57,7 @@ def _found(run: ChaosRun, kind: FindingKind, text: str) -> None:
         service_id=service.pk if service else None,
         url=f"/chaos/runs/{run.reference}/",
     )
-    _record(finding, run, actor=run.requested_by)
+    record_finding(finding, run, actor=run.requested_by)
     publish(ChaosFindingOpened(experiment=experiment.slug, run=run.reference, finding_kind=kind, text=text[:500]))
     if run.requested_by.startswith("user:"):
         send(
@@ -70,44 +72,30 @@ def _found(run: ChaosRun, kind: FindingKind, text: str) -> None:
 
 
 def _proven(run: ChaosRun, kind: FindingKind) -> None:
-    """Close what was mended; what nobody has mended stays open, because it may have been luck."""
-    mended = ChaosFinding.objects.filter(experiment=run.revision.experiment, kind=kind, state=FindingState.MENDED)
+    """Close what was mended before this run; what nobody has mended stays open, because it may have been luck."""
+    mended = ChaosFinding.objects.filter(
+        experiment=run.revision.experiment, kind=kind, state=FindingState.MENDED, mended_at__lte=run.requested_at
+    )
     for finding in mended:
+        close_action_item(source_key=finding.retest_key)
         finding.state, finding.proven_in, finding.proven_at = FindingState.PROVEN, run, database_now()
         finding.save(update_fields=["state", "proven_in", "proven_at"])
-        _record(finding, run, actor=run.requested_by)
+        record_finding(finding, run, actor=run.requested_by)
 
 
-@transaction.atomic
-def mend_finding(*, principal: Principal, finding: ChaosFinding, how: str) -> bool:
-    """Say that a finding is mended; a schedule tries it again at once. Returns whether it was open."""
-    for service in finding.experiment.services.all():
-        ensure_may(principal, Capability.CHAOS_RUN, team_id=service.team_id)
-    now = database_now()
-    mended = ChaosFinding.objects.filter(pk=finding.pk, state=FindingState.OPEN).update(
-        state=FindingState.MENDED, mended_by=principal.reference, mended_at=now, mended_how=how[:500]
-    )
-    if mended:
-        finding.refresh_from_db()
-        for number in range(1, finding.times + 1):
-            close_action_item(source_key=f"{finding.source_key}:{number}")
-        ExperimentSchedule.objects.filter(experiment=finding.experiment, due_at__gt=now).update(
-            due_at=now, nominal_at=now
-        )
-        _record(finding, finding.found_in, actor=principal.reference)
-    return bool(mended)
-
-
-def _record(finding: ChaosFinding, run: ChaosRun, *, actor: str) -> None:
+def record_finding(finding: ChaosFinding, run: ChaosRun, *, actor: str, state: str = "", reason: str = "") -> None:
+    """Keep in the ledger where a finding stands now."""
     record(
         ChaosFindingRecorded(
             finding=finding.pk,
             experiment=finding.experiment.slug,
             run=run.reference,
             kind=finding.kind,
-            state=finding.state,
+            state=state or finding.state,
             text=finding.text,
             mended_how=finding.mended_how,
+            retest_due_at=finding.retest_due_at,
+            reason=reason,
         ),
         actor=actor,
         subject=f"experiment:{finding.experiment.slug}",

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 from pydantic import Field
 
 from drivers.data import ActionResult, Arguments, Idempotency, Plan, Risk, Support, Target
+from drivers.services.faults import OneWay
 from drivers.services.processes import (
     GoneError,
     ProcessSelector,
@@ -33,11 +34,10 @@ class RestartArguments(ProcessArguments):
     within_seconds: int = Field(default=20, ge=1, le=300)
 
 
-class _ProcessAction:
+class _ProcessAction(OneWay):
     arguments: ClassVar[type[Arguments]] = ProcessArguments
     risk: ClassVar[Risk] = Risk.DESTRUCTIVE
     idempotency: ClassVar[Idempotency] = Idempotency.NATURAL
-    reversible: ClassVar[bool] = False
     sends: ClassVar[signal.Signals]
     verb: ClassVar[str]
 
@@ -76,12 +76,6 @@ class _ProcessAction:
                 continue
             done.append({"name": target.name, **target.identity})
         return ActionResult(ok=bool(done), output={"processes": done}, error="" if done else "every process has ended")
-
-    def undo(self, arguments: ProcessArguments, output: dict[str, Any]) -> ActionResult:  # noqa: ARG002
-        return ActionResult(ok=False, error=f"{self.verb} cannot be taken back")
-
-    def is_active(self, arguments: ProcessArguments, output: dict[str, Any]) -> bool:  # noqa: ARG002
-        return False
 
 
 class StopProcess(_ProcessAction):
@@ -141,6 +135,7 @@ class ContinueProcess(_ProcessAction):
     risk: ClassVar[Risk] = Risk.CHANGE
     sends: ClassVar[signal.Signals] = signal.SIGCONT
     verb: ClassVar[str] = "Continue"
+    instead: ClassVar[str] = "what was frozen before is not known any more; freeze it again by a fault"
 
 
 class KillProcess(_ProcessAction):
@@ -151,6 +146,7 @@ class KillProcess(_ProcessAction):
     idempotency: ClassVar[Idempotency] = Idempotency.NONE
     sends: ClassVar[signal.Signals] = signal.SIGKILL
     verb: ClassVar[str] = "Kill"
+    instead: ClassVar[str] = "what was killed is gone; its supervisor may start another"
 
 
 class RestartProcess(KillProcess):
@@ -160,6 +156,7 @@ class RestartProcess(KillProcess):
     description: ClassVar[str] = "Kill processes and wait until what supervises them has started new ones."
     arguments: ClassVar[type[Arguments]] = RestartArguments
     verb: ClassVar[str] = "Restart"
+    instead: ClassVar[str] = "the new processes stay"
 
     def run(self, arguments: ProcessArguments, *, idempotency_key: str) -> ActionResult:
         assert isinstance(arguments, RestartArguments)  # noqa: S101 the class names its arguments

@@ -117,7 +117,10 @@ class KillSwitchTested(LedgerPayload):
 
 
 class ChaosFindingRecorded(LedgerPayload):
-    """A run has shown a weakness, somebody says that it is mended, or another run has shown it."""
+    """A run has shown a weakness, somebody says that it is mended, or another run has shown it.
+
+    `overdue`: nobody has tried it again by `retest_due_at`. `waived`: closed without a retest, for the `reason`.
+    """
 
     entry_type: ClassVar[str] = "chaos.finding_recorded"
     evidence_type: ClassVar[EvidenceType | None] = EvidenceType.CHS
@@ -128,6 +131,8 @@ class ChaosFindingRecorded(LedgerPayload):
     state: str
     text: str
     mended_how: str = ""
+    retest_due_at: datetime | None = None
+    reason: str = ""
 
 
 class GameDayStepRecord(BaseModel):

@@ -7,8 +7,8 @@ from typing import Any
 from accounts.data import Capability, Principal, Role
 from accounts.selectors import name_of
 from catalog.data import ActivityKind
-from catalog.selectors import open_action_items, open_activities, services_visible
-from chaos.selectors import next_recovery_tests, schedules_visible, waiting_requests
+from catalog.selectors import activities_by_keys, open_action_items, open_activities, services_visible
+from chaos.selectors import next_recovery_tests, retests_visible, schedules_visible, waiting_requests
 from compliance.selectors import access_of, coming_due, controls_visible, engagements_visible
 from core.states import Tone, tone_of
 from delivery.selectors import notifications_for
@@ -28,7 +28,7 @@ COMING_SHOWN = 4
 def now_for(*, viewer: Principal, username: str, now: datetime) -> Now:
     """Return the home page for a reader; `shows` names the cards that their roles open."""
     shows = set()
-    mine = _waiting(viewer) + _mine(viewer, username, now)
+    mine = _waiting(viewer, now) + _mine(viewer, username, now)
     access = access_of(viewer, now=now)
     evidence: Sequence[Line] = ()
     engagements: Sequence[Line] = ()
@@ -55,7 +55,7 @@ def now_for(*, viewer: Principal, username: str, now: datetime) -> Now:
         experiments = _experiments(services) + _coming(viewer, now)
     return Now(
         mine=mine,
-        incidents=[incident_line(incident) for incident in incidents],
+        incidents=incident_lines(incidents),
         services=service_lines(services, worst_by_service(budgets), incident_counts(incidents)),
         budgets=running_out(budgets, now=now),
         experiments=experiments,
@@ -65,13 +65,19 @@ def now_for(*, viewer: Principal, username: str, now: datetime) -> Now:
     )
 
 
-def incident_line(incident: Any) -> Line:
-    """Return an incident as a line."""
+def incident_lines(incidents: Sequence[Any]) -> list[Line]:
+    """Return incidents as lines; what has declared itself as the cause is named and leads to its page."""
+    causes = activities_by_keys(source_keys={one.caused_by for one in incidents if one.caused_by})
+    return [_incident_line(incident, causes.get(incident.caused_by)) for incident in incidents]
+
+
+def _incident_line(incident: Any, cause: Any) -> Line:
     return Line(
         title=incident.title,
         url=page("incidents:incident_detail", incident.reference),
-        detail=f"{incident.reference} · {incident.severity.upper()}"
-        + (f" · caused by {incident.caused_by}" if incident.caused_by else ""),
+        detail=f"{incident.reference} · {incident.severity.upper()}" + (" · caused by" if incident.caused_by else ""),
+        cause=cause.title if cause else incident.caused_by,
+        cause_url=cause.url if cause else "",
         state=incident.status,
         at=incident.triggered_at,
     )
@@ -101,7 +107,7 @@ def follow_up_line(item: Any, *, now: datetime) -> Line:
     return Line(title=item.title, url=item.url, detail=detail, state=state, tone=tone_of(state) if state else None)
 
 
-def _waiting(viewer: Principal) -> list[Line]:
+def _waiting(viewer: Principal, now: datetime) -> list[Line]:
     """Return the steps of runbook runs that wait for an answer that the viewer may give."""
     lines = []
     verbs = {Capability.APPROVE: "Approve", Capability.RUNBOOK_RUN: "Answer"}
@@ -133,7 +139,24 @@ def _waiting(viewer: Principal) -> list[Line]:
         )
         for asked in waiting_requests(viewer=viewer)[:SHOWN]
     ]
-    return lines
+    return lines + _overdue_retests(viewer, now)
+
+
+def _overdue_retests(viewer: Principal, now: datetime) -> list[Line]:
+    """Return the mended findings that nobody has tried again in time, for those who may run what proves them."""
+    if not viewer.may_somewhere(Capability.CHAOS_RUN):
+        return []
+    return [
+        Line(
+            title=f"Retest: {finding}",
+            url=finding.get_absolute_url(),
+            detail="said to be mended, and no run has shown it in time",
+            state="overdue",
+            at=finding.retest_due_at,
+        )
+        for finding in retests_visible(viewer=viewer).filter(retest_due_at__lte=now)[:SHOWN]
+        if all(viewer.may(Capability.CHAOS_RUN, team_id=one.team_id) for one in finding.experiment.services.all())
+    ]
 
 
 def _going_stale(access: Any, now: datetime) -> list[Line]:

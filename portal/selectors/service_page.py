@@ -21,7 +21,7 @@ from incidents.selectors import incidents_visible, on_call_now
 from portal.data import BudgetLine, Line, ServiceLine, ServicePage
 from portal.links import page
 from portal.selectors.budgets import budget_lines, worst_by_service
-from portal.selectors.now import follow_up_line, incident_line
+from portal.selectors.now import follow_up_line, incident_lines
 from portal.selectors.standing import incident_counts, service_lines
 from reliability.selectors import slos_visible
 from runbooks.selectors import runbooks_visible
@@ -51,11 +51,9 @@ def service_page(*, viewer: Principal, service: Any, now: datetime) -> ServicePa
             Line(title=person.name, detail=f"{person.schedule} · {person.why}", at=person.until) for person in people
         ],
         budgets=[line for line in budgets if line.service == service.slug],
-        incidents=[
-            incident_line(incident)
-            for incident in incidents
-            if any(touched.pk == service.pk for touched in incident.services.all())
-        ],
+        incidents=incident_lines(
+            [incident for incident in incidents if any(touched.pk == service.pk for touched in incident.services.all())]
+        ),
         graph=_graph(service.slug, lines),
         axis=_axis(service, now),
         runbooks=[

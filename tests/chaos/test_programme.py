@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from accounts.data import Role
 from catalog.data import ActionItemState
 from catalog.models import ActionItem, Dependency, Service
-from chaos.coverage_selectors import coverage, findings_visible, suggestions
+from chaos.coverage_selectors import coverage, suggestions
 from chaos.data import RunState, Verdict
 from chaos.domain.coverage import (
     EXPECTED,
@@ -33,6 +33,7 @@ from chaos.domain.coverage import (
 from chaos.domain.schedules import ScheduleSpec, next_turn
 from chaos.models import ChaosRun, Experiment, ScheduleTurn
 from chaos.program_models import FindingState, GameDay, GameDaySession, Suite
+from chaos.selectors import findings_visible
 from chaos.services import (
     apply_documents,
     begin_game_day,
@@ -136,6 +137,10 @@ def ended(
     return run
 
 
+def states_of_follow_ups() -> list[str]:
+    return list(ActionItem.objects.order_by("pk").values_list("state", flat=True))
+
+
 @pytest.mark.django_db
 def test_a_weakness_is_a_finding_with_a_follow_up_until_another_run_has_shown_it_mended(experiment: Experiment) -> None:
     olga = person("olga", Role.CHAOS_OPERATOR)
@@ -151,15 +156,17 @@ def test_a_weakness_is_a_finding_with_a_follow_up_until_another_run_has_shown_it
         mend_finding(principal=person("victor"), finding=finding, how="more replicas")
     assert mend_finding(principal=olga, finding=finding, how="more replicas")
     assert not mend_finding(principal=olga, finding=finding, how="again")
-    assert ActionItem.objects.get().state == ActionItemState.DONE
+    assert states_of_follow_ups() == [ActionItemState.DONE, ActionItemState.OPEN]
     assert any("not tried again" in one.because for one in suggestions(viewer=SITE, now=timezone.now()))
     ended(experiment, Verdict.FAILED)  # not mended after all
     finding.refresh_from_db()
     assert (finding.state, finding.times) == (FindingState.OPEN, 2)
+    assert states_of_follow_ups() == [ActionItemState.DONE, ActionItemState.DONE, ActionItemState.OPEN]
     mend_finding(principal=olga, finding=finding, how="a timeout")
     ended(experiment, Verdict.PASSED)
     finding.refresh_from_db()
     assert finding.state == FindingState.PROVEN
+    assert set(states_of_follow_ups()) == {ActionItemState.DONE}
     states = [entry.payload["state"] for entry in entries(types=["chaos.finding_recorded"]) if entry.payload]
     assert sorted(map(str, states)) == ["mended", "mended", "open", "open", "proven"]
 

@@ -5,8 +5,10 @@ from accounts.data import system_principal
 from accounts.models import User
 from accounts.selectors import principal_for_user
 from accounts.services import create_user
-from catalog.models import Environment, Service
+from catalog.data import ActivityKind
+from catalog.models import Activity, Environment, Service
 from core.clock import database_now
+from incidents.models import Incident
 from portal.selectors import now_for, services_standing
 from tests.browser.organization import build
 
@@ -47,6 +49,24 @@ def test_a_service_without_a_promise_is_never_shown_as_good() -> None:
 def test_a_follow_up_is_shown_to_its_owner_alone() -> None:
     assert any("queue of the gateway" in line.title for line in board_of("alice").mine)
     assert not any("queue of the gateway" in line.title for line in board_of("dana").mine)
+
+
+@pytest.mark.usefixtures("organization")
+def test_home_names_the_run_that_caused_an_incident_and_leads_to_it() -> None:
+    now = database_now()
+    Activity.objects.create(
+        kind=ActivityKind.CHAOS_RUN,
+        source_key="chaos:run_x",
+        title="Two freeze",
+        url="/chaos/runs/run_x/",
+        started_at=now,
+    )
+    Incident.objects.update(caused_by="chaos:run_x")
+    page = get("alice", "/").content.decode()
+    assert '<a href="/chaos/runs/run_x/">Two freeze</a>' in page
+    assert "chaos:run_x" not in page
+    Activity.objects.filter(source_key="chaos:run_x").delete()
+    assert "<code>chaos:run_x</code>" in get("alice", "/").content.decode(), "what nobody announced is shown as it is"
 
 
 @pytest.mark.usefixtures("organization")

@@ -13,9 +13,11 @@ from chaos.coverage_selectors import coverage
 from chaos.data import RunState, Verdict
 from chaos.domain.coverage import FailureMode
 from chaos.models import ChaosRun, Experiment
+from chaos.program_models import ChaosFinding
 from chaos.selectors import (
     experiment_by_slug,
     experiments_visible,
+    findings_visible,
     missed_turns,
     run_as_json,
     run_by_reference,
@@ -33,6 +35,7 @@ from chaos.services import (
     engage_kill_switch,
     export_experiment,
     import_experiment,
+    mend_finding,
     pause_schedule,
     plan_as_json,
     plan_run,
@@ -42,6 +45,7 @@ from chaos.services import (
     stop_all_runs,
     stop_run,
     verify_clean,
+    waive_retest,
 )
 from chaos.services.templates import filled, templates
 from core.cli import ExitCode, FormatOption, OutputFormat, RoomCommand, answering, fail, print_json, print_rows
@@ -51,6 +55,7 @@ from core.parsing import load_yaml_documents
 As = Annotated[str, typer.Option("--as", help="User name to act as; without it, the site itself.")]
 Slug = Annotated[str, typer.Argument(help="The experiment.")]
 Reference = Annotated[str, typer.Argument(help="The run.")]
+FindingNumber = Annotated[int, typer.Argument(metavar="FINDING", help="Its number, as `chaos findings` prints it.")]
 
 
 VERDICT_CODES = {
@@ -282,6 +287,55 @@ class Command(RoomCommand):
 
     @command()
     @answering
+    def findings(self, output: FormatOption = OutputFormat.TEXT, as_user: As = "") -> None:
+        """Print what runs have shown to be wrong. Exit code 1: a retest is overdue."""
+        now = database_now()
+        rows = [
+            {
+                "finding": one.pk,
+                "experiment": one.experiment.slug,
+                "kind": one.kind,
+                "state": "overdue" if one.is_overdue(now) else one.state,
+                "retest_due": one.retest_due_at.isoformat(timespec="seconds") if one.retest_due_at else None,
+                "text": one.text,
+            }
+            for one in findings_visible(viewer=_principal(as_user))[:200]
+        ]
+        columns = ("finding", "experiment", "kind", "state", "retest_due", "text")
+        print_rows(rows, columns=columns, output=output, empty="No run has shown a weakness yet.")
+        if any(row["state"] == "overdue" for row in rows):
+            raise typer.Exit(ExitCode.NO)
+
+    @command()
+    @answering
+    def mend(
+        self,
+        number: FindingNumber,
+        how: Annotated[str, typer.Option(help="What was done.")],
+        as_user: As = "",
+    ) -> None:
+        """Say that a finding is mended; a retest is due from then on. Exit code 1: it was not open."""
+        finding = _finding(number, principal := _principal(as_user))
+        if not mend_finding(principal=principal, finding=finding, how=how):
+            fail("The finding is not open.", ExitCode.NO)
+        finding.refresh_from_db()
+        typer.echo(f"retest due until {finding.retest_due_at:%Y-%m-%d %H:%M %Z}")
+
+    @command()
+    @answering
+    def waive(
+        self,
+        number: FindingNumber,
+        reason: Annotated[str, typer.Option(help="Why no run needs to show that it is mended; kept in the ledger.")],
+        as_user: As = "",
+    ) -> None:
+        """Close a finding without a retest. Exit code 1: it was closed already."""
+        finding = _finding(number, principal := _principal(as_user))
+        if not waive_retest(principal=principal, finding=finding, reason=reason):
+            fail("The finding is closed already.", ExitCode.NO)
+
+    @command()
+    @answering
     def export(self, name: Annotated[str, typer.Argument(help="An experiment, or a run.")]) -> None:
         """Print an experiment, or a run as it was compiled, as the Chaos Toolkit reads it."""
         experiment = experiment_by_slug(slug=name)
@@ -330,6 +384,13 @@ def _run(reference: str) -> ChaosRun:
     if run is None:
         fail(f"There is no run {reference!r}. See manage.py chaos runs.")
     return run
+
+
+def _finding(number: int, viewer: Principal) -> ChaosFinding:
+    finding = findings_visible(viewer=viewer).filter(pk=number).first()
+    if finding is None:
+        fail(f"There is no finding {number}. See manage.py chaos findings.")
+    return finding
 
 
 def _finished(reference: str) -> ChaosRun:
