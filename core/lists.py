@@ -16,7 +16,7 @@ from django.contrib.auth.mixins import LoginRequiredMixin
 from django.core.exceptions import PermissionDenied
 from django.core.paginator import Page, Paginator
 from django.db.models import Q, QuerySet
-from django.http import HttpRequest, HttpResponseBase, QueryDict, StreamingHttpResponse
+from django.http import HttpRequest, HttpResponseBase, HttpResponseRedirect, QueryDict, StreamingHttpResponse
 from django.template.response import TemplateResponse
 from django.utils import timezone
 from django.utils.cache import patch_vary_headers
@@ -25,6 +25,8 @@ from django.utils.safestring import SafeString
 from django.views import View
 
 from core import formatting
+from core.list_groups import Group, Grouping, Subtotal, grouped
+from core.saved_views import ALL, Offered, offered
 from core.templatetags.assay import state as state_badge
 
 Kind = Literal["text", "strong", "code", "number", "ratio", "time", "duration", "state"]
@@ -145,6 +147,8 @@ class Row:
     record: Any
     cells: list[Cell]
     tone: str = ""
+    group: Group | None = None
+    """The heading above this row, for the first row of a group on its page."""
 
 
 @dataclass(frozen=True)
@@ -155,6 +159,7 @@ class State:
     sort: str
     page: int
     columns: tuple[str, ...]
+    grouping: Grouping | None = None
     chosen: dict[str, list[str]] = field(default_factory=dict)
 
     @property
@@ -182,6 +187,8 @@ class RecordListView(LoginRequiredMixin, View):
     filters: ClassVar[Sequence[Filter]] = ()
     search_fields: ClassVar[Sequence[str]] = ()
     default_sort: ClassVar[str] = ""
+    groupings: ClassVar[Sequence[Grouping]] = ()
+    saves_views: ClassVar[bool] = False
     page_size: ClassVar[int] = 50
     refresh_seconds: ClassVar[int] = 0
     empty: ClassVar[Empty] = Empty("There is nothing here yet.")
@@ -207,6 +214,10 @@ class RecordListView(LoginRequiredMixin, View):
     def get_empty(self) -> Empty:
         """Return what to say when there are no records at all."""
         return self.empty
+
+    def subtotals(self, records: Sequence[Any]) -> Sequence[Subtotal]:  # noqa: ARG002 subclasses use it
+        """Return what the records of a group come to, beside their count."""
+        return ()
 
     def row_tone(self, record: Any) -> str:  # noqa: ARG002 subclasses use it
         """Return a tone for the edge of the row, or nothing."""
@@ -243,16 +254,21 @@ class RecordListView(LoginRequiredMixin, View):
         return super().dispatch(request, *args, **kwargs)
 
     def get(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:  # noqa: ARG002 Django's signature
+        views = offered(request) if self.saves_views else None
+        if views is not None and not request.GET and views.opens_first is not None:
+            return HttpResponseRedirect(f"{request.path}{views.opens_first.address}")
         state = self._state(request.GET)
         groups, records = self._filtered(request, self.get_records(), state)
         if state.query:
             records = self.search(records, state.query)
         records = self._sorted(records, state.sort)
+        headed: dict[str, Group] = {}
+        if state.grouping is not None:
+            records, headed = grouped(records, state.grouping, self.subtotals)
         if request.GET.get("format") == "csv":
             return self._csv(records)
         page: Page[Any] = Paginator(records, self.page_size).get_page(state.page)
         visible = [column for column in self.columns if column.key in state.columns]
-        now = timezone.now()
         context: dict[str, Any] = {
             "view": self,
             "title": self.title,
@@ -262,16 +278,16 @@ class RecordListView(LoginRequiredMixin, View):
             "state": state,
             "groups": groups,
             "headings": [self._heading(request.GET, column, state) for column in visible],
-            "rows": [
-                Row(record, [self._cell(column, record, now) for column in visible], self.row_tone(record))
-                for record in page.object_list
-            ],
+            "rows": self._rows_of(page, visible, state.grouping, headed),
+            "grouping": self._grouping_choices(request.GET, state),
+            "views": views,
             "page": page,
             "page_links": self._page_links(request.GET, page),
             "column_choices": [(column, column.key in state.columns) for column in self.columns],
             "csv_url": _address(request.GET, format="csv", page=None),
             "here": request.get_full_path(),
-            "clear_url": request.path,
+            "list_url": request.path,
+            "clear_url": self._clear_url(request, views),
             "kept": [(k, v) for k in request.GET for v in request.GET.getlist(k) if k not in {"q", "page"}],
             "kept_without_columns": [
                 (k, v) for k in request.GET for v in request.GET.getlist(k) if k not in {"columns", "page"}
@@ -302,6 +318,7 @@ class RecordListView(LoginRequiredMixin, View):
             sort=sort,
             page=int(page) if page.isdecimal() and len(page) < 9 else 1,
             columns=picked or tuple(column.key for column in self.columns if column.shown),
+            grouping=next((one for one in self.groupings if one.key == query.get("group")), None),
             chosen={one.key: [v for v in query.getlist(one.key) if v] for one in self.get_filters()},
         )
 
@@ -354,6 +371,32 @@ class RecordListView(LoginRequiredMixin, View):
         direction = {column.key: "ascending", f"-{column.key}": "descending"}.get(state.sort, "")
         wanted = f"-{column.key}" if direction == "ascending" else column.key
         return Heading(column, url=_address(query, sort=wanted, page=None), direction=direction)
+
+    def _rows_of(
+        self, page: Page[Any], visible: list[Column], grouping: Grouping | None, headed: dict[str, Group]
+    ) -> list[Row]:
+        now, rows, above = timezone.now(), [], None
+        for record in page.object_list:
+            group = headed[grouping.of(record)] if grouping is not None else None
+            cells = [self._cell(column, record, now) for column in visible]
+            rows.append(Row(record, cells, self.row_tone(record), group if group is not above else None))
+            above = group
+        return rows
+
+    def _grouping_choices(self, query: QueryDict, state: State) -> list[Choice]:
+        if not self.groupings:
+            return []
+        return [
+            Choice("Nothing", _address(query, group=None, page=None), state.grouping is None),
+            *(
+                Choice(one.label, _address(query, group=one.key, page=None), one is state.grouping)
+                for one in self.groupings
+            ),
+        ]
+
+    def _clear_url(self, request: HttpRequest, views: Offered | None) -> str:
+        """Return the address of the whole list: the plain one, unless that opens with a view."""
+        return f"{request.path}?view={ALL}" if views is not None and views.opens_first else request.path
 
     def _cell(self, column: Column, record: Any, now: datetime) -> Cell:
         html = column.render(record) if column.render else written_cell(column.value(record), column.kind, now=now)
@@ -438,4 +481,4 @@ def _address(query: QueryDict, **changes: str | list[str] | None) -> str:
     return f"?{urlencode(kept)}"
 
 
-__all__ = ["Action", "Column", "Empty", "Filter", "RecordListView", "csv_text"]
+__all__ = ["Action", "Column", "Empty", "Filter", "Grouping", "RecordListView", "Subtotal", "csv_text"]

@@ -1,9 +1,12 @@
 from collections.abc import Iterable
 
 from accounts.data import Capability, Principal
+from accounts.services import principal_of
 from catalog.selectors import services_visible
 from core.navigation import Entry, Hit, SearchProvider, add_entry, add_search
+from core.saved_views import keep_views
 from portal.links import page
+from portal.selectors.saved_views import views_offered
 
 
 def find_services(principal: Principal, text: str, limit: int) -> Iterable[Hit]:
@@ -27,3 +30,4 @@ add_entry(
     )
 )
 add_search(SearchProvider("Service", 10, find_services))
+keep_views(lambda request, page: views_offered(viewer=principal_of(request), page=page))

@@ -1,5 +1,13 @@
 from django.urls import path
 
+from portal.view_pages import (
+    SavedViewChangeView,
+    SavedViewDeleteView,
+    SavedViewKeepView,
+    SavedViewListView,
+    SavedViewOpenView,
+    SavedViewSaveView,
+)
 from portal.views import HomeView, SearchView, ServiceDetailView, ServiceListView
 
 app_name = "portal"
@@ -8,4 +16,10 @@ urlpatterns = [
     path("search/", SearchView.as_view(), name="search"),
     path("services/", ServiceListView.as_view(), name="service_list"),
     path("services/<slug:slug>/", ServiceDetailView.as_view(), name="service_detail"),
+    path("settings/views/", SavedViewListView.as_view(), name="saved_view_list"),
+    path("settings/views/save/", SavedViewSaveView.as_view(), name="saved_view_save"),
+    path("settings/views/<int:pk>/keep/", SavedViewKeepView.as_view(), name="saved_view_keep"),
+    path("settings/views/<int:pk>/change/", SavedViewChangeView.as_view(), name="saved_view_change"),
+    path("settings/views/<int:pk>/open/", SavedViewOpenView.as_view(), name="saved_view_open"),
+    path("settings/views/<int:pk>/delete/", SavedViewDeleteView.as_view(), name="saved_view_delete"),
 ]

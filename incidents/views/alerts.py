@@ -55,6 +55,7 @@ class AlertListView(RecordListView):
     )
     search_fields = ("title", "decision", "fingerprint")
     default_sort = "-last"
+    saves_views = True
     refresh_seconds = 10
     empty = Empty(
         "No alert has come in. Add an integration and point a sender at the address that it prints.",

@@ -131,6 +131,7 @@ class IncidentListView(RecordListView):
     )
     search_fields = ("title", "services__name")
     default_sort = "-reference"
+    saves_views = True
     refresh_seconds = 10
     empty = Empty(
         "No incident has been opened. Alerts open them by their route, and people by hand.",

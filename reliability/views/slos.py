@@ -1,5 +1,7 @@
 """The list of SLOs."""
 
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cached_property
@@ -13,7 +15,8 @@ from accounts.data import Capability
 from accounts.services import principal_of
 from core import formatting
 from core.clock import database_now
-from core.lists import Action, Column, Empty, Filter, RecordListView
+from core.lists import Action, Column, Empty, Filter, Grouping, RecordListView, Subtotal
+from core.states import tone_of
 from core.templatetags.assay import budget_bar, sparkline
 from reliability.data import BudgetState, BudgetStatus
 from reliability.models import SLO
@@ -145,6 +148,12 @@ class SLOListView(RecordListView):
         ),
     )
     default_sort = "exhausts"
+    saves_views = True
+    groupings = (
+        Grouping("service", "Service", lambda row: row.slo.service.name),
+        Grouping("team", "Team", lambda row: row.slo.service.team.name if row.slo.service.team else "no team"),
+        Grouping("tier", "Tier", lambda row: f"Tier {row.slo.service.tier}"),
+    )
 
     def get_filters(self) -> list[Filter]:
         services = {row.slo.service.slug: row.slo.service for row in self._rows}
@@ -197,6 +206,19 @@ class SLOListView(RecordListView):
         statuses = budget_statuses(slos, now=now)
         burn = burn_sparklines(versions=versions_in_force(slos=slos), now=now)
         return [SLORow(slo, statuses.get(slo.pk), burn.get(slo.pk, [])) for slo in slos]
+
+    def subtotals(self, records: Sequence[SLORow]) -> list[Subtotal]:
+        """How many promises of a group stand how, the worst first, and the least that is left of a budget."""
+        counts = Counter(row.state for row in records)
+        found = [
+            Subtotal(f"{counts[state.value]} {state.value.lower()}", TONES.get(state.value, "unknown"))
+            for state in sorted(BudgetState, key=lambda one: tone_of(one.value).badness, reverse=True)
+            if counts[state.value]
+        ]
+        left = [row.left for row in records if row.left is not None]
+        if left:
+            found.append(Subtotal(f"least left {formatting.written_ratio(min(left), digits=1)}"))
+        return found
 
     def row_tone(self, record: SLORow) -> str:
         return TONES.get(record.state, "unknown") if record.state != "OK" else ""

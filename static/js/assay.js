@@ -26,7 +26,7 @@
   }
 
   function moveRow(step) {
-    const rows = Array.from(document.querySelectorAll("table[data-rows] tbody tr"));
+    const rows = Array.from(document.querySelectorAll("table[data-rows] tbody:not(.group-closed) tr:not(.group-row)"));
     if (!rows.length) { return; }
     const here = rows.findIndex((row) => row.classList.contains("row-here"));
     const next = rows[Math.min(rows.length - 1, Math.max(0, here + step))];
@@ -75,17 +75,46 @@
     text.scrollTop = Math.max(0, (number - 5) * parseFloat(getComputedStyle(text).lineHeight));
   }
 
+  // Groups that were folded stay folded when the list refreshes itself.
+  const folded = new Set();
+  function showFolds() {
+    for (const button of document.querySelectorAll("[data-group]")) {
+      const closed = folded.has(button.dataset.group);
+      button.closest("tbody").classList.toggle("group-closed", closed);
+      button.setAttribute("aria-expanded", String(!closed));
+    }
+  }
+
+  function fold(button) {
+    const name = button.dataset.group;
+    if (!folded.delete(name)) { folded.add(name); }
+    showFolds();
+  }
+
+  function openDialog(dialog) {
+    if (!dialog) { return; }
+    // What the list shows by now is in the address, not in a dialog that was written with the page.
+    for (const field of dialog.querySelectorAll("input[data-here]")) { field.value = window.location.search.slice(1); }
+    dialog.showModal();
+  }
+
   document.addEventListener("click", (event) => {
-    const target = event.target.closest("[data-theme-toggle], [data-dialog], [data-dialog-close], [data-copy], [data-print], [data-line]");
+    const target = event.target.closest("[data-theme-toggle], [data-dialog], [data-group], [data-dialog-close], [data-copy], [data-print], [data-line]");
     if (!event.target.closest(".search")) { clearHits(); }
     if (!target) { return; }
     if (target.matches("[data-theme-toggle]")) { toggleTheme(); }
-    if (target.matches("[data-dialog]")) { document.getElementById(target.dataset.dialog)?.showModal(); }
+    if (target.matches("[data-dialog]")) { openDialog(document.getElementById(target.dataset.dialog)); }
+    if (target.matches("[data-group]")) { fold(target); }
     if (target.matches("[data-dialog-close]")) { target.closest("dialog").close(); }
     if (target.matches("[data-copy]")) { copyFrom(target); }
     if (target.matches("[data-line]")) { goToLine(target); }
     if (target.matches("[data-print]")) { window.print(); }
   });
   document.addEventListener("keydown", onKey);
+  document.addEventListener("htmx:afterSettle", showFolds);
+  // A list does not refresh itself under an open menu: it would close it.
+  document.addEventListener("htmx:beforeRequest", (event) => {
+    if (event.target.matches(".records") && event.target.querySelector(".dropdown-menu.show")) { event.preventDefault(); }
+  });
   window.setInterval(refreshTimes, 15000);
 })();

@@ -1,3 +1,4 @@
+from collections.abc import Sequence
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
@@ -6,7 +7,7 @@ import pytest
 from django.core.exceptions import PermissionDenied
 from django.test import RequestFactory
 
-from core.lists import Column, Empty, Filter, RecordListView, csv_text, singular
+from core.lists import Column, Empty, Filter, Grouping, RecordListView, Subtotal, csv_text, singular
 
 
 @dataclass(frozen=True)
@@ -172,3 +173,25 @@ def test_a_stranger_is_led_to_the_sign_in() -> None:
 )
 def test_one_of_many_is_named_as_one(many: str, one: str) -> None:
     assert singular(many) == one
+
+
+class GroupedListView(ThingListView):
+    groupings = (Grouping("kind", "Kind", lambda t: t.kind),)
+    page_size = 5
+
+    def subtotals(self, records: Sequence[Any]) -> list[Subtotal]:
+        return [Subtotal(f"biggest {max(one.size for one in records)}")]
+
+
+def test_groups_stand_in_the_order_of_their_first_records_with_subtotals_of_all_their_pages() -> None:
+    rows = ask(GroupedListView, "/things/?group=kind&sort=-size").context_data["rows"]
+    assert [row.record.size for row in rows] == [7, 5, 3, 1, 6]
+    headings = [(at, row.group) for at, row in enumerate(rows) if row.group]
+    assert [(at, group.name, group.count) for at, group in headings] == [(0, "odd", 4), (4, "even", 3)]
+    assert [group.subtotals[0].text for _, group in headings] == ["biggest 7", "biggest 6"]
+    second = ask(GroupedListView, "/things/?group=kind&sort=-size&page=2").context_data["rows"]
+    assert [(row.record.size, row.group and row.group.name) for row in second] == [(4, "even"), (2, None)]
+
+
+def test_an_unknown_grouping_groups_nothing() -> None:
+    assert not any(row.group for row in ask(GroupedListView, "/things/?group=size").context_data["rows"])
