@@ -2,6 +2,7 @@
 
 from drivers.actions.gpu import GPU_ACTIONS
 from drivers.actions.haproxy import HAPROXY_ACTIONS
+from drivers.actions.haproxy_shares import SHARE_ACTIONS
 from drivers.actions.http import HTTP_ACTIONS
 from drivers.actions.kubernetes import KUBERNETES_ACTIONS
 from drivers.actions.kubernetes_rollouts import ROLLOUT_ACTIONS
@@ -24,6 +25,7 @@ for _action in (
     *NETWORK_ACTIONS,
     *LATENCY_ACTIONS,
     *HAPROXY_ACTIONS,
+    *SHARE_ACTIONS,
     *POSTGRESQL_ACTIONS,
     *KUBERNETES_ACTIONS,
     *ROLLOUT_ACTIONS,

@@ -1,7 +1,5 @@
 """Servers behind HAProxy, through its runtime socket: drain, maintenance, weight."""
 
-import socket
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, ClassVar
 
@@ -9,23 +7,9 @@ from pydantic import Field
 
 from drivers.data import ActionResult, Arguments, Idempotency, Plan, Risk, Support, Target
 from drivers.services.faults import OneWay, ReversibleFault
+from drivers.services.haproxy import FORCED_DRAIN, FORCED_MAINTENANCE, HaproxyError, ServerState, ask, server_states
 
-ASK_SECONDS = 5.0
-FORCED_MAINTENANCE, FORCED_DRAIN = 0x01, 0x08
 Name = r"^[A-Za-z0-9_.:-]{1,100}$"
-
-
-class HaproxyError(RuntimeError):
-    """HAProxy does not answer, or it refused."""
-
-
-@dataclass(frozen=True)
-class ServerState:
-    """A server as HAProxy sees it."""
-
-    name: str
-    admin: int
-    weight: int
 
 
 class ServerArguments(Arguments):
@@ -49,7 +33,7 @@ class _HaproxyFault(ReversibleFault):
 
     def probe(self, arguments: ServerArguments) -> Support:
         try:
-            known = _states(arguments)
+            known = server_states(arguments.socket, arguments.backend)
         except HaproxyError as error:
             return Support(supported=False, reason=str(error))
         if missing := [name for name in arguments.servers if name not in known]:
@@ -58,7 +42,7 @@ class _HaproxyFault(ReversibleFault):
 
     def plan(self, arguments: ServerArguments) -> Plan:
         try:
-            known = _states(arguments)
+            known = server_states(arguments.socket, arguments.backend)
         except HaproxyError as error:
             return Plan(summary=f"nothing: {error}")
         names = [name for name in arguments.servers if name in known]
@@ -77,16 +61,16 @@ class _HaproxyFault(ReversibleFault):
         idempotency_key: str,  # noqa: ARG002 a server's state is its own key
         ttl: timedelta,  # noqa: ARG002 the watchdog keeps the time
     ) -> dict[str, Any]:
-        known = _states(arguments)
+        known = server_states(arguments.socket, arguments.backend)
         return {"servers": [vars(known[name]) for name in arguments.servers if name in known]}
 
     def inject(self, arguments: ServerArguments, foreseen: dict[str, Any]) -> ActionResult:
         for server in foreseen["servers"]:
-            _ask(arguments.socket, self.order(arguments, f"{arguments.backend}/{server['name']}"))
+            ask(arguments.socket, self.order(arguments, f"{arguments.backend}/{server['name']}"))
         return ActionResult(ok=bool(foreseen["servers"]), output=foreseen)
 
     def undo(self, arguments: ServerArguments, output: dict[str, Any]) -> ActionResult:
-        known = _states(arguments)
+        known = server_states(arguments.socket, arguments.backend)
         outcome: dict[str, str] = {}
         for server in output["servers"]:
             name, path = server["name"], f"{arguments.backend}/{server['name']}"
@@ -94,12 +78,12 @@ class _HaproxyFault(ReversibleFault):
                 outcome[name] = "already gone"
                 continue
             for order in self.orders_back(path, server):
-                _ask(arguments.socket, order)
+                ask(arguments.socket, order)
             outcome[name] = "as before"
         return ActionResult(ok=True, output={"outcome": outcome})
 
     def is_active(self, arguments: ServerArguments, output: dict[str, Any]) -> bool:
-        known = _states(arguments)
+        known = server_states(arguments.socket, arguments.backend)
         before = {server["name"]: ServerState(**server) for server in output["servers"]}
         return any(self.hurts(known[name], was) for name, was in before.items() if name in known)
 
@@ -190,42 +174,14 @@ class ReadyServer(OneWay):
 
     def run(self, arguments: ServerArguments, *, idempotency_key: str) -> ActionResult:  # noqa: ARG002
         for name in arguments.servers:
-            _ask(arguments.socket, f"set server {arguments.backend}/{name} state ready")
-        out = [one.name for one in _states(arguments).values() if one.name in arguments.servers and one.admin]
+            ask(arguments.socket, f"set server {arguments.backend}/{name} state ready")
+        out = [
+            one.name
+            for one in server_states(arguments.socket, arguments.backend).values()
+            if one.name in arguments.servers and one.admin
+        ]
         error = f"{', '.join(out)} did not come back" if out else ""
         return ActionResult(ok=not out, output={"value": len(arguments.servers) - len(out)}, error=error)
-
-
-def _ask(path: str, order: str) -> str:
-    """Send one command to the runtime socket. Raises HaproxyError with what it says."""
-    try:
-        with socket.socket(socket.AF_UNIX) as connection:
-            connection.settimeout(ASK_SECONDS)
-            connection.connect(path)
-            connection.sendall(f"{order}\n".encode())
-            said = b"".join(iter(lambda: connection.recv(65_536), b"")).decode()
-    except OSError as error:
-        raise HaproxyError(f"the runtime socket {path} does not answer: {error}") from None
-    if order.startswith("set ") and said.strip():
-        raise HaproxyError(said.strip()[:300])
-    return said
-
-
-def _states(arguments: ServerArguments) -> dict[str, ServerState]:
-    said = _ask(arguments.socket, f"show servers state {arguments.backend}")
-    lines = [line for line in said.splitlines() if line.strip()]
-    header = next((line for line in lines if line.startswith("# ")), "")
-    if not header:
-        raise HaproxyError(f"{arguments.backend}: {said.strip()[:200] or 'no such backend'}")
-    columns = header[2:].split()
-    found = {}
-    for line in lines:
-        values = line.split()
-        if len(values) < len(columns) or line.startswith("#"):
-            continue
-        row = dict(zip(columns, values, strict=False))
-        found[row["srv_name"]] = ServerState(row["srv_name"], int(row["srv_admin_state"]), int(row["srv_uweight"]))
-    return found
 
 
 class DelayArguments(Arguments):
@@ -248,7 +204,7 @@ class DelayClients(ReversibleFault):
 
     def probe(self, arguments: DelayArguments) -> Support:
         try:
-            known = f"({arguments.acl})" in _ask(arguments.socket, "show acl")
+            known = f"({arguments.acl})" in ask(arguments.socket, "show acl")
         except HaproxyError as error:
             return Support(supported=False, reason=str(error))
         return Support(supported=known, reason="" if known else f"the configuration has no list {arguments.acl}")
@@ -273,13 +229,13 @@ class DelayClients(ReversibleFault):
 
     def inject(self, arguments: DelayArguments, foreseen: dict[str, Any]) -> ActionResult:
         if not foreseen["was_there"]:
-            _ask(arguments.socket, f"add acl {arguments.acl} {arguments.clients}")
+            ask(arguments.socket, f"add acl {arguments.acl} {arguments.clients}")
         return ActionResult(ok=True, output=foreseen)
 
     def undo(self, arguments: DelayArguments, output: dict[str, Any]) -> ActionResult:
         if output["was_there"] or arguments.clients not in _entries(arguments):
             return ActionResult(ok=True, output={"outcome": {arguments.acl: "as before"}})
-        _ask(arguments.socket, f"del acl {arguments.acl} {arguments.clients}")
+        ask(arguments.socket, f"del acl {arguments.acl} {arguments.clients}")
         return ActionResult(ok=True, output={"outcome": {arguments.acl: "taken off the list"}})
 
     def is_active(self, arguments: DelayArguments, output: dict[str, Any]) -> bool:
@@ -287,7 +243,7 @@ class DelayClients(ReversibleFault):
 
 
 def _entries(arguments: DelayArguments) -> list[str]:
-    lines = [line.split() for line in _ask(arguments.socket, f"show acl {arguments.acl}").splitlines()]
+    lines = [line.split() for line in ask(arguments.socket, f"show acl {arguments.acl}").splitlines()]
     return [words[1] for words in lines if len(words) > 1]
 
 

@@ -14,6 +14,8 @@ from typing import Any
 
 import psutil
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from core.identifiers import new_id
 from core.parsing import InputRefusedError
@@ -28,6 +30,7 @@ from drivers.services import (
     undo_action,
 )
 from drivers.services.commands import find_program
+from drivers.services.haproxy import ServerState, share_of, weights_for
 from tests.drivers.conftest import Server, wait_for
 
 pytestmark = pytest.mark.integration
@@ -347,6 +350,49 @@ def test_a_server_is_put_back_whoever_took_it_out(haproxy: tuple[str, int]) -> N
     assert result.ok, result.error
     known = foresee_action("haproxy.drain", arguments, idempotency_key="k", ttl=timedelta(seconds=60))
     assert [server["admin"] for server in known["servers"]] == [0]
+
+
+@needs("haproxy")
+def test_traffic_is_shifted_in_shares_and_the_share_is_read_back(haproxy: tuple[str, int]) -> None:
+    path, port = haproxy
+    servers = {"socket": path, "backend": "back", "servers": ["two"]}
+
+    def share() -> Any:
+        return run_action("haproxy.share", servers, idempotency_key="k").output.get("value")
+
+    assert share() == 50
+    for percent, answers in ((0, {"one"}), (100, {"two"}), (25, {"one", "two"})):
+        done = run_action("haproxy.shift", {**servers, "percent": percent}, idempotency_key="k")
+        assert done.ok, done.error
+        assert share() == percent
+        assert {answer(port) for _ in range(8)} == answers
+    inject("haproxy.maintenance", servers)
+    assert share() == 0, "what is out takes nothing, whatever its weight"
+    done = run_action("haproxy.shift", {**servers, "percent": 60}, idempotency_key="k")
+    assert not done.ok
+    assert "they take 0.0 % and not 60 %" in done.error
+    missing = {**servers, "servers": ["three"], "percent": 10}
+    assert "no server three" in run_action("haproxy.shift", missing, idempotency_key="k").error
+    assert not undo_action("haproxy.shift", {**servers, "percent": 1}, {}).ok
+
+
+@given(
+    percent=st.integers(0, 100),
+    named=st.lists(st.integers(0, 256), min_size=1, max_size=8),
+    others=st.lists(st.integers(0, 256), min_size=1, max_size=8),
+)
+def test_weights_give_the_share_that_was_asked_for(percent: int, named: list[int], others: list[int]) -> None:
+    initial = {f"n{number}": weight for number, weight in enumerate(named)}
+    initial |= {f"o{number}": weight for number, weight in enumerate(others)}
+    states = {name: ServerState(name, 0, 1, weight) for name, weight in initial.items()}
+    mine = {name for name in states if name.startswith("n")}
+    weights = weights_for(mine, states, percent=percent)
+    assert all(0 <= weight <= 256 for weight in weights.values())
+    got = share_of(mine, {name: ServerState(name, 0, weight) for name, weight in weights.items()})
+    assert got is not None
+    assert abs(got - percent) <= 100 * len(states) / 256
+    assert (got == 0) == (percent == 0)
+    assert (got == 100) == (percent == 100)
 
 
 @needs("haproxy")

@@ -15,6 +15,8 @@ from contextlib import closing, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+TIRES_AFTER = 14
+
 
 def say(value: object) -> None:
     """Answer the caller."""
@@ -22,13 +24,18 @@ def say(value: object) -> None:
 
 
 def serve(port: str, version: str) -> None:
-    """A small service; its version `bad` is unwell."""
+    """A small service; its version `bad` is unwell, and `tires` becomes so after some requests."""
+    answered = 0
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            self.send_response(500 if version == "bad" else 200)
-            self.send_header("Content-Length", "0")
+            nonlocal answered
+            answered += 1
+            unwell = version == "bad" or (version == "tires" and answered > TIRES_AFTER)
+            self.send_response(500 if unwell else 200)
+            self.send_header("Content-Length", str(len(version)))
             self.end_headers()
+            self.wfile.write(version.encode())
 
         def log_message(self, *args: object) -> None:
             pass
@@ -74,12 +81,6 @@ class Folder:
 
     def stop_region(self, region: str) -> None:
         self.stop(f"region-{region}")
-
-    def shift(self, region: str, share: str) -> None:
-        (self.path / f"{region}.share").write_text(share)
-
-    def share(self, region: str) -> None:
-        say((self.path / f"{region}.share").read_text())
 
     # A cluster of two nodes.
     def healthy_gpus(self, node: str) -> None:

@@ -26,6 +26,8 @@ import pytest
 from accounts.data import Role
 from core.work import drain
 from demo.stack.processes import stack_processes
+from drivers.services.commands import find_program
+from drivers.services.haproxy import server_states
 from runbooks.data import ENDED, RunState, StepState
 from runbooks.models import RunbookRun
 from runbooks.services import (
@@ -262,26 +264,81 @@ def test_traffic_growth_puts_real_load_on_the_stack(operator: Callable[..., Runb
     assert counts == [1, 2, 5, 10]
 
 
-REGION_COMMANDS = (("start-region", "region"), ("stop-region", "region"), ("shift", "region", "share"))
+HAPROXY = """global
+  stats socket {socket} mode 600 level admin
+defaults
+  mode http
+  timeout connect 2s
+  timeout client 5s
+  timeout server 5s
+frontend front
+  bind 127.0.0.1:{front}
+  default_backend serving
+backend serving
+  balance roundrobin
+  server old-1 127.0.0.1:{old} weight 100
+  server old-2 127.0.0.1:{old} weight 100
+  server eu-north 127.0.0.1:{new} weight 0
+"""
 
 
-@pytest.mark.parametrize(("version", "state"), [("good", RunState.SUCCEEDED), ("bad", RunState.ROLLED_BACK)])
-def test_a_region_is_opened_or_taken_back_whole(
-    operator: Callable[..., RunbookRun], hosts: Callable[..., None], folder: Path, version: str, state: str
+@pytest.fixture
+def balanced(folder: Path) -> tuple[int, int, str]:
+    """A real HAProxy before two servers of the old region and one of the new: its port, the new one's, its socket."""
+    if not (program := find_program("haproxy")):
+        pytest.skip("needs haproxy")
+    front, old, new = (free_port() for _ in range(3))
+    socket_path = str(folder / "haproxy.sock")
+    (folder / "haproxy.cfg").write_text(HAPROXY.format(socket=socket_path, front=front, old=old, new=new))
+    keep(folder, "old", sys.executable, str(OPERATIONS), str(folder), "serve", str(old), "old")
+    keep(folder, "haproxy", program, "-f", str(folder / "haproxy.cfg"), "-db", stderr=subprocess.DEVNULL)
+    wait_for(f"http://{HERE}:{front}/")
+    return front, new, socket_path
+
+
+@pytest.mark.parametrize(
+    ("version", "state", "steps"),
+    [
+        ("good", RunState.SUCCEEDED, {"shift-some", "shift-half", "shift-all"}),
+        ("bad", RunState.ROLLED_BACK, set()),
+        ("tires", RunState.ROLLED_BACK, {"shift-some", "shift-half"}),
+    ],
+)
+def test_a_region_is_opened_or_taken_back_whole(  # noqa: PLR0917 fixtures and parameters
+    operator: Callable[..., RunbookRun],
+    hosts: Callable[..., None],
+    folder: Path,
+    balanced: tuple[int, int, str],
+    version: str,
+    state: str,
+    steps: set[str],
 ) -> None:
-    port = free_port()
+    front, port, path = balanced
     (folder / "eu-north.service").write_text(f"{port} {version}")
-    (folder / "eu-north.share").write_text("0")
-    allowed = "".join(command(folder, *one) for one in REGION_COMMANDS) + command(folder, "share", "region", reads=True)
-    hosts("control", allowed)
-    inputs = {"region": "eu-north", "host": "control", "url": f"http://{HERE}:{port}/", "rate": "10", "seconds": "1"}
+    hosts("control", "".join(command(folder, name, "region") for name in ("start-region", "stop-region")))
+    inputs = {
+        "region": "eu-north",
+        "host": "control",
+        "url": f"http://{HERE}:{port}/",
+        "front_url": f"http://{HERE}:{front}/",
+        "socket": path,
+        "backend": "serving",
+        "servers": "eu-north",
+        "rate": "10",
+        "seconds": "1",
+    }
     if version == "bad":
         # What does not answer within its time is the same as what does not answer well; do not wait minutes for it.
         documents = [(n, t.replace("for: 5m", "for: 3s")) for n, t in shipped_playbooks()]
         apply_documents(principal=SITE, documents=documents)
     run = operator("geographic-expansion", {"next": "go-on"}, **inputs, allow=HERE)
     assert run.state == state, run.reason
-    assert (folder / "eu-north.share").read_text() == ("100" if version == "good" else "0")
+    shifted = run.steps.filter(step_id__startswith="shift-", attempts__isnull=False).exclude(step_id="shift-none")
+    assert set(shifted.values_list("step_id", flat=True)) == steps
+    answers = {urllib.request.urlopen(inputs["front_url"], timeout=5).read().decode() for _ in range(6)}
+    assert answers == {"good" if version == "good" else "old"}
+    share = {name: one.weight for name, one in server_states(path, "serving").items()}
+    assert (share["eu-north"] > 0, share["old-1"] > 0) == (version == "good", version != "good")
     assert (folder / "region-eu-north.pid").exists() == (version == "good")
 
 
