@@ -2,6 +2,7 @@
 
 import hashlib
 from collections import defaultdict
+from collections.abc import Iterable
 from datetime import datetime
 
 from django.db.models import Q, QuerySet
@@ -76,6 +77,32 @@ def name_of(reference: str) -> str:
         token = ApiToken.objects.select_related("owner").filter(pk=number).first()
         return f"{token.owner} by the token {token.name}" if token else reference
     return reference
+
+
+def names_of_references(references: Iterable[str]) -> dict[str, str]:
+    """Return who each reference means, in words, in two queries for any number of them; see `name_of`."""
+    keys: dict[str, set[int]] = {"user": set(), "token": set()}
+    names: dict[str, str] = {}
+    for reference in references:
+        kind, _, key = reference.partition(":")
+        if kind in keys and key.isdecimal() and len(key) < 18:
+            keys[kind].add(int(key))
+        names[reference] = f"Assay ({key.replace('-', ' ')})" if kind == "system" and key else reference
+    people_found = User.objects.filter(pk__in=keys["user"]) if keys["user"] else ()
+    tokens = ApiToken.objects.select_related("owner").filter(pk__in=keys["token"]) if keys["token"] else ()
+    known = {f"user:{user.pk}": str(user) for user in people_found}
+    known |= {f"token:{token.pk}": f"{token.owner} by the token {token.name}" for token in tokens}
+    return {reference: known.get(reference, name) for reference, name in names.items()}
+
+
+def references_of(name: str) -> tuple[str, ...]:
+    """Return the references that a person acts under: by user name (`alice`), or a reference itself (`token:3`)."""
+    if ":" in name:
+        return (name,)
+    user = User.objects.filter(username=name).first()
+    if user is None:
+        return ()
+    return (f"user:{user.pk}", *(f"token:{pk}" for pk in user.api_tokens.order_by("pk").values_list("pk", flat=True)))
 
 
 def user_by_id(*, user_id: int) -> User | None:

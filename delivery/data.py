@@ -3,7 +3,8 @@
 from enum import StrEnum
 from typing import Any, Protocol
 
-from delivery.domain.standard_webhooks import SignatureRefusedError, new_secret, verify
+from delivery.domain.breaker import Breaker, Circuit
+from delivery.domain.standard_webhooks import SignatureRefusedError, key_of, new_secret, signature_header, verify
 
 
 class Channel(StrEnum):
@@ -116,11 +117,15 @@ __all__ = [
     "UNKNOWN_OUTCOME_WORDS",
     "Actor",
     "AttemptOutcome",
+    "Breaker",
     "Channel",
+    "Circuit",
     "ConnectorKind",
     "DeliveryState",
     "SignatureRefusedError",
     "UnknownOutcomeRule",
+    "key_of",
     "new_secret",
+    "signature_header",
     "verify",
 ]

@@ -6,6 +6,7 @@ from django import forms
 
 from ledger.data import EVIDENCE_NAMES, EvidenceType
 from ledger.data.packs import Selection
+from ledger.models import Forwarder
 
 
 class PackForm(forms.Form):
@@ -42,3 +43,47 @@ class PackForm(forms.Form):
             since=self.cleaned_data["since"],
             until=self.cleaned_data["until"],
         )
+
+
+class ForwarderForm(forms.Form):
+    """A destination that is told every entry."""
+
+    name = forms.SlugField(max_length=63, help_text="Lower-case letters, digits and hyphens.")
+    kind = forms.ChoiceField(choices=Forwarder.Kind.choices)
+    address = forms.CharField(
+        max_length=500, help_text="tls://siem.example.org:6514, https://collector.example.org/v1/logs, or a webhook's."
+    )
+    secret = forms.CharField(
+        required=False,
+        max_length=20_000,
+        widget=forms.Textarea(attrs={"rows": 3, "autocomplete": "off"}),
+        help_text="OTLP: headers, as Authorization: Bearer …; webhook: empty makes one; syslog: client certificate and "
+        "key (PEM), if the receiver asks for one. It is encrypted and never shown again.",
+    )
+    trust = forms.CharField(
+        required=False,
+        max_length=50_000,
+        widget=forms.Textarea(attrs={"rows": 3}),
+        label="Certificates to trust",
+        help_text="PEM; empty means those of this machine.",
+    )
+    allow = forms.CharField(
+        required=False,
+        max_length=1000,
+        label="Allowed private hosts",
+        help_text="Hosts or networks (10.0.0.0/8) that this address may be at although they are private.",
+    )
+    confirmation = forms.ChoiceField(
+        choices=Forwarder.Confirmation.choices,
+        label="Confirmed by (syslog)",
+        help_text="Syslog has no answer. A receiver that closes TLS properly has read everything before.",
+    )
+    alarm_minutes = forms.IntegerField(min_value=1, max_value=10_080, initial=15, label="Alarm when behind, minutes")
+    from_now = forms.BooleanField(required=False, label="Begin with what happens from now on, not with the whole log")
+
+
+class RewindForm(forms.Form):
+    """Where a destination goes on."""
+
+    seq = forms.IntegerField(min_value=0, max_value=2**62, label="Go on from entry")
+    reason = forms.CharField(max_length=500, help_text="It is recorded.")

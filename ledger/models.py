@@ -1,9 +1,12 @@
 """The log's tables. Entries are only ever inserted; the database refuses to change or delete them."""
 
+from datetime import timedelta
+
 import orjson
 from django.db import models
 from django.urls import reverse
 
+from core.fields import EncryptedTextField
 from core.leases import LeasedModel
 
 
@@ -28,7 +31,10 @@ class LedgerEntry(models.Model):
         indexes = (
             models.Index(fields=("entry_type", "occurred_at"), name="ledger_by_type"),
             models.Index(fields=("evidence_type", "occurred_at"), name="ledger_by_evidence"),
-            models.Index(fields=("subject",), name="ledger_by_subject"),
+            models.Index(fields=("subject", "recorded_at"), name="ledger_by_subject"),
+            models.Index(fields=("recorded_at",), name="ledger_by_recording"),
+            models.Index(fields=("actor", "recorded_at"), name="ledger_by_actor"),
+            models.Index(fields=("entry_type", "recorded_at"), name="ledger_by_type_recorded"),
         )
 
     def __str__(self) -> str:
@@ -247,3 +253,53 @@ class AnchorReceipt(LeasedModel):
         if self.dead_at is not None:
             return "failed"
         return "delivered" if self.finished_at is not None else "waiting"
+
+
+class Forwarder(LeasedModel):
+    """A place outside, as a SIEM, that is told every entry in order. The row is its cursor and its lease."""
+
+    class Kind(models.TextChoices):
+        SYSLOG = "syslog", "Syslog (RFC 5424)"
+        OTLP = "otlp", "OTLP logs (HTTP)"
+        WEBHOOK = "webhook", "Signed webhook"
+
+    class Confirmation(models.TextChoices):
+        CLOSE_NOTIFY = "close-notify", "the receiver's close_notify"
+        END = "end", "the end of the connection"
+
+    name = models.SlugField(max_length=63, unique=True)
+    kind = models.CharField(max_length=10, choices=Kind.choices)
+    address = models.CharField(max_length=500)
+    next_seq = models.PositiveBigIntegerField(default=0, help_text="The entry that is told next.")
+    allow = models.JSONField(default=list, help_text="Private hosts or networks that this destination may be at.")
+    trust = models.TextField(blank=True, default="", help_text="Certificates (PEM) that the receiver must lead to.")
+    secret = EncryptedTextField(blank=True, default="", help_text="Signing secret, headers, or client certificate.")
+    confirmation = models.CharField(
+        max_length=16, choices=Confirmation.choices, default=Confirmation.CLOSE_NOTIFY, help_text="Syslog only."
+    )
+    alarm_after = models.DurationField(default=timedelta(minutes=15), help_text="Behind by more: an alarm.")
+    circuit = models.CharField(max_length=10, default="closed")
+    failures_in_row = models.PositiveIntegerField(default=0)
+    circuit_until = models.DateTimeField(null=True, blank=True)
+    told = models.PositiveBigIntegerField(default=0, help_text="Entries that were accepted, repeats included.")
+    refused = models.PositiveBigIntegerField(default=0, help_text="Entries that the receiver took and then refused.")
+    last_told_at = models.DateTimeField(null=True, blank=True)
+    alarmed_at = models.DateTimeField(null=True, blank=True)
+    paused_at = models.DateTimeField(null=True, blank=True)
+    created_at = models.DateTimeField()
+    created_by = models.CharField(max_length=120)
+
+    class Meta:
+        ordering = ("name",)
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def status(self) -> str:
+        """The state as a word."""
+        if self.paused_at is not None:
+            return "paused"
+        if self.alarmed_at is not None or self.circuit != "closed":
+            return "failing"
+        return "retrying" if self.failures_in_row else "connected"

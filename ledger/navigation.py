@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from core.navigation import Entry, Hit, SearchProvider, add_entry, add_search
-from ledger.data.packs import VIEW
+from ledger.data.packs import KEEP, VIEW
 from ledger.selectors import entries
 
 
@@ -21,4 +21,5 @@ def _find_entries(principal: Any, text: str, limit: int) -> Iterable[Hit]:
 
 
 add_entry(Entry("Comply", "Ledger", "ledger:entry_list", "fingerprint", 48, may_view))
+add_entry(Entry("Settings", "Forwarding", "ledger:forwarder_list", "file-export", 97, lambda one: bool(one.may(KEEP))))
 add_search(SearchProvider("Ledger entry", 80, _find_entries))

@@ -4,9 +4,18 @@ from datetime import timedelta
 
 from core.periodic import periodic
 from core.work import WorkQueue, register_queue
-from ledger.models import AnchorReceipt, LogVerification
+from ledger.models import AnchorReceipt, Forwarder, LogVerification
 from ledger.selectors import log_size
-from ledger.services import anchor_checkpoint, make_checkpoint, perform_verification, seal_pending, tell_anchor
+from ledger.services import (
+    FORWARD_QUEUE,
+    anchor_checkpoint,
+    forward,
+    make_checkpoint,
+    nudge_forwarders,
+    perform_verification,
+    seal_pending,
+    tell_anchor,
+)
 from ledger.services.anchoring import ANCHOR_QUEUE
 
 VERIFICATIONS = register_queue(
@@ -33,10 +42,23 @@ ANCHORS = register_queue(
 )
 
 
+FORWARDERS = register_queue(
+    WorkQueue(
+        name=FORWARD_QUEUE,
+        model=Forwarder,
+        handle=forward,
+        lease_for=timedelta(seconds=90),
+        max_attempts=1_000_000,
+        rows=lambda: Forwarder.objects.filter(paused_at__isnull=True),
+    )
+)
+
+
 @periodic("ledger.seal", every=timedelta(seconds=1), while_held=True)
 def seal() -> None:
-    """Seal what has committed."""
-    seal_pending()
+    """Seal what has committed, and wake those who tell it outside."""
+    if seal_pending():
+        nudge_forwarders()
 
 
 @periodic("ledger.checkpoint", every=timedelta(hours=1), while_held=True)

@@ -1,6 +1,6 @@
 from django.urls import URLPattern, URLResolver, path
 
-from ledger import views
+from ledger import forwarding_views, views
 
 app_name = "ledger"
 urlpatterns: list[URLPattern | URLResolver] = [
@@ -12,4 +12,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("ledger/verify/", views.VerifyView.as_view(), name="verify"),
     path("ledger/verifier/", views.VerifierView.as_view(), name="verifier"),
     path("ledger/export/", views.ExportView.as_view(), name="export"),
+    path("settings/forwarding/", forwarding_views.ForwarderListView.as_view(), name="forwarder_list"),
+    path("settings/forwarding/add/", forwarding_views.ForwarderCreateView.as_view(), name="forwarder_create"),
+    path("settings/forwarding/<slug:name>/", forwarding_views.ForwarderDetailView.as_view(), name="forwarder_detail"),
 ]

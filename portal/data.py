@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 from core.drawings import Graph, TimeAxis
 from core.states import Tone
@@ -96,3 +97,29 @@ class ServicePage:
     runbooks: Sequence[Line]
     deployments: Sequence[Line]
     follow_ups: Sequence[Line]
+
+
+@dataclass(frozen=True)
+class AuditFilters:
+    """What the reader of the audit log asks for; empty parts do not narrow."""
+
+    who: str = ""
+    kind: str = ""
+    about: str = ""
+    words: str = ""
+    since: datetime | None = None
+    until: datetime | None = None
+
+
+@dataclass(frozen=True)
+class AuditLine:
+    """An entry of the ledger in words: who did what to whom, with what, from where."""
+
+    entry: Any
+    who: str
+    did: str
+    whom: str
+    details: str
+    outcome: str
+    origin: str
+    erased: bool

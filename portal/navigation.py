@@ -29,5 +29,15 @@ add_entry(
         lambda principal: principal.may_somewhere(Capability.OPERATIONS_VIEW),
     )
 )
+add_entry(
+    Entry(
+        "Settings",
+        "Audit log",
+        "portal:audit_log",
+        "history",
+        91,
+        lambda principal: principal.may(Capability.LEDGER_VIEW),
+    )
+)
 add_search(SearchProvider("Service", 10, find_services))
 keep_views(lambda request, page: views_offered(viewer=principal_of(request), page=page))

@@ -1,5 +1,6 @@
 from django.urls import path
 
+from portal.audit_views import AuditLogView
 from portal.view_pages import (
     SavedViewChangeView,
     SavedViewDeleteView,
@@ -22,4 +23,5 @@ urlpatterns = [
     path("settings/views/<int:pk>/change/", SavedViewChangeView.as_view(), name="saved_view_change"),
     path("settings/views/<int:pk>/open/", SavedViewOpenView.as_view(), name="saved_view_open"),
     path("settings/views/<int:pk>/delete/", SavedViewDeleteView.as_view(), name="saved_view_delete"),
+    path("settings/audit-log/", AuditLogView.as_view(), name="audit_log"),
 ]

@@ -3,6 +3,18 @@
 from ledger.services.anchoring import AnchorRefusedError, add_anchor, anchor_checkpoint, stamp_holds, tell_anchor
 from ledger.services.artifacts import artifact_path, read_artifact, scratch_folder, store_artifact, store_artifact_file
 from ledger.services.checkpoints import NothingSealedError, make_checkpoint, public_key, public_verifier_key
+from ledger.services.forwarding import (
+    FORWARD_QUEUE,
+    ForwarderRefusedError,
+    ForwarderSetup,
+    add_forwarder,
+    forward,
+    nudge_forwarders,
+    pause_forwarder,
+    remove_forwarder,
+    resume_forwarder,
+    rewind_forwarder,
+)
 from ledger.services.keeping import NotErasableError, Witnessed, compare_checkpoint, erase_payload, rotate_key
 from ledger.services.packing import VERIFIER, PackTooLargeError, export_pack, write_pack
 from ledger.services.proving import ExplainedProof, NotInLogError, explain_proof, prove_consistency, prove_inclusion
@@ -12,9 +24,12 @@ from ledger.services.verification_runs import perform_verification, request_veri
 from ledger.services.verifying import Verification, verify_log
 
 __all__ = [
+    "FORWARD_QUEUE",
     "VERIFIER",
     "AnchorRefusedError",
     "ExplainedProof",
+    "ForwarderRefusedError",
+    "ForwarderSetup",
     "NotErasableError",
     "NotInLogError",
     "NothingSealedError",
@@ -22,14 +37,18 @@ __all__ = [
     "Verification",
     "Witnessed",
     "add_anchor",
+    "add_forwarder",
     "anchor_checkpoint",
     "artifact_path",
     "compare_checkpoint",
     "erase_payload",
     "explain_proof",
     "export_pack",
+    "forward",
     "log_origin",
     "make_checkpoint",
+    "nudge_forwarders",
+    "pause_forwarder",
     "perform_verification",
     "prove_consistency",
     "prove_inclusion",
@@ -37,7 +56,10 @@ __all__ = [
     "public_verifier_key",
     "read_artifact",
     "record",
+    "remove_forwarder",
     "request_verification",
+    "resume_forwarder",
+    "rewind_forwarder",
     "rotate_key",
     "scratch_folder",
     "seal_pending",

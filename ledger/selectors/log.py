@@ -11,11 +11,13 @@ from ledger.models import (
     AnchorReceipt,
     Artifact,
     Checkpoint,
+    Forwarder,
     KeyRotation,
     LedgerEntry,
     LogHead,
     LogVerification,
     PendingEntry,
+    Seal,
 )
 
 
@@ -99,3 +101,13 @@ def entry_types() -> list[str]:
 def artifacts_of(entry: LedgerEntry) -> QuerySet[Artifact]:
     """Return the files an entry refers to."""
     return Artifact.objects.filter(sha256__in=entry.artifacts)
+
+
+def forwarders() -> QuerySet[Forwarder]:
+    """Return the destinations that are told every entry."""
+    return Forwarder.objects.all()
+
+
+def sealed_at(seq: int) -> datetime | None:
+    """Return when the entry at a place was sealed, or None while there is none."""
+    return Seal.objects.filter(seq=seq).values_list("sealed_at", flat=True).first()
