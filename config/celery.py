@@ -9,7 +9,7 @@ from celery.signals import worker_init
 from django.conf import settings
 
 from config.telemetry import start_telemetry
-from core.broker import SCHEME, register_transport, transport_options
+from core.broker import SCHEME, register_transport, remote_options, transport_options
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
@@ -25,10 +25,15 @@ app.conf.update(
     worker_enable_remote_control=False,
     worker_hijack_root_logger=False,
     broker_connection_retry_on_startup=True,
+    # A worker asks for its broker again for as long as it takes.
+    broker_connection_max_retries=None,
+    broker_connection_timeout=1,
     event_queue_prefix="assay.events",
 )
 if settings.CELERY_BROKER_URL.startswith(f"{SCHEME}:"):
     app.conf.broker_transport_options = transport_options(Path(unquote(urlsplit(settings.CELERY_BROKER_URL).path)))
+else:
+    app.conf.broker_transport_options = remote_options(urlsplit(settings.CELERY_BROKER_URL).scheme)
 app.autodiscover_tasks()
 
 

@@ -70,6 +70,20 @@ def register_transport() -> None:
     TRANSPORT_ALIASES[SCHEME] = "core.broker:Transport"
 
 
+def remote_options(scheme: str) -> dict[str, Any]:
+    """Return kombu's options for a broker elsewhere: who publishes waits a moment for it, not for ever.
+
+    kombu's defaults try to connect for six seconds, and wait without end for a server that is connected and hangs.
+    """
+    options: dict[str, Any] = {"max_retries": 1, "interval_start": 0, "interval_step": 0.1, "interval_max": 0.1}
+    if scheme.startswith("redis"):
+        # Above the second for which a worker waits for messages in one read.
+        return {**options, "socket_connect_timeout": 1, "socket_timeout": 5, "socket_keepalive": True}
+    if scheme.startswith("amqp"):
+        return {**options, "write_timeout": 5}
+    return options
+
+
 def transport_options(folder: Path) -> dict[str, Any]:
     """Return kombu's options for a broker in `folder`, which is made for this user alone."""
     for name in ("messages", "control", "processing"):

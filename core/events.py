@@ -9,6 +9,7 @@ from datetime import timedelta
 from typing import Any, ClassVar, TypeVar
 
 from django.db import models, transaction
+from django.db.models import Q
 from pydantic import BaseModel, ConfigDict
 
 from core.clock import database_now
@@ -17,10 +18,20 @@ from core.work import WorkQueue, register_queue, wake
 
 
 class DomainEvent(BaseModel):
-    """What an app announces; a subclass names its `kind` (past tense, `incident.acknowledged`) and fields."""
+    """What an app announces; a subclass names its `kind` (past tense, `incident.acknowledged`) and fields.
+
+    A subclass whose fields change raises its `format` and converts what older code has published. Workers of the release
+    before leave events of the new format to those that know it.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     kind: ClassVar[str]
+    format: ClassVar[int] = 1
+
+    @classmethod
+    def converted(cls, payload: dict[str, Any], *, older_format: int) -> dict[str, Any]:  # noqa: ARG003 for subclasses
+        """Return the fields of this format for a payload that was published in an older one."""
+        return payload
 
 
 class Event(models.Model):
@@ -80,6 +91,23 @@ def subscribe(event_type: type[AnyEvent]) -> Callable[[Subscriber[AnyEvent]], Su
     return register
 
 
+def _address(name: str, number: int) -> str:
+    """Return what stands on a row for a subscriber: its name, and the event's format where it is not the first."""
+    return name if number == 1 else f"{name}@{number}"
+
+
+def known_addresses() -> Q:
+    """Return the condition of rows that are addressed to a subscriber of this code, in a format that it knows."""
+    return Q(
+        subscriber__in=[
+            _address(name, number)
+            for by_name in _subscribers.values()
+            for name, (event_type, _) in by_name.items()
+            for number in range(1, event_type.format + 1)
+        ]
+    )
+
+
 def publish(event: DomainEvent) -> Event:
     """Write the event and a row for each subscriber. Call it inside the transaction of the change."""
     now = database_now()
@@ -87,18 +115,26 @@ def publish(event: DomainEvent) -> Event:
         row = Event.objects.create(kind=event.kind, payload=event.model_dump(mode="json"), published_at=now)
         names = _subscribers.get(event.kind, {})
         if names:
-            EventDelivery.objects.bulk_create([EventDelivery(event=row, subscriber=name, due_at=now) for name in names])
+            addresses = [_address(name, event.format) for name in names]
+            EventDelivery.objects.bulk_create(
+                [EventDelivery(event=row, subscriber=one, due_at=now) for one in addresses]
+            )
             wake(EVENT_QUEUE.name)
     return row
 
 
 def _deliver(row: EventDelivery) -> None:
     event = row.event
-    known = _subscribers.get(event.kind, {}).get(row.subscriber)
+    name, _, number = row.subscriber.partition("@")
+    known = _subscribers.get(event.kind, {}).get(name)
     if known is None:
         raise LookupError(f"nothing is registered as {row.subscriber} for {event.kind}")
     event_type, function = known
-    function(event_type.model_validate(event.payload))
+    written = int(number or 1)
+    payload = (
+        event.payload if written == event_type.format else event_type.converted(event.payload, older_format=written)
+    )
+    function(event_type.model_validate(payload))
 
 
 EVENT_QUEUE = register_queue(
@@ -108,6 +144,7 @@ EVENT_QUEUE = register_queue(
         handle=_deliver,
         transactional=True,
         select_related=("event",),
+        known=known_addresses,
         lease_for=timedelta(seconds=60),
     )
 )

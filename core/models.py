@@ -2,6 +2,7 @@
 
 from core.events import Event, EventDelivery
 from core.holding import SiteHold
+from core.releases import SchemaRelease, WorkFormat
 from core.work import PeriodicJob
 
-__all__ = ["Event", "EventDelivery", "PeriodicJob", "SiteHold"]
+__all__ = ["Event", "EventDelivery", "PeriodicJob", "SchemaRelease", "SiteHold", "WorkFormat"]

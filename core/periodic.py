@@ -5,6 +5,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 
+from django.db.models import Q
+
 from core.clock import database_now
 from core.holding import site_is_held
 from core.leases import extend, settle
@@ -15,6 +17,7 @@ logger = logging.getLogger(__name__)
 # A held site looks this often whether it was released, for jobs that seldom come.
 HELD_TURN = timedelta(seconds=30)
 LEASE = timedelta(minutes=10)
+GONE_AFTER = timedelta(days=1)
 
 
 @dataclass(frozen=True)
@@ -49,14 +52,17 @@ def periodic(
 
 
 def ensure_jobs() -> None:
-    """Create the rows of registered jobs that have none yet and drop those of jobs that are gone."""
+    """Create the rows of registered jobs that have none yet and drop those of jobs that are gone for a day.
+
+    Not at once: while a release is rolled out, what this code does not know may be a job of the newer one.
+    """
     known = set(PeriodicJob.objects.values_list("name", flat=True))
     now = database_now()
     PeriodicJob.objects.bulk_create(
         [PeriodicJob(name=name, due_at=now) for name in _jobs if name not in known], ignore_conflicts=True
     )
     if stale := known - set(_jobs):
-        PeriodicJob.objects.filter(name__in=stale).delete()
+        PeriodicJob.objects.filter(name__in=stale, due_at__lt=now - GONE_AFTER).delete()
 
 
 def run_now(name: str) -> None:
@@ -91,5 +97,12 @@ def _run_turn(row: PeriodicJob) -> None:
 
 
 PERIODIC_QUEUE = register_queue(
-    WorkQueue(name="core.periodic", model=PeriodicJob, handle=_run_turn, lease_for=LEASE, while_held=True)
+    WorkQueue(
+        name="core.periodic",
+        model=PeriodicJob,
+        handle=_run_turn,
+        lease_for=LEASE,
+        while_held=True,
+        known=lambda: Q(name__in=list(_jobs)),
+    )
 )

@@ -7,10 +7,12 @@ from datetime import timedelta
 
 from django.db import DatabaseError, close_old_connections
 
+from core.context import site_version
 from core.holding import site_is_held
 from core.periodic import ensure_jobs
+from core.releases import enter_release
 from core.tasks import send_wake_up
-from core.work import drain, oldest_overdue, runs_while_held
+from core.work import drain, oldest_overdue, queue_formats, runs_while_held
 
 logger = logging.getLogger(__name__)
 
@@ -36,6 +38,7 @@ class Scheduler:
             try:
                 if not ready:
                     ensure_jobs()
+                    enter_release(version=site_version(), formats=queue_formats(), by="system:scheduler")
                     ready = True
                 self.sweep()
             except DatabaseError as error:

@@ -1,18 +1,25 @@
 """The Celery task that wakes a worker, and core's own recurring jobs."""
 
 import logging
+import time
 from datetime import timedelta
 
 from celery import shared_task
 
 from core.clock import database_now
-from core.events import Event, EventDelivery
+from core.events import EVENT_QUEUE, Event, EventDelivery, known_addresses
+from core.leases import due_q
 from core.periodic import periodic
 from core.work import drain
 
 logger = logging.getLogger(__name__)
 
 KEEP_HEARD_EVENTS = timedelta(days=7)
+NOBODY_KNOWS_AFTER = timedelta(days=1)
+# After a broker has not answered, it is left alone this long: a request that wakes ten queues must not wait ten times.
+BROKER_REST_SECONDS = 2.0
+
+_broker_rests_until = [0.0]
 
 
 @shared_task(name="core.drain")
@@ -23,9 +30,12 @@ def drain_queue(name: str) -> int:
 
 def send_wake_up(name: str) -> None:
     """Publish a wake-up; a broker that does not answer costs a second of delay, nothing else."""
+    if time.monotonic() < _broker_rests_until[0]:
+        return
     try:
         drain_queue.apply_async(args=(name,), retry=False, expires=60)
     except Exception as error:  # noqa: BLE001 any transport may raise its own errors; the sweep carries correctness
+        _broker_rests_until[0] = time.monotonic() + BROKER_REST_SECONDS
         logger.warning("no wake-up for %s: %s", name, error)
 
 
@@ -34,3 +44,11 @@ def forget_heard_events() -> None:
     """Delete events that every subscriber has heard, after a week."""
     unheard = EventDelivery.objects.filter(finished_at__isnull=True).values("event_id")
     Event.objects.filter(published_at__lt=database_now() - KEEP_HEARD_EVENTS).exclude(pk__in=unheard).delete()
+
+
+@periodic("core.give_up_unknown_subscribers", every=timedelta(hours=1))
+def give_up_unknown_subscribers() -> None:
+    """Give up events whose subscriber no worker has known for a day: longer than a release is rolled out."""
+    now = database_now()
+    unheard = EVENT_QUEUE.queryset().filter(due_q(now - NOBODY_KNOWS_AFTER)).exclude(known_addresses())
+    unheard.update(dead_at=now, last_error="No release that worked here for a day knows this subscriber.")

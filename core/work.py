@@ -12,11 +12,12 @@ from datetime import timedelta
 from typing import Any, Generic, TypeVar
 
 from django.db import models, transaction
-from django.db.models import Min, QuerySet
+from django.db.models import Min, Q, QuerySet
 
 from core.clock import database_now
 from core.holding import site_is_held
 from core.leases import LeasedModel, StaleFenceError, claim_due, due_q, finish, give_up, retry_later
+from core.releases import newer_format
 
 logger = logging.getLogger(__name__)
 
@@ -36,6 +37,9 @@ class WorkQueue(Generic[Row]):
 
     A transactional queue may have `handle_many`, which gets all rows of a claim and settles each of them, in one
     transaction; when it raises, nothing of it is kept and the rows are handled one by one.
+
+    Raise `format` when rows are written that the release before cannot handle: its workers then leave the queue alone.
+    `known` is the condition of rows that this code can handle; others wait for a worker whose code can.
     """
 
     name: str
@@ -49,11 +53,18 @@ class WorkQueue(Generic[Row]):
     rows: Callable[[], QuerySet[Row]] | None = field(default=None)
     while_held: bool = False
     handle_many: Callable[[Sequence[Row]], None] | None = None
+    format: int = 1
+    known: Callable[[], Q] | None = None
 
     def queryset(self) -> QuerySet[Row]:
         """Return the rows this queue looks at."""
         rows = self.rows() if self.rows else self.model._base_manager.all()  # noqa: SLF001
         return rows.select_related(*self.select_related) if self.select_related else rows
+
+    def claimable(self) -> QuerySet[Row]:
+        """Return the rows that this release may take; asked in the statement that claims them."""
+        rows = self.queryset().exclude(newer_format(self.name, self.format))
+        return rows.filter(self.known()) if self.known else rows
 
 
 _queues: dict[str, WorkQueue[Any]] = {}
@@ -72,6 +83,22 @@ def queue_names() -> tuple[str, ...]:
     return tuple(_queues)
 
 
+def queue_formats() -> dict[str, int]:
+    """Return the format that this code knows of each queue."""
+    return {queue.name: queue.format for queue in _queues.values()}
+
+
+def not_known_here() -> dict[str, int]:
+    """Return, for each queue that has any, the number of due rows that only other code can handle."""
+    now = database_now()
+    counts = {
+        queue.name: queue.queryset().filter(due_q(now)).exclude(queue.known()).count()
+        for queue in _queues.values()
+        if queue.known
+    }
+    return {name: count for name, count in counts.items() if count}
+
+
 def runs_while_held(name: str) -> bool:
     """Say whether a queue goes on while the site is held."""
     return _queues[name].while_held
@@ -85,7 +112,7 @@ def drain(name: str, *, limit: int = 1000) -> int:
     done = 0
     while done < limit:
         claimed = claim_due(
-            queue.queryset(), lease_for=queue.lease_for, limit=1 if not queue.transactional else queue.batch
+            queue.claimable(), lease_for=queue.lease_for, limit=1 if not queue.transactional else queue.batch
         )
         if not claimed:
             break

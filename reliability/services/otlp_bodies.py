@@ -67,7 +67,9 @@ def _with_base64_ids(data: Any, depth: int = 0) -> Any:
         raise ValueError(f"more than {MAX_DEPTH} levels")
     if isinstance(data, dict):
         for key, value in data.items():
-            if key in {"", *MESSAGES} and not isinstance(value, dict):
+            # A metric's `sum` is an object; that of a histogram's data point is a number.
+            must_be_object = key in MESSAGES and (key != "sum" or "name" in data)
+            if (must_be_object or not key) and not isinstance(value, dict):
                 raise TypeError(f"{key or 'the body'} is not an object")
             if key in LISTS and not (isinstance(value, list) and all(isinstance(item, dict) for item in value)):
                 raise TypeError(f"{key} is not a list of objects")

@@ -48,7 +48,7 @@ def test_a_failing_job_keeps_its_error_and_its_turn(jobs: list[str]) -> None:
     assert timezone.now() < broken.due_at < timezone.now() + timedelta(minutes=2)
 
 
-def test_the_row_of_a_job_that_is_gone_is_dropped(jobs: list[str]) -> None:
-    PeriodicJob.objects.create(name="gone", due_at=timezone.now())
+def test_the_row_of_a_job_that_is_gone_for_a_day_is_dropped(jobs: list[str]) -> None:
+    PeriodicJob.objects.create(name="gone", due_at=timezone.now() - timedelta(hours=25))
     periodic.ensure_jobs()
     assert set(PeriodicJob.objects.values_list("name", flat=True)) == {"good", "broken"}
