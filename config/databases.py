@@ -45,3 +45,15 @@ def database_from_url(url: str, *, state_dir: Path) -> dict[str, Any]:
     raise ImproperlyConfigured(
         f"DATABASE_URL starts with {parts.scheme!r}; allowed are sqlite:///path and postgresql://user:password@host/name."
     )
+
+
+def replica_from_url(url: str, *, state_dir: Path) -> dict[str, Any]:
+    """Return the entry for a read replica. Raises ImproperlyConfigured for anything but PostgreSQL.
+
+    It takes no writes, whatever asks; one that hangs must not hold a report for longer than a moment.
+    """
+    entry = database_from_url(url, state_dir=state_dir)
+    if not entry["ENGINE"].endswith("postgresql"):
+        raise ImproperlyConfigured("REPLICA_DATABASE_URL must be a standby of DATABASE_URL: postgresql://…")
+    options = {"connect_timeout": "2", "options": "-c default_transaction_read_only=on", **entry["OPTIONS"]}
+    return {**entry, "OPTIONS": options, "TEST": {"MIRROR": "default"}}

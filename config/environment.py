@@ -9,7 +9,7 @@ from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 # What may be given as a file: NAME_FILE holds its path.
-SECRETS = ("SECRET_KEY", "DATABASE_URL", "BROKER_URL", "ASSAY_EMAIL_URL")
+SECRETS = ("SECRET_KEY", "SECRET_KEY_PREVIOUS", "DATABASE_URL", "REPLICA_DATABASE_URL", "BROKER_URL", "ASSAY_EMAIL_URL")
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -40,7 +40,12 @@ class Environment(BaseSettings):
     )
     assay_email_from: str = "assay@localhost"
     secret_key: str = ""
+    secret_key_previous: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(), description="Keys that are accepted, but no longer (or not yet) used for anything new."
+    )
     database_url: str = ""
+    replica_database_url: str = Field(default="", description="A read replica that follows DATABASE_URL, for reports.")
+    assay_replica_max_lag: float = Field(default=10.0, ge=0, description="Seconds it may be behind.")
     broker_url: str = ""
     artifact_store_url: str = ""
     assay_static_dir: Path | None = Field(
@@ -64,7 +69,9 @@ class Environment(BaseSettings):
                 raise ValueError(f"{name}_FILE: {path} cannot be read: {error.strerror}") from None
         return values
 
-    @field_validator("assay_allowed_hosts", "assay_outbound_allow", "assay_runbook_tasks", mode="before")
+    @field_validator(
+        "assay_allowed_hosts", "assay_outbound_allow", "assay_runbook_tasks", "secret_key_previous", mode="before"
+    )
     @classmethod
     def split_commas(cls, value: object) -> object:
         """Accept `a,b c` for a list."""
@@ -90,3 +97,13 @@ def secret_key_for(environment: Environment) -> str:
         finally:
             candidate.unlink()
         return path.read_text("ascii").strip()
+
+
+def previous_keys_for(environment: Environment) -> list[str]:
+    """Return the keys that are accepted besides the one in use: configured, or kept in the state folder."""
+    if environment.secret_key_previous:
+        return list(environment.secret_key_previous)
+    try:
+        return (environment.assay_state_dir / "secret_key_previous").read_text("ascii").split()
+    except FileNotFoundError:
+        return []

@@ -7,8 +7,8 @@ from urllib.parse import urlsplit
 
 from csp.constants import NONE, SELF
 
-from config.databases import database_from_url
-from config.environment import ROOT, Environment, secret_key_for
+from config.databases import database_from_url, replica_from_url
+from config.environment import ROOT, Environment, previous_keys_for, secret_key_for
 
 ENVIRONMENT = Environment()
 BASE_DIR = ROOT
@@ -16,6 +16,7 @@ STATE_DIR: Path = ENVIRONMENT.assay_state_dir.resolve()
 
 DEBUG = ENVIRONMENT.assay_debug
 SECRET_KEY = secret_key_for(ENVIRONMENT)
+SECRET_KEY_FALLBACKS = previous_keys_for(ENVIRONMENT)
 ALLOWED_HOSTS = list(ENVIRONMENT.assay_allowed_hosts)
 SITE_URL = ENVIRONMENT.assay_site_url
 CSRF_TRUSTED_ORIGINS = [SITE_URL]
@@ -84,6 +85,10 @@ TEMPLATES: list[dict[str, Any]] = [
 ]
 
 DATABASES = {"default": database_from_url(ENVIRONMENT.database_url, state_dir=STATE_DIR)}
+if ENVIRONMENT.replica_database_url:
+    DATABASES["replica"] = replica_from_url(ENVIRONMENT.replica_database_url, state_dir=STATE_DIR)
+    DATABASE_ROUTERS = ["core.replicas.ReplicaRouter"]
+REPLICA_MAX_LAG = timedelta(seconds=ENVIRONMENT.assay_replica_max_lag)
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 AUTH_USER_MODEL = "accounts.User"

@@ -20,8 +20,8 @@ from core.work import WorkQueue, register_queue, wake
 class DomainEvent(BaseModel):
     """What an app announces; a subclass names its `kind` (past tense, `incident.acknowledged`) and fields.
 
-    A subclass whose fields change raises its `format` and converts what older code has published. Workers of the release
-    before leave events of the new format to those that know it.
+    A subclass whose fields change raises its `format` and converts what older code has published. Workers of the
+    release before leave events of the new format to those that know it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

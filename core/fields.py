@@ -3,7 +3,7 @@
 import base64
 from typing import TYPE_CHECKING, Any
 
-from cryptography.fernet import Fernet, InvalidToken
+from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from django.conf import settings
@@ -14,9 +14,21 @@ class SecretUnreadableError(RuntimeError):
     """The stored secret was encrypted under another SECRET_KEY."""
 
 
-def _box() -> Fernet:
+def box_of(key: str) -> Fernet:
+    """Return what encrypts under a secret key."""
     derived = HKDF(algorithm=hashes.SHA256(), length=32, salt=b"assay", info=b"encrypted-field-v1")
-    return Fernet(base64.urlsafe_b64encode(derived.derive(settings.SECRET_KEY.encode())))
+    return Fernet(base64.urlsafe_b64encode(derived.derive(key.encode())))
+
+
+def _decrypt(value: str) -> str:
+    """Read under the key in use, or under one that is still accepted. Raises InvalidToken."""
+    try:
+        return box_of(settings.SECRET_KEY).decrypt(value.encode("ascii")).decode()
+    except InvalidToken:
+        if not settings.SECRET_KEY_FALLBACKS:
+            raise
+    accepted = MultiFernet([box_of(key) for key in settings.SECRET_KEY_FALLBACKS])
+    return accepted.decrypt(value.encode("ascii")).decode()
 
 
 if TYPE_CHECKING:
@@ -31,13 +43,13 @@ class EncryptedTextField(_TextField):
     def get_prep_value(self, value: Any) -> Any:
         if value is None or value == "":
             return value
-        return _box().encrypt(str(value).encode()).decode("ascii")
+        return box_of(settings.SECRET_KEY).encrypt(str(value).encode()).decode("ascii")
 
     def from_db_value(self, value: str | None, *_: Any) -> str | None:
         if not value:
             return value
         try:
-            return _box().decrypt(value.encode("ascii")).decode()
+            return _decrypt(value)
         except InvalidToken:
             raise SecretUnreadableError(
                 f"{self.model.__name__}.{self.name} was stored under another SECRET_KEY; "

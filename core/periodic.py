@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 
+from django.db import DatabaseError
 from django.db.models import Q
 
 from core.clock import database_now
@@ -18,6 +19,7 @@ logger = logging.getLogger(__name__)
 HELD_TURN = timedelta(seconds=30)
 LEASE = timedelta(minutes=10)
 GONE_AFTER = timedelta(days=1)
+CUT_OFF_TURN = timedelta(seconds=15)
 
 
 @dataclass(frozen=True)
@@ -76,11 +78,15 @@ def _run_turn(row: PeriodicJob) -> None:
     if not job.while_held and site_is_held():
         settle(row, due_at=started + min(job.every, HELD_TURN), attempts=0)
         return
-    error = ""
+    error, again_after = "", job.every
     if job.lease_for != LEASE:
         extend(row, lease_for=job.lease_for)
     try:
         job.run()
+    except DatabaseError as failure:
+        # The connection was cut or the server restarted: what comes once an hour must not lose an hour by that.
+        logger.warning("periodic job %s failed: %s", row.name, failure)
+        error, again_after = f"{type(failure).__name__}: {failure}", min(job.every, CUT_OFF_TURN)
     except Exception as failure:
         logger.exception("periodic job %s failed", row.name)
         error = f"{type(failure).__name__}: {failure}"
@@ -88,7 +94,7 @@ def _run_turn(row: PeriodicJob) -> None:
     now = database_now()
     settle(
         row,
-        due_at=max(started + job.every, now),
+        due_at=max(started + again_after, now),
         attempts=0,
         last_started_at=started,
         last_error=error[:4000],

@@ -88,6 +88,11 @@ def queue_formats() -> dict[str, int]:
     return {queue.name: queue.format for queue in _queues.values()}
 
 
+def unfinished_count(name: str) -> int:
+    """Return how many rows of a queue are neither done nor given up."""
+    return _queues[name].queryset().filter(finished_at__isnull=True, dead_at__isnull=True).count()
+
+
 def not_known_here() -> dict[str, int]:
     """Return, for each queue that has any, the number of due rows that only other code can handle."""
     now = database_now()

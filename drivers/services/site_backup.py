@@ -38,6 +38,7 @@ MANIFEST = "manifest.json"
 DATABASE = "database"
 LEDGER_KEY = "keys/ledger_key"
 SECRET_KEY = "keys/secret_key"  # noqa: S105 a file's name
+PREVIOUS_KEYS = "keys/secret_key_previous"
 COPY_BYTES = 1024 * 1024
 
 Progress = Callable[[str, int, int], None]
@@ -194,6 +195,9 @@ def _collect(work: Path) -> tuple[Manifest, dict[str, Path]]:
     # A key that comes from the environment is kept by whoever set it there.
     if secret.is_file() and secret.read_text("ascii").strip() == settings.SECRET_KEY:
         sources[SECRET_KEY] = secret
+        # While keys are rotated, some of what is stored is under the key before.
+        if (previous := state / "secret_key_previous").is_file():
+            sources[PREVIOUS_KEYS] = previous
     files = state / "files"
     for path in sorted(files.rglob("*")) if files.is_dir() else ():
         if path.is_file() and not path.is_symlink():
@@ -254,7 +258,7 @@ def _is_allowed(name: str) -> bool:
         return False
     if parts[0] == "artifacts":
         return len(parts) == 2 and len(parts[1]) == 64 and set(parts[1]) <= set("0123456789abcdef")
-    return parts[0] == "files" or name in {MANIFEST, DATABASE, LEDGER_KEY, SECRET_KEY}
+    return parts[0] == "files" or name in {MANIFEST, DATABASE, LEDGER_KEY, SECRET_KEY, PREVIOUS_KEYS}
 
 
 def _digest_stream(stream: BinaryIO) -> MemberFacts:

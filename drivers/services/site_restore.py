@@ -29,6 +29,7 @@ from drivers.services.site_backup import (
     DATABASE,
     LEDGER_KEY,
     MANIFEST,
+    PREVIOUS_KEYS,
     SECRET_KEY,
     Progress,
     check_member,
@@ -199,6 +200,9 @@ def _place_files(staged: _Staged) -> None:
         elif name == SECRET_KEY:
             _place(source, Path(settings.STATE_DIR) / "secret_key")
             settings.SECRET_KEY = source.read_text("ascii").strip()
+        elif name == PREVIOUS_KEYS:
+            _place(source, Path(settings.STATE_DIR) / "secret_key_previous")
+            settings.SECRET_KEY_FALLBACKS = source.read_text("ascii").split()
         elif name.startswith("artifacts/"):
             _place(source, artifact_path(name.removeprefix("artifacts/")))
         elif name.startswith("files/"):

@@ -122,3 +122,24 @@ class SiteReleased(LedgerPayload):
     held_at: datetime
     note: str
     withdrawn_deliveries: int
+
+
+class SiteKeysRotated(LedgerPayload):
+    """Stored secrets were put under the key in use; `unreadable` ones are under a key that nobody gave."""
+
+    entry_type: ClassVar[str] = "recovery.keys_rotated"
+    fields: int
+    stored: int
+    rewritten: int
+    unreadable: int
+
+
+class SiteUpgraded(LedgerPayload):
+    """The database was brought to a release."""
+
+    entry_type: ClassVar[str] = "recovery.site_upgraded"
+    from_version: str
+    to_version: str
+    migrations: tuple[str, ...]
+    left_for_later: tuple[str, ...]
+    backup: str

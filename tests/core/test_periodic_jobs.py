@@ -1,6 +1,7 @@
 from datetime import timedelta
 
 import pytest
+from django.db import OperationalError
 from django.utils import timezone
 
 from core import periodic
@@ -46,6 +47,18 @@ def test_a_failing_job_keeps_its_error_and_its_turn(jobs: list[str]) -> None:
     assert broken.dead_at is None
     assert broken.last_succeeded_at is None
     assert timezone.now() < broken.due_at < timezone.now() + timedelta(minutes=2)
+
+
+def test_a_job_whose_connection_was_cut_does_not_wait_for_its_next_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    def cut_off() -> None:
+        raise OperationalError("terminating connection due to administrator command")
+
+    monkeypatch.setattr(periodic, "_jobs", {"daily": periodic.Periodic("daily", timedelta(days=1), cut_off)})
+    periodic.ensure_jobs()
+    drain("core.periodic")
+    daily = PeriodicJob.objects.get(name="daily")
+    assert "terminating connection" in daily.last_error
+    assert daily.due_at < timezone.now() + timedelta(minutes=1)
 
 
 def test_the_row_of_a_job_that_is_gone_for_a_day_is_dropped(jobs: list[str]) -> None:

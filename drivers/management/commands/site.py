@@ -7,12 +7,24 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from django.conf import settings
 from django_typer.management import command
 
 from accounts.data import Principal, system_principal
 from accounts.selectors import principal_for_user, user_by_username
-from core.cli import ExitCode, FormatOption, OutputFormat, RoomCommand, answering, fail, print_json
+from core.cli import (
+    ExitCode,
+    FormatOption,
+    OutputFormat,
+    RoomCommand,
+    answering,
+    fail,
+    print_answer,
+    print_json,
+    print_rows,
+)
 from core.holding import current_hold
+from core.rekeying import survey_keys
 from core.work import oldest_overdue
 from drivers.domain.site_encryption import (
     BackupKey,
@@ -23,9 +35,12 @@ from drivers.domain.site_encryption import (
 )
 from drivers.domain.site_manifest import Manifest
 from drivers.services.site_backup import back_up, inspect_backup, write_key
+from drivers.services.site_check import Verdict, check_site
 from drivers.services.site_database import SiteError
 from drivers.services.site_hold import release_site
+from drivers.services.site_keys import forget_previous_keys, make_new_key, rotate_keys
 from drivers.services.site_restore import restore_site
+from drivers.services.site_upgrade import UpgradePlan, go_back, plan_upgrade, upgrade_site
 
 PASSPHRASE = "ASSAY_BACKUP_PASSPHRASE"  # noqa: S105 a variable's name
 KeyFile = Annotated[
@@ -36,7 +51,7 @@ BackupFile = Annotated[Path, typer.Argument(help="The backup.")]
 
 
 class Command(RoomCommand):
-    help = "The site itself: backup, restore, and the hold that a restored site starts with."
+    help = "The site itself: check, upgrade, keys, backup, restore, and the hold that a restored site starts with."
     # A site that is half restored must be reachable by the command that completes it.
     requires_system_checks = ()
 
@@ -132,6 +147,95 @@ class Command(RoomCommand):
         if hold is not None:
             raise typer.Exit(ExitCode.NO)
 
+    @command("check")
+    @answering
+    def ask_everything(self, output: FormatOption = OutputFormat.TEXT) -> None:
+        """Ask configuration, database, migrations, versions, broker, storage, clock and keys.
+
+        Exit code 1: something is not as it must be; 3: something could not be asked.
+        """
+        findings = check_site(principal=system_principal("cli"))
+        rows = [{"check": one.check, "verdict": one.verdict.value, "says": one.says} for one in findings]
+        print_rows(rows, columns=("check", "verdict", "says"), output=output, empty="")
+        verdicts = {one.verdict for one in findings}
+        if Verdict.BAD in verdicts:
+            raise typer.Exit(ExitCode.NO)
+        if Verdict.UNKNOWN in verdicts:
+            raise typer.Exit(ExitCode.UNKNOWN)
+
+    @command()
+    @answering
+    def upgrade(
+        self,
+        *,
+        plan_only: Annotated[bool, typer.Option("--plan", help="Say what would be done; change nothing.")] = False,
+        contract: Annotated[
+            bool, typer.Option("--contract", help="Also what older processes cannot live with: none may run.")
+        ] = False,
+        back: Annotated[
+            bool, typer.Option("--back", help="With the older release's code: give it the queues again.")
+        ] = False,
+        force: Annotated[bool, typer.Option("--force", help="With --back: though newer work waits.")] = False,
+        backup_to: Annotated[Path | None, typer.Option("--backup", help="Back up into this file first.")] = None,
+        key_file: KeyFile = None,
+        output: FormatOption = OutputFormat.TEXT,
+    ) -> None:
+        """Bring the database to this release while the release before still runs; say what to restart."""
+        me = system_principal("cli")
+        with _explained():
+            if back:
+                lowered = go_back(principal=me, force=force)
+                print_answer(
+                    {"queues": lowered}, output=output, text=f"This release takes: {', '.join(lowered) or 'all'}."
+                )
+                return
+            if plan_only:
+                plan = plan_upgrade(principal=me, contract=contract)
+            else:
+                key = _key(key_file) if backup_to else None
+
+                def save() -> str:
+                    if backup_to is None or key is None:
+                        return ""
+                    return back_up(principal=me, target=backup_to, key=key, progress=_progress(output)).sha256
+
+                plan = upgrade_site(principal=me, contract=contract, backup=save if backup_to else None)
+        _print_plan(plan, output, planned=plan_only)
+
+    @command("rotate-keys")
+    @answering
+    def rotate(
+        self,
+        make: Annotated[
+            bool, typer.Option("--make", help="Make a new key in the state folder; then restart everything.")
+        ] = False,
+        forget: Annotated[
+            bool, typer.Option("--forget", help="Accept older keys no more, if nothing needs them.")
+        ] = False,
+        status: Annotated[
+            bool, typer.Option("--status", help="Count what is under which key; change nothing.")
+        ] = False,
+        output: FormatOption = OutputFormat.TEXT,
+    ) -> None:
+        """Store every secret under the key in use. May be stopped and run again. Exit code 1: some cannot be read."""
+        me = system_principal("cli")
+        with _explained():
+            if make:
+                path = make_new_key(principal=me)
+                typer.echo(f"{path} is new; the old one is accepted. Restart every process, then run site rotate-keys.")
+                return
+            if forget:
+                found = forget_previous_keys(principal=me)
+            else:
+                found = survey_keys() if status else rotate_keys(principal=me)
+        rows = [vars(one) for one in found if one.current or one.older or one.unreadable]
+        columns = ("name", "current", "older", "unreadable", "rewritten")
+        print_rows(rows, columns=columns, output=output, empty="No secret is stored.")
+        if forget and settings.ENVIRONMENT.secret_key_previous:
+            typer.echo("Nothing needs an older key any more: unset SECRET_KEY_PREVIOUS.", err=True)
+        if any(one.unreadable for one in found):
+            fail("Some secrets are under a key that is not here: give it in SECRET_KEY_PREVIOUS.", ExitCode.NO)
+
     @command()
     @answering
     def release(
@@ -161,6 +265,21 @@ def _explained() -> Iterator[None]:
         fail(f"{error} Nothing was changed.", ExitCode.NO)
     except OSError as error:
         fail(f"{error.filename or 'a file'}: {error.strerror}", ExitCode.UNKNOWN)
+
+
+def _print_plan(plan: UpgradePlan, output: OutputFormat, *, planned: bool) -> None:
+    if output is OutputFormat.JSON:
+        print_json({**vars(plan), "restart": plan.restart, "planned": planned})
+        return
+    typer.echo(f"{plan.from_version or 'an empty database'} → {plan.to_version}")
+    for name in plan.now:
+        typer.echo(f"  {'to apply' if planned else 'applied'}: {name}")
+    for name in plan.later:
+        typer.echo(f"  left, until no older process runs (site upgrade --contract): {name}")
+    if plan.now or plan.raised:
+        typer.echo(f"Restart, in this order: {', '.join(plan.restart)}.")
+    else:
+        typer.echo("Nothing to do.")
 
 
 def _key(path: Path | None) -> BackupKey:

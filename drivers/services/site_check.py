@@ -1,0 +1,223 @@
+"""Ask everything that a site depends on whether it is as it must be."""
+
+import shutil
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+from pathlib import Path
+
+from celery import current_app
+from django.conf import settings
+from django.core import checks
+from django.db import DEFAULT_DB_ALIAS, DatabaseError, connection, connections
+from django.db.migrations.executor import MigrationExecutor
+from django.utils import timezone
+
+from accounts.data import Capability, Principal
+from accounts.services import ensure_may
+from core.clock import database_now
+from core.context import site_version
+from core.holding import current_hold
+from core.identifiers import new_id
+from core.rekeying import survey_keys
+from core.releases import current_release, formats_ahead
+from core.replicas import REPLICA, replica_lag
+from core.work import dead_counts, not_known_here, queue_formats
+from ledger.services.artifacts import scratch_folder
+
+CLOCK_TOLERANCE = timedelta(seconds=5)
+DISK_FLOOR_BYTES = 1024**3
+
+
+class Verdict(StrEnum):
+    """What a check says."""
+
+    GOOD = "good"
+    WARNING = "warning"
+    BAD = "bad"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was asked, and the answer in words."""
+
+    check: str
+    verdict: Verdict
+    says: str
+
+
+def check_site(*, principal: Principal) -> list[Finding]:
+    """Return one finding for each thing that was asked. A check that breaks says so; the others are still asked."""
+    ensure_may(principal, Capability.SITE_ADMIN)
+    findings = [_asked("configuration", _configuration), _asked("database", _database)]
+    later: dict[str, Callable[[], Finding]] = {
+        "migrations": _migrations,
+        "versions": _versions,
+        "clock": _clock,
+        "keys": _keys,
+        "work": _work,
+        "hold": _hold,
+        "replica": _replica,
+    }
+    if findings[1].verdict is Verdict.UNKNOWN:
+        findings += [Finding(name, Verdict.UNKNOWN, "The database did not answer.") for name in later]
+    else:
+        findings += [_asked(name, ask) for name, ask in later.items()]
+    return [*findings, _asked("broker", _broker), _asked("storage", _storage)]
+
+
+def pending_and_unknown() -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
+    """Return the migrations that the database lacks, and those it has had that this code does not know."""
+    executor = MigrationExecutor(connections[DEFAULT_DB_ALIAS])
+    plan = executor.migration_plan(executor.loader.graph.leaf_nodes())
+    pending = [(one.app_label, one.name) for one, _ in plan]
+    ours = set(executor.loader.disk_migrations)
+    ours |= {key for one in executor.loader.disk_migrations.values() for key in one.replaces}
+    apps = {app for app, _ in ours}
+    return pending, sorted(key for key in executor.loader.applied_migrations if key not in ours and key[0] in apps)
+
+
+def _asked(name: str, ask: Callable[[], Finding]) -> Finding:
+    try:
+        return ask()
+    except DatabaseError as error:
+        return Finding(name, Verdict.UNKNOWN, f"The database said: {str(error).strip().splitlines()[0]}")
+    except Exception as error:  # noqa: BLE001 a check that breaks is an answer too, and the others are still asked
+        return Finding(name, Verdict.UNKNOWN, f"{type(error).__name__}: {error}")
+
+
+def _configuration() -> Finding:
+    found = checks.run_checks(include_deployment_checks=True)
+    errors = [one for one in found if one.level >= checks.ERROR]
+    # What concerns TLS is Django's to say only where the site says that it is reached over it.
+    tls = settings.SITE_URL.startswith("https://")
+    warned = [one for one in found if one.level == checks.WARNING and (tls or not str(one.id).startswith("security."))]
+    if errors or settings.DEBUG:
+        first = errors[0].msg if errors else "ASSAY_DEBUG is on."
+        return Finding("configuration", Verdict.BAD, str(first))
+    if warned:
+        return Finding("configuration", Verdict.WARNING, "; ".join(f"{one.id}: {one.msg}" for one in warned)[:600])
+    return Finding("configuration", Verdict.GOOD, "Django's deployment checks have nothing to say.")
+
+
+def _database() -> Finding:
+    with connection.cursor() as cursor:
+        if connection.vendor == "sqlite":
+            cursor.execute("SELECT sqlite_version()")
+            return Finding("database", Verdict.GOOD, f"SQLite {cursor.fetchone()[0]}")
+        cursor.execute(
+            "SELECT current_setting('server_version'), current_setting('server_version_num')::int, current_setting('transaction_read_only')"
+        )
+        version, number, read_only = cursor.fetchone()
+    if read_only == "on":
+        return Finding("database", Verdict.BAD, f"PostgreSQL {version} takes no writes: pages can be read, no more.")
+    if number < 140000:
+        return Finding("database", Verdict.BAD, f"PostgreSQL {version}; 14 or newer is needed.")
+    return Finding("database", Verdict.GOOD, f"PostgreSQL {version}")
+
+
+def _migrations() -> Finding:
+    pending, unknown = pending_and_unknown()
+    if unknown:
+        names = ", ".join(".".join(key) for key in unknown[:3])
+        return Finding("migrations", Verdict.WARNING, f"A newer release was here: it has had {names}.")
+    if pending:
+        first = ".".join(pending[0])
+        return Finding("migrations", Verdict.BAD, f"{len(pending)} are missing, first {first}: run site upgrade.")
+    return Finding("migrations", Verdict.GOOD, "All that this release knows are there, and no other.")
+
+
+def _versions() -> Finding:
+    stands, ahead = current_release(), formats_ahead(queue_formats())
+    here = site_version()
+    if ahead:
+        return Finding("versions", Verdict.WARNING, f"Newer work, which this release leaves alone: {', '.join(ahead)}.")
+    if stands is None or stands.version != here:
+        was = stands.version if stands else "none"
+        return Finding("versions", Verdict.WARNING, f"This is {here}; the database stands at {was}: run site upgrade.")
+    return Finding("versions", Verdict.GOOD, f"Release {here}, since {stands.entered_at:%Y-%m-%d %H:%M} UTC.")
+
+
+def _clock() -> Finding:
+    apart = abs(database_now() - timezone.now())
+    words = f"{apart.total_seconds():.1f} s apart from the database's."
+    if apart > CLOCK_TOLERANCE:
+        return Finding("clock", Verdict.BAD, f"This machine's clock is {words}")
+    return Finding("clock", Verdict.GOOD, f"This machine's clock is {words}")
+
+
+def _keys() -> Finding:
+    found = survey_keys()
+    unreadable = [one.name for one in found if one.unreadable]
+    older = sum(one.older for one in found)
+    if unreadable:
+        return Finding("keys", Verdict.BAD, f"Stored under a key that is not here: {', '.join(unreadable)}.")
+    for path in (Path(settings.LEDGER_KEY_FILE), Path(settings.STATE_DIR) / "secret_key"):
+        if path.exists() and path.stat().st_mode & 0o077:
+            return Finding("keys", Verdict.BAD, f"{path} can be read by others: chmod 600.")
+    if older:
+        return Finding("keys", Verdict.WARNING, f"{older} secrets are under an older key: run site rotate-keys.")
+    return Finding("keys", Verdict.GOOD, f"{sum(one.current for one in found)} stored secrets can be read.")
+
+
+def _work() -> Finding:
+    alien, dead = not_known_here(), dead_counts()
+    if alien:
+        return Finding("work", Verdict.WARNING, f"Waits for another release: {_counted(alien)}.")
+    if dead:
+        return Finding("work", Verdict.WARNING, f"Given up, a person must look: {_counted(dead)}.")
+    return Finding("work", Verdict.GOOD, "Nothing was given up, and nothing waits for another release.")
+
+
+def _hold() -> Finding:
+    hold = current_hold()
+    if hold is not None:
+        return Finding("hold", Verdict.WARNING, f"Held since {hold.held_at:%Y-%m-%d %H:%M} UTC: {hold.reason}")
+    return Finding("hold", Verdict.GOOD, "The site is not held.")
+
+
+def _replica() -> Finding:
+    if REPLICA not in settings.DATABASES:
+        return Finding("replica", Verdict.GOOD, "None is configured; reports read the primary.")
+    lag = replica_lag()
+    if lag is None:
+        return Finding("replica", Verdict.WARNING, "It does not answer, or does not follow; reports read the primary.")
+    bound = settings.REPLICA_MAX_LAG
+    if lag > bound:
+        return Finding("replica", Verdict.WARNING, f"{lag.total_seconds():.0f} s behind; reports read the primary.")
+    return Finding("replica", Verdict.GOOD, f"{lag.total_seconds():.1f} s behind.")
+
+
+def _broker() -> Finding:
+    scheme = settings.CELERY_BROKER_URL.partition(":")[0]
+    try:
+        with current_app.connection_for_write() as broker:
+            broker.ensure_connection(max_retries=1, interval_start=0, timeout=3)
+    except Exception as error:  # noqa: BLE001 any transport may raise its own errors
+        return Finding("broker", Verdict.UNKNOWN, f"{scheme} does not answer: {error}. Work goes on, seconds later.")
+    return Finding("broker", Verdict.GOOD, f"{scheme} answers.")
+
+
+def _storage() -> Finding:
+    for folder in (Path(settings.STATE_DIR), scratch_folder()):
+        probe = folder / f".{new_id('probe')}"
+        try:
+            probe.write_bytes(b"probe")
+            if probe.read_bytes() != b"probe":
+                return Finding("storage", Verdict.BAD, f"{folder} does not give back what it was given.")
+        except OSError as error:
+            return Finding("storage", Verdict.BAD, f"{folder}: {error.strerror}. Files cannot be kept.")
+        finally:
+            with suppress(OSError):
+                probe.unlink(missing_ok=True)
+        free = shutil.disk_usage(folder).free
+        if free < DISK_FLOOR_BYTES:
+            return Finding("storage", Verdict.WARNING, f"{folder} has {free // 1024**2} MiB left.")
+    return Finding("storage", Verdict.GOOD, "The state folder and the artifact store take and give back files.")
+
+
+def _counted(counts: dict[str, int]) -> str:
+    return ", ".join(f"{name} {count}" for name, count in sorted(counts.items()))
