@@ -109,7 +109,8 @@ def _database() -> Finding:
             cursor.execute("SELECT sqlite_version()")
             return Finding("database", Verdict.GOOD, f"SQLite {cursor.fetchone()[0]}")
         cursor.execute(
-            "SELECT current_setting('server_version'), current_setting('server_version_num')::int, current_setting('transaction_read_only')"
+            "SELECT current_setting('server_version'), current_setting('server_version_num')::int, "
+            "current_setting('transaction_read_only')"
         )
         version, number, read_only = cursor.fetchone()
     if read_only == "on":
