@@ -4,7 +4,7 @@ BIN := .venv/bin
 
 export UV_LINK_MODE ?= copy
 
-.PHONY: run test lint environment development ldap checkov trestle bench soak
+.PHONY: run test lint environment development ldap checkov trestle bench soak upgrade-proof
 
 # Bring up the site with the demo organization and its stack.
 run: environment
@@ -24,6 +24,10 @@ bench: development
 
 soak: development
 	@$(BIN)/pytest -m soak tests
+
+# The database of a commit before (BASE=…) comes to this code, works under both, and goes back.
+upgrade-proof: development
+	@tools/with-servers tools/upgrade-proof
 
 # The infrastructure scanner, in an environment of its own: its pins clash with everything else.
 checkov: .venv-checkov/.done

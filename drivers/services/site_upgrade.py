@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from django.apps import apps
+from django.core.exceptions import FieldDoesNotExist
 from django.db import connection, migrations
 from django.db.migrations import Migration
 from django.db.migrations.executor import MigrationExecutor
@@ -165,20 +167,19 @@ def _keep_defaults(applied: list[Migration]) -> None:
     """Let the database fill a new column that the release before does not know: it would insert rows without it."""
     if connection.vendor != "postgresql":
         return
-    executor = MigrationExecutor(connection)
-    apps = executor.loader.project_state(executor.loader.graph.leaf_nodes()).apps
     with connection.schema_editor() as editor:
         for migration in applied:
             for one in migration.operations:
                 if isinstance(one, migrations.AddField):
-                    _keep_default(editor, apps, migration.app_label, one)
+                    _keep_default(editor, migration.app_label, one)
 
 
-def _keep_default(editor: Any, apps: Any, app_label: str, added: migrations.AddField) -> None:
+def _keep_default(editor: Any, app_label: str, added: migrations.AddField) -> None:
     try:
-        model = apps.get_model(app_label, added.model_name)
-        field = model._meta.get_field(added.name)  # noqa: SLF001 Django's documented name
-    except LookupError:
+        model = apps.get_app_config(app_label).get_model(added.model_name)
+        field: Any = model._meta.get_field(added.name)  # noqa: SLF001 Django's documented name
+    except (LookupError, FieldDoesNotExist):
+        # A migration after it has removed or renamed it.
         return
     if field.null or field.many_to_many or field.db_default is not NOT_PROVIDED:
         return
