@@ -1,7 +1,6 @@
 """A site is checked, upgraded and its key rotated by `manage.py site`."""
 
 import json
-from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -31,7 +30,7 @@ SITE = system_principal("test")
 
 
 @pytest.fixture
-def own_state(tmp_path: Path, settings: Any) -> Iterator[Path]:
+def own_state(tmp_path: Path, settings: Any) -> Path:
     """A state folder of the test's own, whose key file holds the key in use."""
     settings.STATE_DIR = tmp_path
     settings.SECRET_KEY_FALLBACKS = []
@@ -167,8 +166,7 @@ def test_a_database_of_a_newer_release_is_refused(monkeypatch: pytest.MonkeyPatc
 def test_what_an_older_process_could_not_live_with_is_left_for_later() -> None:
     def migration(name: str, *operations: Any, after: str = "") -> migrations.Migration:
         made = migrations.Migration(name, "core")
-        made.operations = list(operations)
-        made.dependencies = [("core", after)] if after else []
+        vars(made).update(operations=list(operations), dependencies=[("core", after)] if after else [])
         return made
 
     adds = migration("a", migrations.AddField("sitehold", "more", models.TextField(default="")))
@@ -189,7 +187,7 @@ def test_a_new_column_takes_rows_of_a_process_that_does_not_know_it() -> None:
         pytest.skip("PostgreSQL keeps the default for older processes")
     added = migrations.Migration("a", "core")
     # A column as it is there: the statement that an older process writes leaves it out.
-    added.operations = [migrations.AddField("sitehold", "note", models.CharField(max_length=300, default=""))]
+    vars(added)["operations"] = [migrations.AddField("sitehold", "note", models.CharField(max_length=300, default=""))]
     site_upgrade._keep_defaults([added])
     with connection.cursor() as cursor:
         cursor.execute("INSERT INTO core_sitehold (held_at, reason, backup, released_by) VALUES (now(), 'r', '', '')")
