@@ -39,7 +39,7 @@ from core.parsing import refuse
 class GrantSerializer(serializers.ModelSerializer[RoleGrant]):
     """A role that somebody holds; without a team, for the whole site."""
 
-    team = serializers.CharField(source="team.slug", default=None, read_only=True)
+    team = serializers.CharField(source="team.slug", default=None, allow_null=True, read_only=True)
 
     class Meta:
         model = RoleGrant

@@ -188,7 +188,7 @@ class EvidenceApi(APIView):
         sent.is_valid(raise_exception=True)
         text = sent.validated_data.get("file", "")
         try:
-            content = base64.b64decode(text, validate=True) if text else None
+            content = base64.b64decode(text.encode(), validate=True) if text else None
         except binascii.Error:
             raise refuse("file", found="something else", allowed="base64 is allowed") from None
         made = push_evidence(

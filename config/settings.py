@@ -172,7 +172,7 @@ SPECTACULAR_SETTINGS = {
     "SERVE_INCLUDE_SCHEMA": False,
     "SCHEMA_PATH_PREFIX": "/api/v1",
     # Choices stay where they are used: many rooms have a `state`, and a shared name for each set would be arbitrary.
-    "POSTPROCESSING_HOOKS": [],
+    "POSTPROCESSING_HOOKS": ["core.api_schema.describe_refusals"],
 }
 
 CELERY_BROKER_URL = ENVIRONMENT.broker_url or f"atomicfile://localhost{STATE_DIR / 'broker'}"

@@ -33,4 +33,5 @@ urlpatterns = [
     *(path("api/v1/", include(f"{room}.api_urls")) for room in API_ROOMS),
 ]
 
+handler404 = "portal.views.not_found"
 handler500 = "portal.views.server_error"

@@ -50,7 +50,7 @@ class PlanBody(Arguments):
 class ActionListApi(APIView):
     """Typed actions on real systems."""
 
-    @extend_schema(operation_id="driver_actions_list", responses={200: ActionAnswer})
+    @extend_schema(operation_id="driver_actions_list", responses={200: serializers.ListSerializer(child=ActionAnswer)})
     def get(self, request: Request) -> Response:
         """Return every action with the JSON Schema of its arguments."""
         _ensure_reader(request)

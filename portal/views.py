@@ -11,6 +11,7 @@ from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.template.loader import render_to_string
 from django.template.response import TemplateResponse
 from django.views import View
+from django.views.defaults import page_not_found
 from django.views.generic import TemplateView
 
 from accounts.data import Capability, Principal
@@ -150,6 +151,13 @@ class SearchView(LoginRequiredMixin, View):
 
 PROGRAM_PATHS = ("/api/", "/v1/", "/v2/", "/inbound/")
 RETRY_AFTER_SECONDS = 5
+
+
+def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """Answer where nothing is, or nothing that the caller may know of. Programs get JSON."""
+    if request.path.startswith(PROGRAM_PATHS):
+        return JsonResponse({"detail": "Nothing answers at this address."}, status=404)
+    return page_not_found(request, exception)
 
 
 def server_error(request: HttpRequest) -> HttpResponse:

@@ -14,6 +14,7 @@ from rest_framework.views import APIView
 from accounts.data import Capability, Principal
 from accounts.services import ensure_may, principal_of
 from catalog.selectors import service_by_slug, services_visible
+from core.api_schema import OBJECTS
 from core.parsing import LineIndex, parse_document, refuse
 from reliability.models import Exclusion
 from reliability.selectors import (
@@ -46,7 +47,7 @@ class SLOListApi(APIView):
     @extend_schema(
         operation_id="slos_list",
         parameters=[OpenApiParameter("service", str, description="Slug of a service.")],
-        responses={200: OpenApiTypes.OBJECT},
+        responses={200: OBJECTS},
     )
     def get(self, request: Request) -> Response:
         """Return how SLOs stand."""
@@ -78,7 +79,7 @@ class SLOListApi(APIView):
 class SLODetailApi(APIView):
     """One SLO."""
 
-    @extend_schema(operation_id="slos_retrieve", responses={200: OpenApiTypes.OBJECT})
+    @extend_schema(operation_id="slos_retrieve", responses={200: OBJECTS})
     def get(self, request: Request, slug: str) -> Response:
         """Return how an SLO stands: an entry for each objective, window and group."""
         slo = slos_visible(viewer=principal_of(request)).filter(slug=slug).first()
@@ -128,7 +129,7 @@ class ExclusionBody(BaseModel):
 class ExclusionListApi(APIView):
     """Time that does not count: list it, ask for it."""
 
-    @extend_schema(operation_id="exclusions_list", responses={200: OpenApiTypes.OBJECT})
+    @extend_schema(operation_id="exclusions_list", responses={200: OBJECTS})
     def get(self, request: Request) -> Response:
         """Return every exclusion that the caller may see, newest first."""
         principal = principal_of(request)
@@ -187,7 +188,7 @@ class OverrideBody(BaseModel):
 class OverrideListApi(APIView):
     """Overrides of the gate: list them, grant one."""
 
-    @extend_schema(operation_id="overrides_list", responses={200: OpenApiTypes.OBJECT})
+    @extend_schema(operation_id="overrides_list", responses={200: OBJECTS})
     def get(self, request: Request) -> Response:
         """Return every override of services that the caller may see, newest first."""
         principal = principal_of(request)
