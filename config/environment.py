@@ -34,6 +34,14 @@ class Environment(BaseSettings):
     assay_runbook_tasks: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(), description="Names of the Celery tasks that the runbook action celery.task may send."
     )
+    assay_api_rate: float = Field(
+        default=50.0,
+        ge=0,
+        description="Requests a second that one API token may make in each web process; 0: no limit.",
+    )
+    assay_trust_proxy: bool = Field(
+        default=False, description="A proxy before the site ends TLS and sets X-Forwarded-Proto itself."
+    )
     assay_log_level: str = "INFO"
     assay_email_url: str = Field(
         default="", description="smtp://user:password@host:port or smtps://…; empty: mail is kept in files."

@@ -144,6 +144,12 @@ _TLS = SITE_URL.startswith("https://")
 SESSION_COOKIE_SECURE = _TLS
 CSRF_COOKIE_SECURE = _TLS
 SECURE_HSTS_SECONDS = 31_536_000 if _TLS else 0
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if ENVIRONMENT.assay_trust_proxy else None
+SECURE_SSL_REDIRECT = _TLS and ENVIRONMENT.assay_trust_proxy
+SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$", r"^metrics$"]  # probes come from inside, without TLS
+# W005, W021: whether other sites of the domain use TLS is not this site's to promise. W008: without a proxy that says
+# how the request came, a redirect would go round in circles; with one, see ASSAY_TRUST_PROXY.
+SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021", *([] if SECURE_SSL_REDIRECT else ["security.W008"])]
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Lax"
 SESSION_COOKIE_AGE = int(timedelta(hours=12).total_seconds())
@@ -160,6 +166,7 @@ REST_FRAMEWORK = {
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "DEFAULT_THROTTLE_CLASSES": ["core.throttling.RequestThrottle"],
     "EXCEPTION_HANDLER": "core.api.answer_exception",
     "PAGE_SIZE": 50,
     "UNAUTHENTICATED_USER": None,
@@ -179,6 +186,7 @@ CELERY_BROKER_URL = ENVIRONMENT.broker_url or f"atomicfile://localhost{STATE_DIR
 ARTIFACT_STORE_URL = ENVIRONMENT.artifact_store_url or f"file://{STATE_DIR / 'artifacts'}"
 LEDGER_ORIGIN = urlsplit(SITE_URL).netloc or "assay"
 LEDGER_KEY_FILE = STATE_DIR / "ledger_key"
+API_RATE = ENVIRONMENT.assay_api_rate
 OUTBOUND_ALLOW = ENVIRONMENT.assay_outbound_allow
 RUNBOOK_TASKS = ENVIRONMENT.assay_runbook_tasks
 
