@@ -165,7 +165,7 @@ REST_FRAMEWORK = {
     "DEFAULT_PAGINATION_CLASS": "core.api.BoundedPagination",
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
-    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "DEFAULT_PARSER_CLASSES": ["core.json_body.StrictJSONParser"],
     "DEFAULT_THROTTLE_CLASSES": ["core.throttling.RequestThrottle"],
     "EXCEPTION_HANDLER": "core.api.answer_exception",
     "PAGE_SIZE": 50,
