@@ -48,6 +48,8 @@ WORDS = {
 KEYS = ("name", "slug", "title", "url", "service", "reference", "text", "at", "spec", "message", "payload", "username")
 NUMBERS = (10**400, -(10**30), 2**63, -1, 0)
 
+ODD: tuple[object, ...] = (None, True, [], {}, [[]], {"$ref": "#"}, {"__proto__": {"admin": True}})
+
 
 def _dumped(value: object) -> bytes:
     return json.dumps(value).encode()
@@ -77,8 +79,8 @@ def documents() -> Iterator[Hostile]:
     )
     for number in NUMBERS:
         yield Hostile(f"the number {str(number)[:8]}", _dumped(dict.fromkeys(KEYS, number)), False)
-    for value in (None, True, [], {}, [[]], {"$ref": "#"}, {"__proto__": {"admin": True}}):
-        yield Hostile(f"{value!r} everywhere", _dumped(dict.fromkeys(KEYS, value)), False)
+    for odd in ODD:
+        yield Hostile(f"{odd!r} everywhere", _dumped(dict.fromkeys(KEYS, odd)), False)
     for name, word in WORDS.items():
         yield Hostile(f"{name} everywhere", _dumped(dict.fromkeys(KEYS, word)), False)
 
