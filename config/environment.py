@@ -39,6 +39,9 @@ class Environment(BaseSettings):
         ge=0,
         description="Requests a second that one API token may make in each web process; 0: no limit.",
     )
+    assay_upload_scanner: str = Field(
+        default="", description="Command that reads an uploaded file from its input; ends with 0 clean, 1 harmful."
+    )
     assay_trust_proxy: bool = Field(
         default=False, description="A proxy before the site ends TLS and sets X-Forwarded-Proto itself."
     )

@@ -13,6 +13,7 @@ from compliance.models import Control, Engagement, Evidence
 from core.clock import database_now
 from core.identifiers import new_id
 from core.parsing import refuse
+from core.uploads import scanner_objects
 from ledger.data.evidence import EvidenceAccepted, EvidenceRefused, EvidenceSubmitted
 from ledger.services import record, store_artifact
 
@@ -41,7 +42,6 @@ class Submission:
     pushed: bool = False
 
 
-@transaction.atomic
 def submit_evidence(
     *, principal: Principal, control: Control, submission: Submission, supersedes: Evidence | None = None
 ) -> Evidence:
@@ -50,6 +50,15 @@ def submit_evidence(
     Raises InputRefusedError for a submission that cannot even be put aside (no title, an external id that is taken).
     """
     ensure_may(principal, Capability.COMPLIANCE_EDIT)
+    # Before the transaction: a scanner may take long.
+    objection = scanner_objects(submission.content or b"")
+    return _submit(principal, control, submission, supersedes=supersedes, objection=objection)
+
+
+@transaction.atomic
+def _submit(
+    principal: Principal, control: Control, submission: Submission, *, supersedes: Evidence | None, objection: str
+) -> Evidence:
     now = database_now()
     if not submission.title.strip():
         raise refuse("title", found="nothing", allowed="a title is required")
@@ -62,7 +71,7 @@ def submit_evidence(
             allowed="evidence of the same control that nothing supersedes yet is allowed",
         )
     judged = Judged("") if submission.content is None else judge_file(submission.content, name=submission.file_name)
-    problem = _problem(control, submission, now=now) or judged.problem
+    problem = _problem(control, submission, now=now) or judged.problem or objection
     evidence = _create(principal, control, submission, judged, problem, supersedes=supersedes, now=now)
     if problem:
         _record_refusal(principal, evidence, by_rule=True)

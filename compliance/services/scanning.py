@@ -27,6 +27,7 @@ from compliance.models import ControlException
 from core.clock import database_now
 from core.http import OutboundPolicy, OutboundRefusedError
 from core.parsing import refuse
+from core.uploads import scanner_objects
 from ledger.data.scans import CategoryCount, InfrastructureScanned, ScanSkip
 from ledger.services import record, store_artifact
 
@@ -110,6 +111,8 @@ def scan_git(*, principal: Principal, url: str, ref: str = "", allow: tuple[str,
 def scan_archive(*, principal: Principal, content: bytes, name: str, commit: str = "") -> ScanResult:
     """Scan an uploaded ZIP or tar archive. Raises InputRefusedError for a bomb or a path that leads out of it."""
     ensure_may(principal, Capability.COMPLIANCE_EDIT)
+    if objection := scanner_objects(content):
+        raise refuse("archive", found=objection, allowed="a ZIP or tar archive of plain files is allowed")
     with tempfile.TemporaryDirectory(prefix="assay-scan-") as folder:
         try:
             unpack(content, Path(folder))

@@ -8,9 +8,9 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 NAMED = re.compile(r"`(tests/[\w/]+\.py)::(\w+)`")
-ROWS = [
-    line for line in (ROOT / "docs/reference/threat-model.md").read_text().splitlines() if line.startswith("| ")
-][2:]
+ROWS = [line for line in (ROOT / "docs/reference/threat-model.md").read_text().splitlines() if line.startswith("| ")][
+    2:
+]
 
 
 def test_there_are_threats() -> None:
