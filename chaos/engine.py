@@ -37,7 +37,11 @@ UNDO_TRIES = 30
 # The toolkit takes these over: one version swallows SIGTERM and goes on, and SIGUSR2 leaves every fault in place.
 TAKEN_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 
+# Shorter than the silence after which the reaper gives a run up.
+MUTE_SECONDS = 10.0
+
 _told_to_end: list[str] = []
+_beats: list[float] = []
 
 
 def run_to_the_end(reference: str) -> None:
@@ -108,6 +112,8 @@ def hold(reference: str) -> str:
     run = _insisting(lambda: _run(reference))
     deadline = time.monotonic() + spec_of(run.revision).hold.total_seconds()
     while time.monotonic() < deadline:
+        if (mute := time.monotonic() - _beats[-1] if _beats else 0.0) > MUTE_SECONDS:
+            raise RuntimeError(f"nothing could be written for {mute:.0f} s, so nobody could have stopped this run")
         try:
             if ended := _look(_run(reference)):
                 return ended
@@ -221,10 +227,10 @@ def _insisting(ask: Callable[[], Answer]) -> Answer:
     for left in range(UNDO_TRIES, -1, -1):
         try:
             return ask()
-        except AnyDatabaseError as error:
+        except (AnyDatabaseError, OSError) as error:
             if not left:
                 raise
-            logger.warning("the database does not answer: %s", error)
+            logger.warning("nothing can be written: %s", error)
             close_old_connections()
             time.sleep(UNDO_RETRY_SECONDS)
     raise AssertionError("unreachable")
@@ -249,9 +255,11 @@ def _run(reference: str) -> ChaosRun:
 
 def _beat(reference: str) -> None:
     parent = os.getpid()
+    _beats[:] = [time.monotonic()]
     while os.getpid() == parent:
         try:
             ChaosRun.objects.filter(reference=reference).update(heartbeat_at=database_now())
+            _beats[:] = [time.monotonic()]
         except Exception as error:  # noqa: BLE001 a missed beat is what the reaper is for
             logger.warning("no heartbeat: %s", error)
             close_old_connections()

@@ -1,5 +1,6 @@
 """Write markers open loop, and keep a durable account of those that were acknowledged."""
 
+import errno
 import json
 import os
 import threading
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from chaos.domain.recovery_measure import Cadence, Marker, sustained_from
+from chaos.services.recovery_context import DrillError
 
 # Enough for every marker of a timeout to hang at once, without a thread for each marker of a long outage.
 MAX_IN_FLIGHT = 64
@@ -37,6 +39,7 @@ class MarkerWriter:
         self._markers: dict[int, Marker] = {}
         self._in_flight = 0
         self._closed = False
+        self._broken = ""
         self._pool = ThreadPoolExecutor(MAX_IN_FLIGHT, thread_name_prefix="marker")
         self._thread = threading.Thread(target=self._run, name="markers", daemon=True)
 
@@ -47,7 +50,8 @@ class MarkerWriter:
     def stop(self) -> list[Marker]:
         """Send no more, wait for answers for as long as the client would, and return every marker.
 
-        A write that hangs longer is left unanswered: what it says afterwards is heard by nobody.
+        A write that hangs longer is left unanswered: what it says afterwards is heard by nobody. Raises DrillError when
+        a line of the account could not be written: half an account is not read as a whole one.
         """
         self._stop.set()
         self._thread.join()
@@ -60,6 +64,8 @@ class MarkerWriter:
         if self._on_close is not None:
             self._on_close()
         self._pool.shutdown(wait=False, cancel_futures=True)
+        if self._broken:
+            raise DrillError(f"the account of acknowledged writes could not be kept: {self._broken}")
         return self.markers()
 
     def markers(self) -> list[Marker]:
@@ -133,7 +139,17 @@ class MarkerWriter:
         with self._lock:
             if self._closed:
                 return
-            os.write(self._account, json.dumps(line).encode() + b"\n")
-            if marker.acknowledged:
-                os.fsync(self._account)
             self._markers[marker.number] = marker
+            try:
+                self._keep(json.dumps(line).encode() + b"\n", at_once=bool(marker.acknowledged))
+            except OSError as refused:
+                # The clients are still written to, so that nothing looks like an outage that is none; `stop` says it.
+                self._broken = self._broken or str(refused)
+
+    def _keep(self, line: bytes, *, at_once: bool) -> None:
+        """Write a line of the account, whole. Raises OSError."""
+        written = os.write(self._account, line)
+        if written != len(line):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        if at_once:
+            os.fsync(self._account)

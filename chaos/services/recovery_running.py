@@ -1,6 +1,7 @@
 """Carry a recovery test out, judge it, record it; and clean up after a runner that died."""
 
 import json
+import logging
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,6 +29,8 @@ from core.clock import database_now
 from drivers.services.site_database import SiteError
 from ledger.data.recovery import RecoveryTestFinished
 from ledger.services import record, store_artifact
+
+logger = logging.getLogger(__name__)
 
 REAPER = system_principal("recovery-reaper")
 BEAT = 2.0
@@ -65,7 +68,11 @@ def carry_out(run: RecoveryTestRun) -> bool:
             problem = str(error)
         except Exception as error:  # noqa: BLE001 whatever broke, the run ends with a verdict and is cleaned up
             problem = f"{type(error).__name__}: {error}"
-        accounts = _keep_accounts(context, result)
+        accounts: list[str] = []
+        try:
+            accounts = _keep_accounts(context, result)
+        except Exception as error:  # noqa: BLE001 what cannot be kept must not keep anything from being removed
+            problem = problem or f"what was measured could not be kept: {error}"
         left = [*(result.left if result else []), *context.clean_up()]
         RecoveryMarker.objects.filter(run=run.reference).delete()
     finish_recovery_run(
@@ -352,9 +359,14 @@ def reap_dead_recovery_runs() -> int:
         never_came = run.heartbeat_at is None and run.requested_at < now - START_WITHIN
         if not silent and not never_came:
             continue
-        left = sweep(Path(run.folder)) if run.folder else []
-        RecoveryMarker.objects.filter(run=run.reference).delete()
         reason = "the runner died" if silent else "no runner came"
-        finish_recovery_run(run, spec=spec, result=None, problem=reason, left=left, aborted=reason)
+        try:
+            left = sweep(Path(run.folder)) if run.folder else []
+            RecoveryMarker.objects.filter(run=run.reference).delete()
+            finish_recovery_run(run, spec=spec, result=None, problem=reason, left=left, aborted=reason)
+        except Exception:
+            # One that cannot be ended now (a full disk) must not keep the others from being cleaned up.
+            logger.exception("%s: could not be ended", run)
+            continue
         reaped += 1
     return reaped

@@ -218,15 +218,13 @@ def finish_run(run: ChaosRun, *, aborted: str = "") -> None:
     now = database_now()
     faults = list(run.faults.all())
     verdict, reason = _verdict(run, aborted)
-    journal = store_artifact(
-        orjson.dumps(
-            {"run": run.reference, "plan_sha256": run.plan_sha256, "journal": redacted(run.journal)},
-            default=str,
-            option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS,
-        ),
-        media_type="application/json",
-        name=f"journal-{run.reference}.json",
-    )
+    artifacts: list[str] = []
+    try:
+        artifacts.append(_keep_journal(run))
+    except OSError as error:
+        lost = f"the journal could not be kept: {error.strerror or error}"
+        # Without its journal a run proves nothing; what it has shown to be wrong is wrong all the same.
+        verdict, reason = (Verdict.INCONCLUSIVE, lost) if verdict == Verdict.PASSED else (verdict, f"{reason}; {lost}")
     ended = (
         ChaosRun.objects.filter(pk=run.pk)
         .exclude(state=RunState.FINISHED)
@@ -270,13 +268,26 @@ def finish_run(run: ChaosRun, *, aborted: str = "") -> None:
         actor=run.requested_by,
         subject=f"experiment:{experiment.slug}",
         occurred_at=now,
-        artifacts=[journal],
+        artifacts=artifacts,
     )
     note(run, "run", f"ended {verdict}: {reason}")
     end_activity(source_key=run.source_key, ended_at=now)
     run.refresh_from_db()
     judge_run(run)
     publish(ChaosRunEnded(reference=run.reference, experiment=experiment.slug, verdict=verdict, reason=reason))
+
+
+def _keep_journal(run: ChaosRun) -> str:
+    """Keep what the toolkit has written, without what looks like a secret. Raises OSError."""
+    return store_artifact(
+        orjson.dumps(
+            {"run": run.reference, "plan_sha256": run.plan_sha256, "journal": redacted(run.journal)},
+            default=str,
+            option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS,
+        ),
+        media_type="application/json",
+        name=f"journal-{run.reference}.json",
+    )
 
 
 def _verdict(run: ChaosRun, aborted: str) -> tuple[Verdict, str]:

@@ -102,12 +102,23 @@ def reap_dead_runs() -> int:
         never_came = run.heartbeat_at is None and run.requested_at < now - START_WITHIN
         if silent or never_came or run.deadline_at < now:
             reason = "the runner died" if silent else "no runner came" if never_came else "the deadline has passed"
-            # From here on the runner, if it only slept, injects nothing more: it writes ahead while it is running only.
-            ChaosRun.objects.filter(pk=run.pk).exclude(state=RunState.FINISHED).update(state=RunState.STOPPING)
-            revert_all(run)
-            finish_run(run, aborted=run.stop_reason or reason)
+            try:
+                _give_up(run, reason)
+            except Exception:
+                # One that cannot be ended now (a full disk) must not keep the faults of others from being undone.
+                logger.exception("%s: could not be ended", run)
+                continue
             reaped += 1
     return reaped
+
+
+def _give_up(run: ChaosRun, reason: str) -> None:
+    try:
+        # From here on the runner, if it only slept, injects nothing more: it writes ahead while it is running only.
+        ChaosRun.objects.filter(pk=run.pk).exclude(state=RunState.FINISHED).update(state=RunState.STOPPING)
+    finally:
+        revert_all(run)
+    finish_run(run, aborted=run.stop_reason or reason)
 
 
 def retry_dirty_faults() -> None:

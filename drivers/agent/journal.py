@@ -6,6 +6,7 @@ import re
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -74,9 +75,10 @@ class Journal:
         done = answer_question("undo", entry["action"], entry["arguments"], ask, allow=EVERYTHING)
         active = answer_question("is_active", entry["action"], entry["arguments"], ask, allow=EVERYTHING)["active"]
         if done["ok"] and not active:
-            with (self.folder / "undone.log").open("a", encoding="utf-8") as log:
-                log.write(f"{time.strftime('%Y-%m-%dT%H:%M:%S%z')} {path.stem} {entry['action']}: {reason}\n")
             path.unlink(missing_ok=True)
+            # A full disk keeps the line from being written, not the fault from being forgotten.
+            with suppress(OSError), (self.folder / "undone.log").open("a", encoding="utf-8") as log:
+                log.write(f"{time.strftime('%Y-%m-%dT%H:%M:%S%z')} {path.stem} {entry['action']}: {reason}\n")
             return True
         return False
 
@@ -107,9 +109,13 @@ def this_program() -> list[str]:
 def _write(path: Path, value: dict[str, Any]) -> None:
     """Write a file so that it is there whole or as it was, even when the host loses power."""
     draft = path.with_suffix(f".{os.getpid()}.draft")
-    with draft.open("w", encoding="utf-8") as file:
-        os.fchmod(file.fileno(), 0o600)
-        json.dump(value, file)
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(path)
+    try:
+        with draft.open("w", encoding="utf-8") as file:
+            os.fchmod(file.fileno(), 0o600)
+            json.dump(value, file)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(path)
+    except OSError:
+        draft.unlink(missing_ok=True)
+        raise

@@ -25,11 +25,15 @@ def store_artifact(content: bytes, *, media_type: str, name: str) -> str:
     if not path.exists():
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         draft = path.with_name(f".{new_id('draft')}")
-        with draft.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(path)
+        try:
+            with draft.open("wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            draft.replace(path)
+        except OSError:
+            draft.unlink(missing_ok=True)
+            raise
     Artifact.objects.get_or_create(
         sha256=digest,
         defaults={"name": name[:255], "media_type": media_type, "size": len(content), "stored_at": timezone.now()},

@@ -10,6 +10,7 @@ import signal
 import sys
 import threading
 import time
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -231,7 +232,27 @@ def no_access() -> Any:
     return ActionResult(ok=False, error="no access")
 
 
+def soon_mute(engine: Any, _faults: Any) -> None:
+    engine.MUTE_SECONDS = 5.0
+
+
+def hosts_are_asked_shortly(engine: Any, _faults: Any) -> None:
+    """Break: once the fault is there, a host that does not answer is waited for no longer than two seconds."""
+    from drivers.services import agents
+
+    real = engine.inject_fault
+
+    def injected(**arguments: Any) -> str:
+        done = str(real(**arguments))
+        agents.ANSWER_WITHIN = timedelta(seconds=2)
+        return done
+
+    engine.inject_fault = injected
+
+
 BREAKS: dict[str, Any] = {
+    "soon-mute": soon_mute,
+    "hosts-are-asked-shortly": hosts_are_asked_shortly,
     "probe-raises": tolerance_raises,
     "tolerance-raises": tolerance_raises,
     "sigterm": signals(signal.SIGTERM),

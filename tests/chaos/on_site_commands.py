@@ -4,6 +4,8 @@ from typing import Any
 
 from accounts.data import system_principal
 from catalog.services import apply_documents as apply_catalog
+from chaos.data import RunState
+from chaos.models import ChaosRun
 from chaos.selectors import experiment_by_slug, run_by_reference
 from chaos.services import (
     apply_documents,
@@ -15,7 +17,8 @@ from chaos.services import (
     verify_clean,
     watch_runs,
 )
-from chaos.services.running import GuardRefusedError
+from chaos.services.running import START_WITHIN, GuardRefusedError
+from chaos.services.stopping import DEAD_AFTER
 from core.parsing import LineIndex
 from drivers.models import Agent
 from drivers.services import plan_action
@@ -47,6 +50,7 @@ def state(reference: str) -> dict[str, Any]:
         "state": run.state,
         "verdict": run.verdict,
         "reason": run.reason,
+        "was_started": run.finished_at is not None,
         "faults": [{"state": fault.state, "detail": fault.detail} for fault in run.faults.all()],
     }
 
@@ -63,6 +67,16 @@ def tend() -> None:
     watch_runs()
     reap_dead_runs()
     retry_dirty_faults()
+
+
+def grow_old(reference: str) -> None:
+    """Let the time pass after which a run whose runner is dead is given up."""
+    run = _run(reference)
+    going = ChaosRun.objects.filter(pk=run.pk).exclude(state=RunState.FINISHED)
+    if run.heartbeat_at is None:
+        going.filter(heartbeat_at=None).update(requested_at=run.requested_at - START_WITHIN)
+    else:
+        going.update(heartbeat_at=run.heartbeat_at - DEAD_AFTER)
 
 
 def remnants() -> list[dict[str, Any]]:
@@ -94,6 +108,7 @@ COMMANDS: dict[str, Any] = {
     "stop": stop,
     "clear": clear,
     "tend": tend,
+    "grow_old": grow_old,
     "remnants": remnants,
     "targets": targets,
     "agent": agent,

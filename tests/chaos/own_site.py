@@ -112,7 +112,7 @@ def lab(state: Path, *, database_url: str = "", more: dict[str, str] | None = No
     """Make a site with its tables and an environment."""
     state.mkdir(parents=True, exist_ok=True)
     site = Site(state, database_url, more or {})
-    site.ask("migrate", "--verbosity", "0")
+    site.make_tables()
     process = subprocess.Popen(
         [sys.executable, "-m", "tests.chaos.on_site", "serve"],
         cwd=ROOT,

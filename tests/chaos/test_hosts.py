@@ -104,12 +104,12 @@ def host(site: Lab, lab_address: str, tmp_path_factory: pytest.TempPathFactory) 
         ip("netns", "del", name)
 
 
-def frozen_on(site: Lab, host: Host, name: str, mark: str, process: psutil.Process, **fault: Any) -> Any:
+def frozen_on(site: Lab, host: Host, name: str, mark: str, process: psutil.Process, *, case: str = "none") -> Any:
     """Start a run that freezes a process on the host, and wait until it is frozen."""
     arguments = {"on_host": "gpu-1", **selector(mark)}
-    site.experiment(name, [{"action": "process.stop", "arguments": arguments, "ttl": "60s", **fault}], hold="40s")
+    site.experiment(name, [{"action": "process.stop", "arguments": arguments, "ttl": "60s"}], hold="40s")
     reference = site.start(name)
-    runner = site.case("none", reference)
+    runner = site.case(case, reference)
     wait_for(lambda: is_frozen(process), seconds=60)
     assert host.faults()
     return reference, runner
@@ -136,7 +136,7 @@ def test_an_agent_listens_on_nothing(host: Host) -> None:
 
 def test_a_host_that_is_cut_off_in_mid_fault_takes_it_back_by_itself(site: Lab, host: Host) -> None:
     with sleepers(1) as ((mark, process),):
-        reference, runner = frozen_on(site, host, "cut-off", mark, process)
+        reference, runner = frozen_on(site, host, "cut-off", mark, process, case="hosts-are-asked-shortly")
         host.cut()
         try:
             # Nobody can reach it: its own dead man's switch is all there is.

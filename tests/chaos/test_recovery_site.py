@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,11 +12,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
+import psycopg
 import pytest
 
 from chaos.services.recovery_context import PREFIX
 from core.identifiers import new_id
-from drivers.services.site_postgresql import free_port
+from drivers.services.site_postgresql import PrivateCluster, free_port, postgresql_binaries
 from tests.drivers.site_under_test import Site
 
 pytestmark = [pytest.mark.long, pytest.mark.integration]
@@ -55,6 +58,70 @@ def test_the_demo_restores_itself_within_its_promise(site: Site) -> None:
     assert not list(Path(tempfile.gettempdir()).glob(f"{PREFIX}{said['run']}*"))
     (test,) = [one for one in site.json("dr", "list") if one["test"] == "assay-backup-restore"]
     assert test["rto_s"] == said["rto_sustained_s"]
+
+
+SMALL = """
+import json, pathlib
+from accounts.data import Role, system_principal
+from accounts.services import create_user, grant_role
+from catalog.services import apply_documents as apply_catalog
+from chaos.services.recovery import apply_recovery_documents
+from core.parsing import LineIndex
+from ledger.data.access import AuditedAction
+from ledger.services import make_checkpoint, record, store_artifact
+site = system_principal("test")
+grant_role(principal=site, user=create_user(principal=site, username="admin", password=None), role=Role.ADMIN)
+digest = store_artifact(b"journal" * 10_000, media_type="text/plain", name="journal.txt")
+for number in range(20):
+    record(AuditedAction(action="lamp.lit", target=str(number)), actor="user:1", subject="lamp:1", artifacts=[digest])
+make_checkpoint()
+environment = {"apiVersion": "assay/v1", "kind": "Environment", "metadata": {"name": "lab", "title": "Lab"}, "spec": {}}
+service = {"apiVersion": "assay/v1", "kind": "Service", "metadata": {"name": "assay", "title": "Assay"},
+           "spec": {"environment": "lab", "tier": 2, "rto": "1h", "rpo": "1h"}}
+test = {"apiVersion": "assay/v1", "kind": "RecoveryTest", "metadata": {"name": "own", "title": "Own"},
+        "spec": {"service": "assay", "kind": "backup-restore",
+                 "probe": {"every": "100ms", "timeout": "10s", "sustained_for": "1s", "give_up_after": "5m"}}}
+apply_catalog(principal=site, documents=[(environment, LineIndex({})), (service, LineIndex({}))], source="c")
+apply_recovery_documents(principal=site, documents=[(test, LineIndex({}))])
+"""
+
+
+@pytest.fixture
+def on_postgresql(tmp_path: Path) -> Iterator[Site]:
+    if postgresql_binaries() is None:
+        pytest.skip("PostgreSQL is not installed")
+    folder = Path(tempfile.mkdtemp(prefix="assay-test-"))
+    folder.chmod(0o755)
+    server = PrivateCluster(folder / "server")
+    try:
+        server.create()
+        server.start()
+        with psycopg.connect(server.dsn(), autocommit=True) as link:
+            link.execute("CREATE DATABASE original")
+        yield Site(tmp_path / "site", server.url("original"))
+    finally:
+        server.remove()
+        shutil.rmtree(folder)
+
+
+def test_a_small_site_on_postgresql_restores_itself_is_held_and_continues_its_ledger(on_postgresql: Site) -> None:
+    site = on_postgresql
+    site.make_tables()
+    site.ask("shell", "-c", SMALL)
+    said = site.json("dr", "run", "own", "--wait")
+    assert said["verdict"] == "passed", said["reason"]
+    assert 0 < said["lost_rows"] < said["acknowledged_rows"]
+    assert said["data_check_passed"] is True
+    assert said["data_differences"] == []
+    proven = re.search(
+        r"ledger verified from entry 0 to (\d+), continuing from the checkpoint at (\d+)", said["data_check"]
+    )
+    assert proven, said["data_check"]
+    assert int(proven[1]) >= int(proven[2]) >= 20
+    assert said["security"]["nothing leaves: it is held"] is True
+    assert said["security"]["the ledger refuses changes"] is True
+    assert said["clean_up"] == "nothing is left"
+    assert site.json("site", "status")["held"] is False, "the original goes on"
 
 
 def test_a_promise_that_cannot_be_measured_is_refused(site: Site, tmp_path: Path) -> None:

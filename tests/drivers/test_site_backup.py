@@ -1,10 +1,8 @@
 """The whole site, backed up and restored by its own command, on both engines, and killed at random moments."""
 
 import json
-import os
 import random
 import shutil
-import signal
 import subprocess
 import tempfile
 import time
@@ -79,7 +77,7 @@ def original(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     site = Site(tmp_path_factory.mktemp("original"))
     if request.param == "postgresql":
         site.database_url = new_database(request.getfixturevalue("cluster"), "original")
-    site.ask("migrate", "--verbosity=0")
+    site.make_tables()
     site.ask("shell", "-c", PUT_SOMETHING_IN)
     return site
 
@@ -110,9 +108,9 @@ def restored(
     return Restored(site, site.json("site", "restore", backup, "--key-file", key))
 
 
-def new_database(cluster: PrivateCluster, name: str) -> str:
+def new_database(cluster: PrivateCluster, name: str, *, like: str = "template1") -> str:
     with psycopg.connect(cluster.dsn(), autocommit=True) as link:
-        link.execute(f'CREATE DATABASE "{name}"'.encode())
+        link.execute(f'CREATE DATABASE "{name}" TEMPLATE "{like}"'.encode())
     return cluster.url(name)
 
 
@@ -180,8 +178,13 @@ def test_a_restore_that_was_cut_off_is_completed_and_messages_of_the_backup_are_
     assert not list((empty.state / "mail").glob("*"))
 
 
-def test_a_site_that_is_not_empty_is_not_replaced_without_force(backup: Path, key: Path, empty: Site) -> None:
-    empty.ask("migrate", "--verbosity=0")
+def test_a_site_that_is_not_empty_is_not_replaced_without_force(
+    backup: Path, key: Path, empty: Site, request: pytest.FixtureRequest
+) -> None:
+    if empty.database_url:
+        empty.database_url = new_database(request.getfixturevalue("cluster"), "in_use_by_another", like="original")
+    else:
+        empty.make_tables()
     refused = empty.ask("site", "restore", backup, "--key-file", key, expect=2)
     assert "not empty" in refused.stderr
     assert "--force" in refused.stderr
@@ -241,24 +244,6 @@ def test_secrets_are_not_readable_in_the_file(original: Site, backup: Path) -> N
     assert b"SQLite format" not in content
 
 
-def killed_at(site: Site, fraction: float, whole: float, *arguments: object) -> bool:
-    """Run a command and kill its process group; returns whether it was killed in the midst."""
-    process = subprocess.Popen(
-        site.command(*arguments),
-        cwd=ROOT,
-        env=site.environment,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    time.sleep(fraction * whole)
-    killed = process.poll() is None
-    if killed:
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-    return killed
-
-
 @ON_ONE_ENGINE
 def test_a_killed_backup_leaves_no_file_that_looks_like_one(original: Site, key: Path, tmp_path: Path) -> None:
     start = time.monotonic()
@@ -266,7 +251,8 @@ def test_a_killed_backup_leaves_no_file_that_looks_like_one(original: Site, key:
     whole = time.monotonic() - start
     for number, fraction in enumerate((0.7, 0.9)):
         target = tmp_path / f"{number}.assay"
-        if killed_at(original, fraction, whole, "site", "backup", target, "--key-file", key) and target.exists():
+        arguments = ("site", "backup", target, "--key-file", key)
+        if original.killed(*arguments, after=fraction * whole) and target.exists():
             original.ask("site", "inspect", target, "--key-file", key)
     original.ask("site", "backup", tmp_path / "last.assay", "--key-file", key)
     left = [path.name for path in (*tmp_path.iterdir(), *original.state.iterdir())]
@@ -285,27 +271,15 @@ def test_a_killed_restore_leaves_nothing_or_what_refuses_to_start(
         site = Site(tmp_path / f"killed-{number}")
         if empty.database_url:
             site.database_url = new_database(request.getfixturevalue("cluster"), f"killed_{chance.randrange(10**9)}")
-        killed_at(site, chance.uniform(earliest, earliest + 0.3), whole, "site", "restore", backup, "--key-file", key)
+        after = chance.uniform(earliest, earliest + 0.3) * whole
+        site.killed("site", "restore", backup, "--key-file", key, after=after)
         unfinished = (site.state / "restore-unfinished.json").exists()
-        refused = subprocess.run(
-            site.command("migrate", "--verbosity=0", "--plan"),
-            cwd=ROOT,
-            env=site.environment,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
         if unfinished:
-            assert refused.returncode
-            assert "restore of this site was interrupted" in refused.stderr
+            refused, said = site.code("migrate", "--verbosity=0", "--plan")
+            assert refused
+            assert "restore of this site was interrupted" in said
         # The same command again: completes it, starts it afresh, or finds it whole and held.
-        code = subprocess.run(
-            site.command("site", "restore", backup, "--key-file", key),
-            cwd=ROOT,
-            env=site.environment,
-            capture_output=True,
-            check=False,
-        ).returncode
+        code, _ = site.code("site", "restore", backup, "--key-file", key)
         assert code in {0, 2}
         assert site.json("site", "status", expect=1)["held"]
         assert "Everything holds" in site.ask("ledger", "verify").stdout

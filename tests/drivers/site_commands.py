@@ -1,0 +1,107 @@
+"""`python -m tests.drivers.site_commands`: does commands of `manage.py` for sites of tests, each in a fork of its own.
+
+Django and the site's modules are loaded once; each command then has a process, environment and settings of its own, as
+if it had been started afresh, for a hundredth of the time. Where the start itself is the point, a test starts one.
+"""
+
+import importlib
+import json
+import os
+import signal
+import sys
+import time
+import traceback
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import django
+from django.conf import settings
+from django.core.management import execute_from_command_line
+from django.db import connections
+from django.test import signals
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def main() -> None:
+    """Answer orders, one a line, with the exit code of each."""
+    os.environ["DJANGO_SETTINGS_MODULE"] = "config.settings"
+    django.setup()
+    answers = os.fdopen(os.dup(1), "w")
+    for line in sys.stdin:
+        order = json.loads(line)
+        pid = os.fork()
+        if pid == 0:
+            _do(order)
+        answers.write(f"{_end_of(pid, kill_after=order['kill_after'])}\n")
+        answers.flush()
+
+
+def _end_of(pid: int, *, kill_after: float | None) -> int:
+    """Wait for a command, or kill it and all that it has started when its time is up; returns its exit code."""
+    deadline = None if kill_after is None else time.monotonic() + kill_after
+    while deadline is not None:
+        ended, status = os.waitpid(pid, os.WNOHANG)
+        if ended:
+            return os.waitstatus_to_exitcode(status)
+        if time.monotonic() >= deadline:
+            os.killpg(pid, signal.SIGKILL)
+            break
+        time.sleep(0.001)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+def _do(order: dict[str, Any]) -> None:
+    code = 1
+    try:
+        os.setsid()
+        for number, name in ((1, "stdout"), (2, "stderr")):
+            os.dup2(os.open(order[name], os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), number)
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+        os.environ.clear()
+        os.environ.update({"DJANGO_SETTINGS_MODULE": "config.settings", **order["environment"]})
+        os.chdir(ROOT)
+        _read_settings_again()
+        sys.argv = ["manage.py", *order["arguments"]]
+        execute_from_command_line(sys.argv)
+        code = 0
+    except SystemExit as ended:
+        code = ended.code if isinstance(ended.code, int) else int(ended.code is not None)
+    except BaseException:  # noqa: BLE001 as the interpreter does at the end of a process
+        traceback.print_exc()
+    finally:
+        connections.close_all()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+
+def _read_settings_again() -> None:
+    """Make this process what it would be if it had been started with its environment."""
+    importlib.reload(sys.modules["config.settings"])
+    before = {name: getattr(settings, name) for name in dir(settings) if name.isupper()}
+    settings._setup()  # type: ignore[misc] what a first look at a setting does
+    for name, value in before.items():
+        now = getattr(settings, name, None)
+        if now != value and name != "DATABASES":
+            signals.setting_changed.send(sender=settings.__class__, setting=name, value=now, enter=True)
+    # Nothing was connected before the fork, so that only the description is known.
+    connections.__dict__.pop("settings", None)
+    connections._settings = None  # type: ignore[attr-defined] what was read of them once
+    for alias in [one.alias for one in connections.all(initialized_only=True)]:
+        del connections[alias]
+    _point_the_broker(settings.CELERY_BROKER_URL)
+
+
+def _point_the_broker(url: str) -> None:
+    from config.celery import app
+    from core.broker import SCHEME, transport_options
+
+    app.conf.update(broker_url=url, broker_read_url=url, broker_write_url=url)
+    if url.startswith(f"{SCHEME}:"):
+        app.conf.update(broker_transport_options=transport_options(Path(unquote(urlsplit(url).path))))
+
+
+if __name__ == "__main__":
+    main()
