@@ -35,6 +35,9 @@ class BuilderView(LoginRequiredMixin, View):
             name: request.GET.get(name, "").strip()
             for name in ("template", "service", "slo", "group", "proxy", "host", "progress", "namespace")
         }
+        if chosen["template"] and not chosen["slo"]:
+            own = slos_visible(viewer=principal).filter(service__slug=chosen["service"]).order_by("slug").first()
+            chosen["slo"] = own.slug if own else ""
         if slug := request.GET.get("from", ""):
             text = _text_of(principal, slug)
         elif chosen["template"]:
@@ -43,6 +46,10 @@ class BuilderView(LoginRequiredMixin, View):
             except InputRefusedError as error:
                 problem = str(error)
         picked = next((one for one in templates() if one.name == chosen["template"]), None)
+        missing = [place for place in (picked.places if picked else ()) if f"{{{place}}}" in text]
+        if missing:
+            words = {"slo": "SLO", "service": "service", "environment": "environment"}
+            problem = f"Not filled in yet: {', '.join(words.get(place, place) for place in missing)}."
         asked = [place for place in (picked.places if picked else []) if place not in {"service", "environment", "slo"}]
         context = {
             "title": "Write an experiment",
@@ -55,7 +62,7 @@ class BuilderView(LoginRequiredMixin, View):
             "chosen": chosen,
             "services": services_visible(viewer=principal).order_by("name"),
             "slos": slos_visible(viewer=principal).order_by("slug"),
-            **(_preview(principal, text) if text else {}),
+            **(_preview(principal, text) if text and not missing else {}),
         }
         return render(request, "chaos/builder.html", context)
 

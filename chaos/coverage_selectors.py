@@ -31,12 +31,13 @@ class CoverageRow:
 
 @dataclass(frozen=True)
 class Suggestion:
-    """Something worth trying, why, and which template helps."""
+    """Something worth trying, why, and which template or page helps."""
 
     service: Any
     mode: FailureMode
     because: str
     template: str = ""
+    url: str = ""
 
 
 def coverage(*, viewer: Principal, now: datetime) -> list[CoverageRow]:
@@ -116,7 +117,8 @@ def suggestions(*, viewer: Principal, now: datetime, limit: int = 20) -> list[Su
                 mode = _mode_of(finding)
                 word = "overdue since" if finding.is_overdue(now) else "due until"
                 due = f", {word} {finding.retest_due_at:%d %b %Y}" if finding.retest_due_at else ""
-                found.append(Suggestion(service, mode, f"said to be mended and not tried again{due}: {finding}"))
+                because = f"said to be mended and not tried again{due}: {finding}"
+                found.append(Suggestion(service, mode, because, url=finding.get_absolute_url()))
                 break
     rests = {
         provider: consumer

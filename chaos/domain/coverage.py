@@ -76,6 +76,7 @@ _MODES: Mapping[FailureMode, tuple[str, ...]] = {
         "postgresql.exhaust_connections",
         "kubernetes.scale",
         "haproxy.weight",
+        "haproxy.shift",
         "site.lock_database",
     ),
 }

@@ -11,6 +11,7 @@ from django.db import transaction
 from django.db.models import F
 
 from accounts.data import Capability, Principal
+from accounts.selectors import name_of
 from accounts.services import ensure_may
 from catalog.data import ActivityKind
 from catalog.services import end_activity, start_activity
@@ -100,7 +101,7 @@ def _start_if_all_agree(principal: Principal, experiment: Experiment, plan: RunP
         service_ids=list(experiment.services.values_list("pk", flat=True)),
         started_at=now,
     )
-    note(run, "run", f"requested by {principal.reference}; every guard agrees")
+    note(run, "run", f"requested by {name_of(principal.reference)}; every guard agrees")
     run.compiled = compile_experiment(run)
     run.compiled_sha256 = experiment_hash(run.compiled, hash_algo="sha256")
     run.save(update_fields=["compiled", "compiled_sha256"])

@@ -8,6 +8,7 @@ from django.core.exceptions import PermissionDenied
 from django.db import transaction
 
 from accounts.data import Capability, Principal, system_principal
+from accounts.selectors import name_of
 from accounts.services import ensure_may
 from chaos.data import FaultState, RunState
 from chaos.models import ChaosRun, Experiment
@@ -35,7 +36,7 @@ def stop_run(*, principal: Principal, run: ChaosRun, reason: str) -> bool:
         state=RunState.STOPPING, stop_requested_by=principal.reference, stop_reason=reason[:1000]
     )
     if stopped:
-        note(run, "watcher" if principal == WATCHER else "run", f"stopped by {principal.reference}: {reason}")
+        note(run, "watcher" if principal == WATCHER else "run", f"stopped by {name_of(principal.reference)}: {reason}")
     return bool(stopped)
 
 
@@ -137,7 +138,7 @@ def clear_dirty_run(*, principal: Principal, run: ChaosRun, reason: str) -> int:
         state=FaultState.CLEARED, reverted_at=database_now(), detail=f"cleared by {principal.reference}: {reason}"
     )
     if cleared:
-        note(run, "run", f"{cleared} dirty faults cleared by {principal.reference}: {reason}")
+        note(run, "run", f"{cleared} dirty faults cleared by {name_of(principal.reference)}: {reason}")
         action = AuditedAction(action="chaos.dirty_cleared", target=run.reference, reason=reason[:300])
         record(action, actor=principal.reference, subject=f"experiment:{run.revision.experiment.slug}")
     return cleared

@@ -117,6 +117,9 @@ def test_the_builder_shows_the_plan_of_what_is_written_and_keeps_nothing_until_i
     answer = client.post("/chaos/new/", {"text": text}, headers={"HX-Request": "true"}).content.decode()
     assert "hypothesis" in answer
     assert client.post("/chaos/new/", {"text": text}).status_code == 400
+    open_place = client.get("/chaos/new/?template=replica-freeze&service=gateway").content.decode()
+    assert "Not filled in yet: group." in open_place
+    assert "{slo}" not in open_place, "the service's own SLO is taken"
     assert client_of("victor").get("/chaos/new/").status_code == 403
     assert client_of("charlie").get("/chaos/new/").status_code == 404
 
