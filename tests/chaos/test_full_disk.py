@@ -17,6 +17,7 @@ from chaos.data import FaultState, Verdict
 from chaos.domain.recovery_measure import Cadence
 from chaos.models import Experiment
 from chaos.recovery_models import RecoveryTest, RecoveryTestRun
+from chaos.recovery_selectors import spec_of_run
 from chaos.services import finish_run, recovery_running
 from chaos.services.faults import revert_all
 from chaos.services.recovery import apply_recovery_documents, request_recovery_run
@@ -154,7 +155,7 @@ def test_a_drill_whose_account_cannot_be_kept_is_inconclusive_and_cleaned_up(
 
 
 def asked_kind(run: RecoveryTestRun) -> Any:
-    return recovery_running.spec_of_run(run).kind
+    return spec_of_run(run).kind
 
 
 def test_a_host_that_can_write_nothing_down_injects_nothing_and_still_undoes(disk: Disk) -> None:

@@ -81,14 +81,15 @@ def _read_settings_again() -> None:
     """Make this process what it would be if it had been started with its environment."""
     importlib.reload(sys.modules["config.settings"])
     before = {name: getattr(settings, name) for name in dir(settings) if name.isupper()}
-    settings._setup()  # type: ignore[misc] what a first look at a setting does
+    # What a first look at a setting does.
+    settings._setup()  # type: ignore[misc]
     for name, value in before.items():
         now = getattr(settings, name, None)
         if now != value and name != "DATABASES":
             signals.setting_changed.send(sender=settings.__class__, setting=name, value=now, enter=True)
     # Nothing was connected before the fork, so that only the description is known.
     connections.__dict__.pop("settings", None)
-    connections._settings = None  # type: ignore[attr-defined] what was read of them once
+    connections._settings = None  # type: ignore[attr-defined]
     for alias in [one.alias for one in connections.all(initialized_only=True)]:
         del connections[alias]
     _point_the_broker(settings.CELERY_BROKER_URL)
