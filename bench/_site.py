@@ -26,6 +26,13 @@ def say(bench: str, metric: str, value: float, unit: str, **more: Any) -> None:
     print(json.dumps({"bench": bench, "metric": metric, "value": round(value, 3), "unit": unit, **more}), flush=True)
 
 
+def calibrate(bench: str) -> None:
+    """Print the time of a fixed loop: the machine's speed moves, so figures mean little without it."""
+    started = time.perf_counter()
+    sum(number & 7 for number in range(1_000_000))
+    say(bench, "calibration_loop", (time.perf_counter() - started) * 1000, "ms", load=round(os.getloadavg()[0], 1))
+
+
 def percentile(values: Sequence[float], share: float) -> float:
     """Return the nearest-rank percentile."""
     ordered = sorted(values)

@@ -74,18 +74,26 @@ class EventDelivery(LeasedModel):
 AnyEvent = TypeVar("AnyEvent", bound=DomainEvent)
 Subscriber = Callable[[AnyEvent], None]
 
-_subscribers: dict[str, dict[str, tuple[type[DomainEvent], Callable[[Any], None]]]] = {}
+Condition = Callable[[AnyEvent], bool]
+
+_subscribers: dict[str, dict[str, tuple[type[DomainEvent], Callable[[Any], None], Callable[[Any], bool] | None]]] = {}
 
 
-def subscribe(event_type: type[AnyEvent]) -> Callable[[Subscriber[AnyEvent]], Subscriber[AnyEvent]]:
-    """Call the decorated function, in a worker and in its own transaction, for every event of this type."""
+def subscribe(
+    event_type: type[AnyEvent], *, when: Condition[AnyEvent] | None = None
+) -> Callable[[Subscriber[AnyEvent]], Subscriber[AnyEvent]]:
+    """Call the decorated function, in a worker and in its own transaction, for every event of this type.
+
+    With `when`, only for those for which it holds: it looks at the event alone, at the moment of publishing, and spares
+    the row and the worker's turn.
+    """
 
     def register(function: Subscriber[AnyEvent]) -> Subscriber[AnyEvent]:
         name = f"{function.__module__}.{function.__qualname__}"
         by_name = _subscribers.setdefault(event_type.kind, {})
         if name in by_name:
             raise ValueError(f"{name} subscribes to {event_type.kind} twice")
-        by_name[name] = (event_type, function)
+        by_name[name] = (event_type, function, when)
         return function
 
     return register
@@ -102,7 +110,7 @@ def known_addresses() -> Q:
         subscriber__in=[
             _address(name, number)
             for by_name in _subscribers.values()
-            for name, (event_type, _) in by_name.items()
+            for name, (event_type, *_) in by_name.items()
             for number in range(1, event_type.format + 1)
         ]
     )
@@ -111,9 +119,10 @@ def known_addresses() -> Q:
 def publish(event: DomainEvent) -> Event:
     """Write the event and a row for each subscriber. Call it inside the transaction of the change."""
     now = database_now()
-    with transaction.atomic():
+    with transaction.atomic(savepoint=False):
         row = Event.objects.create(kind=event.kind, payload=event.model_dump(mode="json"), published_at=now)
-        names = _subscribers.get(event.kind, {})
+        known = _subscribers.get(event.kind, {})
+        names = [name for name, (_, _, when) in known.items() if when is None or when(event)]
         if names:
             addresses = [_address(name, event.format) for name in names]
             EventDelivery.objects.bulk_create(
@@ -129,7 +138,7 @@ def _deliver(row: EventDelivery) -> None:
     known = _subscribers.get(event.kind, {}).get(name)
     if known is None:
         raise LookupError(f"nothing is registered as {row.subscriber} for {event.kind}")
-    event_type, function = known
+    event_type, function, _ = known
     written = int(number or 1)
     payload = (
         event.payload if written == event_type.format else event_type.converted(event.payload, older_format=written)
@@ -146,5 +155,7 @@ EVENT_QUEUE = register_queue(
         select_related=("event",),
         known=known_addresses,
         lease_for=timedelta(seconds=60),
+        # Threads of the worker must be left for what they announce.
+        parallel=2,
     )
 )

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from django.db import connection, models, transaction
 from django.db.models import F, Q, QuerySet
+from django.db.models.sql import UpdateQuery
 
 from core.clock import database_now
 
@@ -72,11 +73,9 @@ def claim_due(
     }
     model = queryset.model
     if connection.features.has_select_for_update_skip_locked:
-        with transaction.atomic():
-            keys = list(free.select_for_update(skip_locked=True, of=("self",)).values_list("pk", flat=True)[:limit])
-            if not keys:
-                return []
-            model._base_manager.filter(pk__in=keys).update(**changes)  # noqa: SLF001 Django's documented name
+        keys = _claim_in_one_statement(free.values_list("pk", flat=True)[:limit], changes)
+        if not keys:
+            return []
     else:
         # Looked at first without the write lock, so that asking in vain keeps nobody from writing.
         if not free.values_list("pk")[:1]:
@@ -86,6 +85,25 @@ def claim_due(
             keys = list(free.values_list("pk", flat=True)[:limit])
             model._base_manager.filter(due_q(now), pk__in=keys).update(**changes)  # noqa: SLF001
     return list(queryset.filter(pk__in=keys, lease_owner=owner).order_by("due_at", "pk"))
+
+
+def _claim_in_one_statement(chosen: QuerySet[Any], changes: Mapping[str, Any]) -> list[Any]:
+    """Choose, lock and claim rows, passing over those that others are claiming; returns their keys.
+
+    As an array the choice is made once, whatever plan the database takes for the rest.
+    """
+    model = chosen.model
+    sql, values = chosen.query.sql_with_params()
+    table = connection.ops.quote_name(model._meta.db_table)  # noqa: SLF001 Django's documented name
+    query = UpdateQuery(model)
+    query.add_update_values(dict(changes))
+    update, changed = query.get_compiler(connection=connection).as_sql()
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"{update} WHERE {table}.id = ANY(ARRAY({sql} FOR UPDATE OF {table} SKIP LOCKED)) RETURNING {table}.id",
+            (*changed, *values),
+        )
+        return [key for (key,) in cursor.fetchall()]
 
 
 def settle(row: LeasedModel, **changes: Any) -> None:

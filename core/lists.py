@@ -14,7 +14,7 @@ from urllib.parse import urlencode
 
 from django.contrib.auth.mixins import LoginRequiredMixin
 from django.core.exceptions import PermissionDenied
-from django.core.paginator import Page, Paginator
+from django.core.paginator import Page
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponseBase, HttpResponseRedirect, QueryDict, StreamingHttpResponse
 from django.template.response import TemplateResponse
@@ -26,6 +26,7 @@ from django.views import View
 
 from core import formatting
 from core.list_groups import Group, Grouping, Subtotal, grouped
+from core.paging import BoundedPaginator
 from core.saved_views import ALL, Offered, offered
 from core.templatetags.assay import state as state_badge
 
@@ -190,6 +191,7 @@ class RecordListView(LoginRequiredMixin, View):
     groupings: ClassVar[Sequence[Grouping]] = ()
     saves_views: ClassVar[bool] = False
     page_size: ClassVar[int] = 50
+    counted_up_to: ClassVar[int | None] = None
     refresh_seconds: ClassVar[int] = 0
     empty: ClassVar[Empty] = Empty("There is nothing here yet.")
     template_name: ClassVar[str] = "components/record_list.html"
@@ -267,7 +269,7 @@ class RecordListView(LoginRequiredMixin, View):
             records, headed = grouped(records, state.grouping, self.subtotals)
         if request.GET.get("format") == "csv":
             return self._csv(records)
-        page: Page[Any] = Paginator(records, self.page_size).get_page(state.page)
+        page: Page[Any] = BoundedPaginator(records, self.page_size, most=self.counted_up_to).get_page(state.page)
         visible = [column for column in self.columns if column.key in state.columns]
         context: dict[str, Any] = {
             "view": self,

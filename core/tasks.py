@@ -10,6 +10,7 @@ from core.clock import database_now
 from core.events import EVENT_QUEUE, Event, EventDelivery, known_addresses
 from core.leases import due_q
 from core.periodic import periodic
+from core.waking import WakeUps
 from core.work import drain
 
 logger = logging.getLogger(__name__)
@@ -29,6 +30,11 @@ def drain_queue(name: str) -> int:
 
 
 def send_wake_up(name: str) -> None:
+    """Publish a wake-up, together with others that come at about this time."""
+    _wake_ups.ask(name)
+
+
+def _publish(name: str) -> None:
     """Publish a wake-up; a broker that does not answer costs a second of delay, nothing else."""
     if time.monotonic() < _broker_rests_until[0]:
         return
@@ -37,6 +43,9 @@ def send_wake_up(name: str) -> None:
     except Exception as error:  # noqa: BLE001 any transport may raise its own errors; the sweep carries correctness
         _broker_rests_until[0] = time.monotonic() + BROKER_REST_SECONDS
         logger.warning("no wake-up for %s: %s", name, error)
+
+
+_wake_ups = WakeUps(_publish)
 
 
 @periodic("core.forget_heard_events", every=timedelta(hours=1))

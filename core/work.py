@@ -4,9 +4,12 @@ An app registers a queue in its `tasks.py`. A commit wakes a Celery worker, whic
 looks for due rows every second and wakes again, so a lost message costs a second, never the work.
 """
 
+import contextlib
 import logging
+import threading
 import traceback
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Generic, TypeVar
@@ -40,6 +43,10 @@ class WorkQueue(Generic[Row]):
 
     Raise `format` when rows are written that the release before cannot handle: its workers then leave the queue alone.
     `known` is the condition of rows that this code can handle; others wait for a worker whose code can.
+
+    `parallel` is how many threads of one process may drain it at once: what waits for one lock, or must leave threads
+    to others, says so. Rows that a drain of another queue makes due wait for a wake-up; with `at_once` that same thread
+    handles them before it claims more of its own, so that what is urgent does not wait behind what goes on coming in.
     """
 
     name: str
@@ -55,6 +62,8 @@ class WorkQueue(Generic[Row]):
     handle_many: Callable[[Sequence[Row]], None] | None = None
     format: int = 1
     known: Callable[[], Q] | None = None
+    parallel: int | None = None
+    at_once: bool = False
 
     def queryset(self) -> QuerySet[Row]:
         """Return the rows this queue looks at."""
@@ -110,10 +119,25 @@ def runs_while_held(name: str) -> bool:
 
 
 def drain(name: str, *, limit: int = 1000) -> int:
-    """Do all that is due in a queue, up to `limit` rows, and return how many rows were handled."""
+    """Do all that is due in a queue, up to `limit` rows, and return how many rows were handled.
+
+    Where as many threads of this process drain it as may, one of them is told to look once more, and this returns 0.
+    """
     queue = _queues[name]
     if not queue.while_held and site_is_held():
         return 0
+    done = 0
+    while _turns.begin(queue):
+        try:
+            done += _drain(queue, limit=limit - done)
+        finally:
+            again = _turns.end(queue)
+        if not again or done >= limit:
+            break
+    return done
+
+
+def _drain(queue: WorkQueue[Any], *, limit: int) -> int:
     done = 0
     while done < limit:
         claimed = claim_due(
@@ -121,10 +145,57 @@ def drain(name: str, *, limit: int = 1000) -> int:
         )
         if not claimed:
             break
-        for row in _together(queue, claimed) if queue.handle_many is not None else claimed:
-            _handle(queue, row)
+        with _gathered_wake_ups():
+            for row in _together(queue, claimed) if queue.handle_many is not None else claimed:
+                _handle(queue, row)
         done += len(claimed)
     return done
+
+
+class _Turns:
+    """How many threads of this process drain each queue, and which queue somebody was turned away from meanwhile."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._running: Counter[str] = Counter()
+        self._turned_away: set[str] = set()
+
+    def begin(self, queue: WorkQueue[Any]) -> bool:
+        with self._lock:
+            if queue.parallel is not None and self._running[queue.name] >= queue.parallel:
+                self._turned_away.add(queue.name)
+                return False
+            self._running[queue.name] += 1
+            return True
+
+    def end(self, queue: WorkQueue[Any]) -> bool:
+        """Give the turn back; True when somebody was turned away, who may have known of rows not seen here."""
+        with self._lock:
+            self._running[queue.name] -= 1
+            again = queue.name in self._turned_away
+            self._turned_away.discard(queue.name)
+            return again
+
+
+_turns = _Turns()
+_gathering = threading.local()
+
+
+@contextlib.contextmanager
+def _gathered_wake_ups() -> Iterator[None]:
+    """Hold the wake-ups that the handling of a claim asks for until its end; then each leaves once, or is done here."""
+    before = getattr(_gathering, "names", None)
+    _gathering.names = names = dict[str, None]()
+    try:
+        yield
+    finally:
+        _gathering.names = before
+        for name in names:
+            if name not in _queues or not _queues[name].at_once:
+                _send_wake_up(name)
+    for name in names:
+        if name in _queues and _queues[name].at_once:
+            drain(name)
 
 
 def drain_all(*, rounds: int = 20) -> int:
@@ -140,7 +211,7 @@ def drain_all(*, rounds: int = 20) -> int:
 
 def wake(name: str) -> None:
     """Ask a worker to drain a queue once the current transaction has committed. Losing the message is harmless."""
-    transaction.on_commit(lambda: _send_wake_up(name), robust=True)
+    transaction.on_commit(lambda: _wake_up(name), robust=True)
 
 
 def oldest_overdue() -> dict[str, timedelta]:
@@ -158,6 +229,14 @@ def dead_counts() -> dict[str, int]:
     """Return, for each queue that has any, the number of rows given up."""
     counts = {q.name: q.queryset().filter(dead_at__isnull=False).count() for q in _queues.values()}
     return {name: count for name, count in counts.items() if count}
+
+
+def _wake_up(name: str) -> None:
+    gathered: dict[str, None] | None = getattr(_gathering, "names", None)
+    if gathered is None:
+        _send_wake_up(name)
+    else:
+        gathered[name] = None
 
 
 def _send_wake_up(name: str) -> None:

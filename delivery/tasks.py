@@ -20,6 +20,7 @@ def _ordinary() -> QuerySet[Delivery]:
     return Delivery.objects.filter(priority__gte=URGENT_BELOW)
 
 
-register_queue(WorkQueue(name=URGENT_QUEUE, model=Delivery, handle=deliver, lease_for=LEASE, rows=_urgent))
-register_queue(WorkQueue(name=ORDINARY_QUEUE, model=Delivery, handle=deliver, lease_for=LEASE, rows=_ordinary))
+# Receivers that hang must not take every thread of a worker.
+for name, rows, parallel in ((URGENT_QUEUE, _urgent, 4), (ORDINARY_QUEUE, _ordinary, 2)):
+    register_queue(WorkQueue(name=name, model=Delivery, handle=deliver, lease_for=LEASE, rows=rows, parallel=parallel))
 register_queue(WorkQueue(name="delivery.outside", model=OutsideWatch, handle=tell_outside, lease_for=LEASE))

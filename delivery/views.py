@@ -87,7 +87,7 @@ class DeliveryListView(RecordListView):
         Column("address", "To", lambda d: d.address, order_by=("address",)),
         Column("about", "About", lambda d: d.about, wide_only=True),
         Column("tries", "Tries", lambda d: d.tries, kind="number", order_by=("tries",)),
-        Column("created", "Created", lambda d: d.created_at, kind="time", order_by=("created_at",)),
+        Column("created", "Created", lambda d: d.created_at, kind="time", order_by=("pk",)),
         Column("error", "Last error", lambda d: d.last_error, wide_only=True),
     )
     filters = (
@@ -96,6 +96,7 @@ class DeliveryListView(RecordListView):
     )
     search_fields = ("subject", "address", "about", "idempotency_key")
     default_sort = "-created"
+    counted_up_to = 10_000
     refresh_seconds = 10
     empty = Empty("Nothing has left the site yet.")
 

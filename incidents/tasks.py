@@ -48,9 +48,16 @@ for name, rows in ((INBOUND_QUEUE, _calm), (SPILL_QUEUE, _spilled)):
             transactional=True,
             rows=rows,
             batch=TOGETHER,
+            # Events of an integration are judged one after the other: a second thread would only wait for its lock.
+            parallel=1,
         )
     )
-register_queue(WorkQueue(name=ESCALATION_QUEUE, model=EscalationRun, handle=take_step, transactional=True))
+# A page leaves before more is taken in.
+register_queue(
+    WorkQueue(
+        name=ESCALATION_QUEUE, model=EscalationRun, handle=take_step, transactional=True, parallel=2, at_once=True
+    )
+)
 
 
 @periodic("incidents.resolve_quiet", every=timedelta(seconds=5))

@@ -24,7 +24,7 @@ def start_activity(
         source_key=source_key, defaults={"kind": kind, "title": title[:200], "url": url, "started_at": started_at}
     )
     if created:
-        activity.services.set(service_ids)
+        activity.services.add(*service_ids)
     return activity
 
 

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.core.exceptions import PermissionDenied
-from django.db import transaction
+from django.db import IntegrityError, transaction
 
 from core.clock import database_now
 from core.events import publish
@@ -41,26 +41,30 @@ def send(
     earlier has settled.
     """
     now = database_now()
-    with transaction.atomic():
-        delivery, created = Delivery.objects.get_or_create(
-            idempotency_key=idempotency_key,
-            defaults={
-                "reference": new_id("dlv"),
-                "channel": channel,
-                "address": address,
-                "subject": subject[:300],
-                "text": text,
-                "payload": payload if payload is not None else _plain_payload(channel, now, subject, text, link),
-                "link": link,
-                "priority": priority,
-                "about": about,
-                "due_at": now + delay,
-                "created_at": now,
-                "order_key": order_key[:200],
-            },
-        )
-        if not created:
-            return delivery
+    delivery = Delivery(
+        idempotency_key=idempotency_key,
+        reference=new_id("dlv"),
+        channel=channel,
+        address=address,
+        subject=subject[:300],
+        text=text,
+        payload=payload if payload is not None else _plain_payload(channel, now, subject, text, link),
+        link=link,
+        priority=priority,
+        about=about,
+        due_at=now + delay,
+        created_at=now,
+        order_key=order_key[:200],
+    )
+    if channel is Channel.IN_APP:
+        delivery.state, delivery.sent_at, delivery.finished_at, delivery.tries = DeliveryState.SENT, now, now, 1
+    with transaction.atomic(savepoint=False):
+        # A key is new nearly always, so it is written without a look first.
+        try:
+            with transaction.atomic():
+                delivery.save(force_insert=True)
+        except IntegrityError:
+            return Delivery.objects.get(idempotency_key=idempotency_key)
         if channel is Channel.IN_APP:
             _write_notification(delivery, now)
         else:
@@ -176,8 +180,4 @@ def _write_notification(delivery: Delivery, now: datetime) -> None:
     DeliveryAttempt.objects.create(
         delivery=delivery, number=1, started_at=now, finished_at=now, outcome=AttemptOutcome.ACCEPTED
     )
-    changes = {"state": DeliveryState.SENT, "sent_at": now, "finished_at": now, "tries": 1}
-    for name, value in changes.items():
-        setattr(delivery, name, value)
-    delivery.save(update_fields=list(changes))
     announce_settled([delivery])

@@ -32,6 +32,8 @@ from delivery.services.outbox import announce_settled
 PROBE_TIME = timedelta(seconds=60)
 IN_ORDER_AGAIN = timedelta(seconds=1)
 CONNECTED = frozenset(channel for channels in CHANNELS_OF.values() for channel in channels)
+# Fences only rise: at this one nobody has held the row before.
+FIRST_CLAIM = 1
 VANISHED = "the worker vanished while sending; whether it arrived is unknown"
 
 
@@ -144,6 +146,8 @@ def _prepare(row: Delivery, endpoint: Endpoint | None) -> _Sender:
 
 def _close_vanished_attempt(row: Delivery) -> bool:
     """Close the attempt that a vanished worker left open; say whether there was one."""
+    if row.fence == FIRST_CLAIM:
+        return False
     return (
         DeliveryAttempt.objects.filter(delivery=row, outcome=AttemptOutcome.STARTED).update(
             outcome=AttemptOutcome.UNKNOWN, finished_at=database_now(), error=VANISHED
@@ -187,7 +191,9 @@ def _begin_attempt(row: Delivery, sender: _Sender) -> DeliveryAttempt:
     with transaction.atomic():
         if not Delivery.objects.filter(pk=row.pk, fence=row.fence).update(tries=F("tries") + 1):
             raise StaleFenceError(f"delivery {row.pk} was taken over")
-        last = DeliveryAttempt.objects.filter(delivery=row).aggregate(last=Max("number"))["last"] or 0
+        last = 0
+        if row.fence != FIRST_CLAIM:
+            last = DeliveryAttempt.objects.filter(delivery=row).aggregate(last=Max("number"))["last"] or 0
         attempt = DeliveryAttempt.objects.create(
             delivery=row, number=last + 1, started_at=database_now(), request_sha256=sender.digest
         )

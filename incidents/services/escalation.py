@@ -30,11 +30,12 @@ RECHECK = timedelta(minutes=1)
 def start_escalation(*, incident: Incident, policy: EscalationPolicy) -> EscalationRun:
     """Put a policy to work on an incident, once, from a snapshot; the first step is due at once."""
     now = database_now()
-    steps = policy.steps.select_related("schedule", "user").order_by("position")
+    steps = list(policy.steps.select_related("schedule").order_by("position"))
+    takes_turns = any(step.round_robin for step in steps)
     snapshot = {
         "policy": policy.slug,
         "repeat": policy.repeat,
-        "turn": EscalationRun.objects.filter(policy=policy).count(),
+        "turn": EscalationRun.objects.filter(policy=policy).count() if takes_turns else 0,
         "steps": [
             {
                 "schedule_id": step.schedule_id,
@@ -95,14 +96,15 @@ def take_step(run: EscalationRun) -> None:
     if not people and not refusals:
         _note_nobody(run, incident, step)
     wait = timedelta(seconds=step["wait_seconds"]) if people else timedelta(0)
+    now = database_now()
     if people and not all(folded) and incident.first_notified_at is None:
-        Incident.objects.filter(pk=incident.pk, first_notified_at=None).update(first_notified_at=database_now())
+        Incident.objects.filter(pk=incident.pk, first_notified_at=None).update(first_notified_at=now)
     settle(
         run,
         step=run.step + 1,
         loop=run.loop,
         people_paged=run.people_paged + len(people),
-        due_at=database_now() + wait,
+        due_at=now + wait,
         attempts=0,
         last_error="",
     )

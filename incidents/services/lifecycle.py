@@ -70,14 +70,15 @@ def open_incident(*, principal: Principal, opening: Opening) -> Incident:
             detected_by=opening.detected_by[:80],
             targets=dict(targets_for(team_id=opening.team_id)),
         )
-        incident.services.set(opening.service_ids)
+        if opening.service_ids:
+            incident.services.add(*opening.service_ids)
         add_timeline_entry(
             incident=incident,
             kind=TimelineKind.STATUS,
             text=f"Opened as {incident.severity.upper()}: {incident.title}",
             source_key="opened",
             principal=principal,
-            at=now,
+            recorded_at=now,
         )
         if caused_by:
             add_timeline_entry(
@@ -86,7 +87,7 @@ def open_incident(*, principal: Principal, opening: Opening) -> Incident:
                 text=f"{caused_by} is running on this service and has declared itself; it is the likely cause.",
                 source_key=f"cause:{caused_by}",
                 principal=principal,
-                at=now,
+                recorded_at=now,
             )
         start_activity(
             kind=ActivityKind.INCIDENT,
@@ -123,6 +124,7 @@ def open_incident(*, principal: Principal, opening: Opening) -> Incident:
                 text="Nobody is paged: no escalation policy belongs to it.",
                 source_key="no-policy",
                 principal=principal,
+                recorded_at=now,
             )
     return incident
 
@@ -356,6 +358,7 @@ def open_by_route(*, principal: Principal, alert: Alert, route: Route, service: 
         principal=principal,
         at=alert.starts_at,
         link=f"/alerts/{alert.pk}/",
+        recorded_at=alert.last_received_at,
     )
     return incident, is_new
 

@@ -60,7 +60,7 @@ def page_person(run: EscalationRun, incident: Incident, person: OnCallPerson) ->
     else:
         text = f"Paged {person.name} {' and '.join(_send(page, incident, person))} {where}"
     add_timeline_entry(
-        incident=incident, kind=TimelineKind.PAGE, text=text, source_key=page.key, principal=PAGER, at=now
+        incident=incident, kind=TimelineKind.PAGE, text=text, source_key=page.key, principal=PAGER, recorded_at=now
     )
     return not folds
 
@@ -90,7 +90,7 @@ def send_digests() -> int:
 
 def _is_storm(user_id: int, incident: Incident, now: datetime) -> bool:
     recent = Page.objects.filter(user_id=user_id, at__gt=now - STORM_WINDOW).exclude(incident=incident)
-    if recent.count() < STORM_PAGES:
+    if len(recent.order_by().values_list("pk", flat=True)[:STORM_PAGES]) < STORM_PAGES:
         return False
     services = list(incident.services.values_list("pk", flat=True))
     return not services or recent.filter(incident__services__in=services).exists()

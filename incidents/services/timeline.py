@@ -24,23 +24,25 @@ def add_timeline_entry(
     principal: Principal,
     at: datetime | None = None,
     link: str = "",
-) -> TimelineEntry:
-    """Write an entry, in the caller's transaction; a source key that was used before returns its entry unchanged."""
-    now = database_now()
-    entry, _ = TimelineEntry.objects.get_or_create(
+    recorded_at: datetime | None = None,
+) -> None:
+    """Write an entry, in the caller's transaction; one with a source key that was used before changes nothing.
+
+    `recorded_at` is for a caller that has just asked what time it is.
+    """
+    now = recorded_at or database_now()
+    entry = TimelineEntry(
         incident=incident,
         source_key=source_key[:255],
-        defaults={
-            "at": at or now,
-            "recorded_at": now,
-            "kind": kind,
-            "text": text[:LONGEST_NOTE],
-            "link": link[:500],
-            "actor": principal.reference,
-            "actor_label": principal.label[:160],
-        },
+        at=at or now,
+        recorded_at=now,
+        kind=kind,
+        text=text[:LONGEST_NOTE],
+        link=link[:500],
+        actor=principal.reference,
+        actor_label=principal.label[:160],
     )
-    return entry
+    TimelineEntry.objects.bulk_create([entry], ignore_conflicts=True)
 
 
 def mark_engaged(*, incident: Incident, principal: Principal, now: datetime) -> None:
@@ -70,12 +72,15 @@ def write_note(
         raise refuse("link", found=link, allowed="an address that begins with https:// or / is allowed")
     with transaction.atomic():
         mark_engaged(incident=incident, principal=principal, now=now)
-        return add_timeline_entry(
+        key = (source_key or new_id("note"))[:255]
+        add_timeline_entry(
             incident=incident,
             kind=TimelineKind.NOTE,
             text=text.strip(),
-            source_key=source_key or new_id("note"),
+            source_key=key,
             principal=principal,
             at=at,
             link=link,
+            recorded_at=now,
         )
+        return TimelineEntry.objects.get(incident=incident, source_key=key)

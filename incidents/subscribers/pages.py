@@ -14,11 +14,15 @@ from incidents.services import add_timeline_entry, advance_after_dead_page
 DELIVERY = system_principal("delivery")
 
 
-@subscribe(DeliverySettled)
+def _is_dead(event: DeliverySettled) -> bool:
+    return event.state == DeliveryState.DEAD
+
+
+@subscribe(DeliverySettled, when=_is_dead)
 def follow_page(event: DeliverySettled) -> None:
     """Write to the timeline that a page could not be delivered, and go on with the escalation without waiting."""
     parts = event.idempotency_key.split(":")
-    if event.state != DeliveryState.DEAD or parts[0] != "escalation" or len(parts) != 6:
+    if parts[0] != "escalation" or len(parts) != 6:
         return
     incident = incident_by_reference(reference=event.about.removeprefix("incident:"))
     if incident is None:
@@ -33,11 +37,9 @@ def follow_page(event: DeliverySettled) -> None:
     advance_after_dead_page(incident_id=incident.pk, run_id=int(parts[1]), position=f"{parts[2]}:{parts[3]}")
 
 
-@subscribe(DeliverySettled)
+@subscribe(DeliverySettled, when=_is_dead)
 def alarm_on_dead_letter(event: DeliverySettled) -> None:
     """Tell the administrators of a dead letter: once an hour for each address, in the site."""
-    if event.state != DeliveryState.DEAD:
-        return
     hour = database_now().strftime("%Y-%m-%dT%H")
     for user in users_with(Capability.SITE_ADMIN):
         send(

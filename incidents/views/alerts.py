@@ -56,6 +56,7 @@ class AlertListView(RecordListView):
     search_fields = ("title", "decision", "fingerprint")
     default_sort = "-last"
     saves_views = True
+    counted_up_to = 10_000
     refresh_seconds = 10
     empty = Empty(
         "No alert has come in. Add an integration and point a sender at the address that it prints.",
@@ -132,7 +133,7 @@ class InboundEventListView(RecordListView):
             kind="code",
             href=lambda e: reverse("incidents:inbound_detail", args=[e.reference]),
         ),
-        Column("received", "Received", lambda e: e.received_at, kind="time", order_by=("received_at",)),
+        Column("received", "Received", lambda e: e.received_at, kind="time", order_by=("pk",)),
         Column("from", "From", lambda e: e.integration.slug),
         Column("state", "State", lambda e: "dead" if e.dead_at else e.state, kind="state", order_by=("state",)),
         Column("alerts", "Alerts", lambda e: len(e.decisions), kind="number"),
@@ -141,6 +142,7 @@ class InboundEventListView(RecordListView):
     )
     search_fields = ("reference", "problem")
     default_sort = "-received"
+    counted_up_to = 10_000
     refresh_seconds = 10
     empty = Empty("Nothing has been received yet.")
 

@@ -132,6 +132,7 @@ class IncidentListView(RecordListView):
     search_fields = ("title", "services__name")
     default_sort = "-reference"
     saves_views = True
+    counted_up_to = 10_000
     refresh_seconds = 10
     empty = Empty(
         "No incident has been opened. Alerts open them by their route, and people by hand.",

@@ -38,6 +38,20 @@ def test_every_subscriber_hears_an_event_once() -> None:
     assert sorted(heard) == ["first red", "second red"]
 
 
+def test_a_subscriber_with_a_condition_costs_nothing_where_it_does_not_hold() -> None:
+    heard: list[str] = []
+
+    @subscribe(LampLit, when=lambda event: event.colour == "red")
+    def listener(event: LampLit) -> None:
+        heard.append(event.colour)
+
+    publish(LampLit(colour="green"))
+    assert not EventDelivery.objects.exists()
+    publish(LampLit(colour="red"))
+    drain("core.events")
+    assert heard == ["red"]
+
+
 def test_an_event_of_a_change_that_is_rolled_back_is_never_heard() -> None:
     heard: list[str] = []
 

@@ -6,7 +6,9 @@ from typing import Any
 import pytest
 from django.core.exceptions import PermissionDenied
 from django.test import RequestFactory
+from django.utils import timezone
 
+from core.events import Event
 from core.lists import Column, Empty, Filter, Grouping, RecordListView, Subtotal, csv_text, singular
 
 
@@ -195,3 +197,27 @@ def test_groups_stand_in_the_order_of_their_first_records_with_subtotals_of_all_
 
 def test_an_unknown_grouping_groups_nothing() -> None:
     assert not any(row.group for row in ask(GroupedListView, "/things/?group=size").context_data["rows"])
+
+
+@pytest.mark.django_db
+def test_a_very_long_list_is_counted_no_further_than_it_says() -> None:
+    Event.objects.bulk_create(
+        [Event(kind=f"kind-{number}", payload={}, published_at=timezone.now()) for number in range(8)]
+    )
+
+    class EventListView(RecordListView):
+        noun = "events"
+        page_size = 2
+        counted_up_to = 5
+        columns = (Column("kind", "Kind", lambda e: e.kind, order_by=("kind",)),)
+
+        def get_records(self) -> Any:
+            return Event.objects.all()
+
+    answer = ask(EventListView, "/things/?page=3", htmx=True).render().content.decode()
+    assert "over 5 events" in answer
+    assert "5 to 5 of over 5" in answer
+    assert "found by filters" in answer
+    EventListView.counted_up_to = 8
+    assert "over 5" not in ask(EventListView, htmx=True).render().content.decode()
+    assert ask(EventListView).context_data["page"].paginator.count == 8

@@ -1,0 +1,36 @@
+"""Pages of what may be too many to count."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from django.core.paginator import Paginator
+from django.db.models import QuerySet
+from django.utils.functional import cached_property
+
+
+class BoundedPaginator(Paginator):  # type: ignore[type-arg]  # generic in the stubs alone
+    """Counts no further than `most`: what a million rows cost to count is not worth the exact number of them.
+
+    Beyond that the list says *over* so many and ends; filters, search and sorting lead to the rest, CSV has all.
+    """
+
+    def __init__(self, records: QuerySet[Any] | Sequence[Any], per_page: int, *, most: int | None) -> None:
+        super().__init__(records, per_page)
+        self._most = most
+
+    @cached_property
+    def _counted(self) -> tuple[int, bool]:
+        if self._most is None or not isinstance(self.object_list, QuerySet):
+            return super().count, False
+        found = self.object_list.order_by()[: self._most + 1].count()
+        return min(found, self._most), found > self._most
+
+    @property
+    def count(self) -> int:
+        """How many there are, or the most that is counted."""
+        return self._counted[0]
+
+    @property
+    def is_over(self) -> bool:
+        """Say whether there are more than were counted."""
+        return self._counted[1]
