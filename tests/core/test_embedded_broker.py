@@ -71,7 +71,7 @@ from core.events import Event, EventDelivery, publish
 from core.work import wake
 from core.clock import database_now
 event = Event.objects.create(kind="nobody.listens", payload={}, published_at=database_now())
-EventDelivery.objects.create(event=event, subscriber="nobody", due_at=database_now())
+EventDelivery.objects.create(event=event, subscriber="delivery.subscribers.fan_out", due_at=database_now())
 wake("core.events")
 """
 HEARD = """
