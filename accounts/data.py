@@ -2,9 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
 
 from accounts.domain.permissions import Capability, Role, roles_allow
+from accounts.domain.providers import ProviderKind
 
 
 class PrincipalKind(StrEnum):
@@ -20,7 +22,8 @@ class Principal:
     """Somebody or something that acts: a person, an API token on a person's behalf, or the site itself.
 
     `site_roles` hold everywhere; `team_roles` hold for a team (by primary key) and its services. A token's `scopes`
-    narrow what its owner may do; None means not narrowed.
+    narrow what its owner may do; None means not narrowed. `authenticated_at` is when a person in a browser last showed
+    who they are; None for everybody else.
     """
 
     kind: PrincipalKind
@@ -30,6 +33,7 @@ class Principal:
     site_roles: frozenset[Role] = frozenset()
     team_roles: Mapping[int, frozenset[Role]] = field(default_factory=dict)
     scopes: frozenset[Capability] | None = None
+    authenticated_at: datetime | None = None
 
     def may(self, capability: Capability, *, team_id: int | None = None) -> bool:
         """Say whether the principal may; with `team_id`, for that team's things, else for the site's."""
@@ -62,4 +66,4 @@ def system_principal(label: str) -> Principal:
     return Principal(kind=PrincipalKind.SYSTEM, label=label)
 
 
-__all__ = ["Capability", "Principal", "PrincipalKind", "Role", "system_principal"]
+__all__ = ["Capability", "Principal", "PrincipalKind", "ProviderKind", "Role", "system_principal"]

@@ -20,3 +20,25 @@ class SignInLocked(DomainEvent):
     kind: ClassVar[str] = "account.sign_in_locked"
     username: str
     address: str
+
+
+class PersonLeft(DomainEvent):
+    """A person's account was closed: they hold no session, token or role any more.
+
+    Published once for each closing, by hand, by a directory or by a command. Rooms that have given the person something
+    to do (a turn on call, an approval to give, a grant) take it back and show what is missing.
+    """
+
+    kind: ClassVar[str] = "account.person_left"
+    user_id: int
+    username: str
+    by: str
+
+
+class BreakGlassUsed(DomainEvent):
+    """A break-glass account has signed in: somebody should know why."""
+
+    kind: ClassVar[str] = "account.break_glass_used"
+    user_id: int
+    username: str
+    address: str

@@ -10,8 +10,10 @@ from django.contrib.auth.password_validation import validate_password
 from django.contrib.auth.validators import UnicodeUsernameValidator
 from django.core.exceptions import ValidationError
 
-from accounts.data import Capability, Principal, Role
-from accounts.models import Team, User
+from accounts.data import Capability, Principal, ProviderKind, Role
+from accounts.domain.providers import CONFIGURATIONS
+from accounts.models import SignInPolicy, Team, User
+from accounts.selectors import sign_in_policy
 from accounts.services import sign_in_failed, sign_in_is_locked
 
 
@@ -22,6 +24,7 @@ class SignInForm(AuthenticationForm):
         **AuthenticationForm.error_messages,
         "invalid_login": "This user name and password do not belong together.",
         "locked": "Too many sign-ins failed. Try again in a quarter of an hour, or ask an administrator.",
+        "elsewhere": "Sign in with your provider: passwords kept here are for emergencies only.",
     }
 
     @property
@@ -34,10 +37,16 @@ class SignInForm(AuthenticationForm):
         if sign_in_is_locked(username=username, address=self.address):
             raise ValidationError(self.error_messages["locked"], code="locked")
         try:
-            return dict(super().clean() or {})
+            cleaned = dict(super().clean() or {})
         except ValidationError:
             sign_in_failed(username=username, address=self.address)
             raise
+        user = self.get_user()
+        by_directory = getattr(user, "provider_slug", "")
+        emergencies = sign_in_policy().local_sign_in == SignInPolicy.LocalSignIn.BREAK_GLASS
+        if emergencies and not by_directory and not user.is_break_glass:
+            raise ValidationError(self.error_messages["elsewhere"], code="elsewhere")
+        return cleaned
 
 
 def _zones() -> list[tuple[str, str]]:
@@ -127,3 +136,128 @@ class RoleForm(forms.Form):
     team = forms.ModelChoiceField(
         queryset=Team.objects.all(), required=False, empty_label="the whole site", label="For"
     )
+
+
+class PolicyForm(forms.Form):
+    """The rules of signing in."""
+
+    second_factor_roles = forms.MultipleChoiceField(
+        label="A second factor is needed by whoever is",
+        choices=[(role.value, role.value.replace("-", " ")) for role in Role],
+        widget=forms.CheckboxSelectMultiple,
+        required=False,
+        help_text="They set it up at their next sign-in, before anything else opens.",
+    )
+    local_sign_in = forms.ChoiceField(
+        label="Passwords kept here",
+        choices=[("everybody", "everybody may use theirs"), ("break-glass", "only break-glass accounts may")],
+    )
+    idle_minutes = forms.IntegerField(label="Minutes without use until a session ends", min_value=1, max_value=720)
+    life_hours = forms.IntegerField(label="Hours until a session ends in any case", min_value=1, max_value=336)
+    fresh_minutes = forms.IntegerField(
+        label="Minutes until a dangerous action asks again",
+        min_value=1,
+        max_value=240,
+        help_text="Rights, tokens, keys, releasing the kill switch or the site.",
+    )
+
+
+class ProviderForm(forms.Form):
+    """A provider of identities; its kind decides which further fields there are."""
+
+    slug = forms.SlugField(max_length=63, label="Short name", help_text="Part of its addresses here; stays as it is.")
+    name = forms.CharField(max_length=120, help_text="What the sign-in page calls it.")
+    secret = forms.CharField(
+        required=False,
+        max_length=1000,
+        widget=forms.PasswordInput(attrs={"autocomplete": "off"}),
+        help_text="The client secret, or the password of the bind account. Empty: as it is. Never shown again.",
+    )
+    mappings = forms.CharField(
+        required=False,
+        max_length=20_000,
+        widget=forms.Textarea(attrs={"rows": 5}),
+        label="What its groups mean",
+        help_text="A line each: GROUP: ROLE, GROUP: ROLE for TEAM, or GROUP: member of TEAM.",
+    )
+
+    def __init__(self, *args: Any, kind: ProviderKind, known: bool = False, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.kind = kind
+        self.own = list(CONFIGURATIONS[kind].model_fields)
+        for name, field in CONFIGURATIONS[kind].model_fields.items():
+            self.fields[name] = _field_for(name, field.annotation, field.default)
+        self.order_fields(["slug", "name", *self.own, "secret", "mappings"])
+        if kind in {ProviderKind.SAML, ProviderKind.SCIM}:
+            del self.fields["secret"]
+        if known:
+            self.fields["slug"].disabled = True
+
+    def clean_mappings(self) -> list[tuple[str, str, str]]:
+        return [_mapping(line) for line in self.cleaned_data["mappings"].splitlines() if line.strip()]
+
+    def order(self) -> dict[str, Any]:
+        """Return what `save_provider` is asked for."""
+        given = {name: self.cleaned_data[name] for name in self.own}
+        if "scopes" in given:
+            given["scopes"] = given["scopes"].split()
+        secret = self.cleaned_data.get("secret") or None
+        return {
+            "slug": self.cleaned_data["slug"],
+            "name": self.cleaned_data["name"],
+            "kind": self.kind,
+            "configuration": given,
+            "secret": secret,
+            "mappings": self.cleaned_data["mappings"],
+        }
+
+
+LABELS = {
+    "issuer": ("Issuer", "The address under which its discovery document is found."),
+    "client_id": ("Client ID", "As registered there for this site."),
+    "scopes": ("Scopes", "Parted by spaces."),
+    "groups_claim": ("Claim with the groups", ""),
+    "asks_second_factor": ("It asks for a second factor itself", ""),
+    "private_network": ("It is on a private network", ""),
+    "creates_people": ("Who signs in for the first time gets an account", ""),
+    "links_by_mail": ("The same confirmed mail address is the same person", ""),
+    "entity_id": ("Entity ID", "From its metadata."),
+    "sso_url": ("Sign-in address", "Its HTTP-Redirect endpoint."),
+    "certificate": ("Signing certificate", "In PEM, from its metadata."),
+    "groups_attribute": ("Attribute with the groups", ""),
+    "mail_attribute": ("Attribute with the mail address", ""),
+    "name_attribute": ("Attribute with the full name", ""),
+    "address": ("Address", "ldaps://directory.example.org"),
+    "bind_dn": ("Bind as", "The name that searches; empty searches anonymously. Its password is the secret."),
+    "people": ("Where people are", "ou=people,dc=example,dc=org"),
+    "person_filter": ("Filter of a person", "(uid=%(user)s); Active Directory: (sAMAccountName=%(user)s)"),
+    "groups": ("Where groups are", "Empty: groups are not read."),
+    "group_class": ("Class of groups", "groupOfNames, groupOfUniqueNames, posixGroup; Active Directory: group"),
+    "start_tls": ("Use StartTLS", ""),
+    "ca_file": ("File with its certificate authority", "On this machine; empty: those that the machine trusts."),
+}
+
+
+def _field_for(name: str, annotation: Any, default: Any) -> forms.Field:
+    label, help_text = LABELS[name]
+    if annotation is bool:
+        return forms.BooleanField(label=label, required=False, initial=bool(default))
+    if name == "certificate":
+        return forms.CharField(label=label, help_text=help_text, widget=forms.Textarea(attrs={"rows": 4}))
+    initial = " ".join(default) if isinstance(default, tuple) else default
+    needed = not isinstance(initial, str)
+    return forms.CharField(
+        label=label, help_text=help_text, max_length=500, required=needed, initial=None if needed else initial
+    )
+
+
+def _mapping(line: str) -> tuple[str, str, str]:
+    group, colon, meaning = line.rpartition(":")
+    words = meaning.split()
+    if colon and len(words) == 1:
+        return group.strip(), words[0], ""
+    if colon and len(words) == 3 and words[1] == "for":
+        return group.strip(), words[0], words[2]
+    if colon and len(words) == 3 and words[:2] == ["member", "of"]:
+        return group.strip(), "", words[2]
+    raise ValidationError(f"“{line.strip()[:80]}”: write GROUP: ROLE, GROUP: ROLE for TEAM, or GROUP: member of TEAM.")

@@ -22,4 +22,6 @@ def may_administer(principal: Principal) -> bool:
 
 
 add_entry(Entry("Settings", "People", "accounts:person_list", "users", 90, may_administer))
+add_entry(Entry("Settings", "Signing in", "accounts:sign_in_policy", "lock", 91, may_administer))
+add_entry(Entry("Settings", "Identity providers", "accounts:provider_list", "plug-connected", 92, may_administer))
 add_search(SearchProvider("Person", 90, find_people))

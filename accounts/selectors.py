@@ -3,16 +3,30 @@
 import hashlib
 from collections import defaultdict
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
 
-from django.db.models import Q, QuerySet
+from allauth.mfa.models import Authenticator
+from django.db.models import Count, Max, Q, QuerySet
 
-from accounts.data import Capability, Principal, PrincipalKind
+from accounts.data import Capability, Principal, PrincipalKind, ProviderKind
+from accounts.domain.groups import Mapping
 from accounts.domain.permissions import ROLE_CAPABILITIES, Role
-from accounts.models import ApiToken, RoleGrant, Team, User
+from accounts.domain.sessions import SessionRules
+from accounts.models import (
+    ApiToken,
+    GroupMapping,
+    IdentityProvider,
+    ProvidedIdentity,
+    RoleGrant,
+    SignInFailure,
+    SignInPolicy,
+    SignInSession,
+    Team,
+    User,
+)
 
 
-def principal_for_user(*, user: User) -> Principal:
+def principal_for_user(*, user: User, authenticated_at: datetime | None = None) -> Principal:
     """Return what a signed-in person may do, read in one query. An inactive person may do nothing."""
     site: set[Role] = set()
     teams: dict[int, set[Role]] = defaultdict(set)
@@ -28,6 +42,22 @@ def principal_for_user(*, user: User) -> Principal:
         user_id=user.pk,
         site_roles=frozenset(site),
         team_roles={team: frozenset(roles) for team, roles in teams.items()},
+        authenticated_at=authenticated_at,
+    )
+
+
+def sign_in_policy() -> SignInPolicy:
+    """Return the rules of signing in; the defaults until somebody changes them."""
+    return SignInPolicy.objects.filter(pk=1).first() or SignInPolicy(pk=1)
+
+
+def session_rules() -> SessionRules:
+    """Return how long sign-ins last."""
+    policy = sign_in_policy()
+    return SessionRules(
+        idle=timedelta(minutes=policy.idle_minutes),
+        life=timedelta(hours=policy.life_hours),
+        fresh=timedelta(minutes=policy.fresh_minutes),
     )
 
 
@@ -152,3 +182,75 @@ def tokens_seen_by(*, viewer: Principal) -> QuerySet[ApiToken]:
 def teams_seen_by(*, viewer: Principal) -> QuerySet[Team]:
     """Return the teams with their members, for whoever sees operations somewhere."""
     return teams() if viewer.may_somewhere(Capability.OPERATIONS_VIEW) else Team.objects.none()
+
+
+def identity_providers() -> QuerySet[IdentityProvider]:
+    """Return all providers of identities with their mappings."""
+    return IdentityProvider.objects.prefetch_related("mappings__team")
+
+
+def active_providers(*, kinds: Iterable[ProviderKind]) -> QuerySet[IdentityProvider]:
+    """Return the providers of these kinds that people may sign in by."""
+    wanted = [kind.value for kind in kinds]
+    return IdentityProvider.objects.filter(state=IdentityProvider.State.ACTIVE, kind__in=wanted)
+
+
+def provider_by_slug(*, slug: str) -> IdentityProvider | None:
+    """Return a provider."""
+    return identity_providers().filter(slug=slug).first()
+
+
+def mappings_of(*, provider: IdentityProvider) -> list[Mapping]:
+    """Return what the provider's groups mean."""
+    return [
+        Mapping(group=one.group, role=Role(one.role) if one.role else None, team_id=one.team_id)
+        for one in GroupMapping.objects.filter(provider=provider)
+    ]
+
+
+def identities_of(*, user: User) -> QuerySet[ProvidedIdentity]:
+    """Return as whom the providers know a person."""
+    return ProvidedIdentity.objects.select_related("provider").filter(user=user)
+
+
+def open_sessions(*, user: User) -> QuerySet[SignInSession]:
+    """Return the browsers that a person is signed in with, the one seen last first."""
+    return SignInSession.objects.filter(user=user, ended_at__isnull=True)
+
+
+def lately_locked() -> list[tuple[str, int, datetime]]:
+    """Return the names with failed sign-ins in the last day: name, how many, the latest."""
+    rows = (
+        SignInFailure.objects.values("username")
+        .annotate(times=Count("pk"), latest=Max("failed_at"))
+        .order_by("-latest")[:50]
+    )
+    return [(row["username"], row["times"], row["latest"]) for row in rows]
+
+
+def any_passkey() -> bool:
+    """Say whether anybody signs in with a passkey, so that the sign-in page offers it."""
+    return bool(Authenticator.objects.filter(type=Authenticator.Type.WEBAUTHN).exists())
+
+
+def has_second_factor(*, user: User) -> bool:
+    """Say whether a person has a second factor that is not only recovery codes."""
+    kinds = (Authenticator.Type.TOTP, Authenticator.Type.WEBAUTHN)
+    return bool(Authenticator.objects.filter(user_id=user.pk, type__in=kinds).exists())
+
+
+def needs_second_factor(*, user: User) -> bool:
+    """Say whether a role of the person asks for a second factor."""
+    roles = sign_in_policy().second_factor_roles
+    return bool(roles) and RoleGrant.objects.filter(user=user, role__in=roles).exists()
+
+
+def factors_of(*, user: User) -> list[Authenticator]:
+    """Return a person's second factors, recovery codes last."""
+    held = Authenticator.objects.filter(user_id=user.pk).order_by("created_at", "pk")
+    return sorted(held, key=lambda one: one.type == Authenticator.Type.RECOVERY_CODES)
+
+
+def failures_of(*, username: str) -> int:
+    """Return how many failed sign-ins of a name are remembered."""
+    return SignInFailure.objects.filter(username=username[:150]).count()

@@ -31,6 +31,19 @@ def _decrypt(value: str) -> str:
     return accepted.decrypt(value.encode("ascii")).decode()
 
 
+def seal(text: str) -> str:
+    """Encrypt a secret that is kept inside something else than a field of its own."""
+    return _box().encrypt(text.encode()).decode("ascii")
+
+
+def unseal(sealed: str) -> str:
+    """Return what was sealed. Raises SecretUnreadableError."""
+    try:
+        return _box().decrypt(sealed.encode("ascii")).decode()
+    except InvalidToken:
+        raise SecretUnreadableError("A secret was stored under another SECRET_KEY; set it up again.") from None
+
+
 if TYPE_CHECKING:
     _TextField = models.TextField[str, str]
 else:

@@ -41,6 +41,7 @@ class Capability(StrEnum):
     DELIVERY_EDIT = "delivery.edit"
     TELEMETRY_INGEST = "telemetry.ingest"
     SITE_ADMIN = "site.admin"
+    SCIM_PROVISION = "scim.provision"
 
 
 _VIEWER = frozenset({Capability.OPERATIONS_VIEW})

@@ -11,13 +11,16 @@ from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.db import transaction
 from django.http import HttpRequest
+from django.utils import timezone
 from rest_framework.request import Request
 
 from accounts.data import Capability, Principal
 from accounts.domain.permissions import ROLE_CAPABILITIES, Role
-from accounts.events import RightsChanged, SignInLocked
-from accounts.models import ApiToken, RoleGrant, SignInFailure, Team, User
-from accounts.selectors import token_digest
+from accounts.domain.sessions import is_fresh
+from accounts.events import PersonLeft, RightsChanged
+from accounts.models import ApiToken, DirectoryGroup, ProvidedMembership, RoleGrant, Team, User
+from accounts.selectors import session_rules, token_digest
+from accounts.services.sessions import end_sessions_of
 from core.clock import database_now
 from core.events import publish
 from core.parsing import refuse
@@ -27,13 +30,25 @@ from ledger.services import record
 DEFAULT_TOKEN_LIFE = timedelta(days=90)
 LONGEST_TOKEN_LIFE = timedelta(days=366)
 LAST_USED_RESOLUTION = timedelta(minutes=1)
-LOCKOUT_WINDOW = timedelta(minutes=15)
-FAILURES_BY_NAME = 8
-FAILURES_BY_ADDRESS = 40
 
 
 class LastAdminError(PermissionDenied):
     """The change would leave the site without an administrator."""
+
+
+class SignInAgainError(PermissionDenied):
+    """The change is dangerous, and who asks for it signed in too long ago."""
+
+
+def ensure_recent(principal: Principal) -> None:
+    """Raise SignInAgainError for a person in a browser who has not shown for a while who they are.
+
+    Tokens and the site itself pass: they prove themselves with each call.
+    """
+    if principal.authenticated_at is None:
+        return
+    if not is_fresh(authenticated_at=principal.authenticated_at, now=timezone.now(), rules=session_rules()):
+        raise SignInAgainError("This is dangerous enough to ask again who you are: confirm it, then do it once more.")
 
 
 def ensure_may(principal: Principal, capability: Capability, *, team_id: int | None = None) -> None:
@@ -68,6 +83,7 @@ def create_user(
 ) -> User:
     """Create a person without any role. Without a password they cannot sign in."""
     ensure_may(principal, Capability.SITE_ADMIN)
+    ensure_recent(principal)
     first, _, last = full_name.partition(" ")
     user = User(username=username, email=email, first_name=first, last_name=last, time_zone=time_zone)
     if password is None:
@@ -77,7 +93,7 @@ def create_user(
         user.set_password(password)
     user.full_clean(exclude=["password"])
     user.save()
-    _audit(principal, action="account.created", user=user, after={"email": email})
+    audit_person(principal, action="account.created", user=user, after={"email": email})
     return user
 
 
@@ -126,12 +142,13 @@ def set_team_members(*, principal: Principal, team: Team, usernames: Iterable[st
 def grant_role(*, principal: Principal, user: User, role: Role, team: Team | None = None) -> RoleGrant:
     """Give a person a role, for the site or for a team. Granting what they hold changes nothing."""
     ensure_may(principal, Capability.SITE_ADMIN)
+    ensure_recent(principal)
     grant, created = RoleGrant.objects.get_or_create(
         user=user, role=role.value, team=team, defaults={"granted_by": principal.reference}
     )
     if created:
         scope = team.slug if team else "site"
-        _audit(principal, action="role.granted", user=user, after={"role": role.value, "scope": scope})
+        audit_person(principal, action="role.granted", user=user, after={"role": role.value, "scope": scope})
         publish(RightsChanged(user_id=user.pk, username=user.username, change=f"granted {role.value} ({scope})"))
     return grant
 
@@ -140,12 +157,13 @@ def grant_role(*, principal: Principal, user: User, role: Role, team: Team | Non
 def revoke_role(*, principal: Principal, user: User, role: Role, team: Team | None = None) -> bool:
     """Take a role away; returns whether it was held. Raises LastAdminError."""
     ensure_may(principal, Capability.SITE_ADMIN)
+    ensure_recent(principal)
     if role is Role.ADMIN and team is None:
-        _ensure_admin_remains(without=user)
+        ensure_admin_remains(without=user)
     deleted, _ = RoleGrant.objects.filter(user=user, role=role.value, team=team).delete()
     if deleted:
         scope = team.slug if team else "site"
-        _audit(principal, action="role.revoked", user=user, before={"role": role.value, "scope": scope})
+        audit_person(principal, action="role.revoked", user=user, before={"role": role.value, "scope": scope})
         publish(RightsChanged(user_id=user.pk, username=user.username, change=f"revoked {role.value} ({scope})"))
     return bool(deleted)
 
@@ -181,13 +199,50 @@ def change_password(*, user: User, old: str, new: str) -> None:
 def deactivate_user(*, principal: Principal, user: User) -> None:
     """Close an account: no sign-in, no tokens, no roles. What the person did stays. Raises LastAdminError."""
     ensure_may(principal, Capability.SITE_ADMIN)
-    _ensure_admin_remains(without=user)
+    ensure_recent(principal)
+    close_account(principal=principal, user=user)
+
+
+def close_account(*, principal: Principal, user: User) -> bool:
+    """Close an account for somebody who may; says whether it was open.
+
+    Sessions, tokens, roles and memberships that a provider gave end here and now; `PersonLeft` lets the other rooms
+    take the person out of what they hold. Raises LastAdminError.
+    """
+    ensure_admin_remains(without=user)
     if not User.objects.filter(pk=user.pk, is_active=True).update(is_active=False):
-        return
+        return False
+    user.is_active = False
     RoleGrant.objects.filter(user=user).delete()
-    ApiToken.objects.filter(owner=user, revoked_at__isnull=True).update(revoked_at=database_now())
-    _audit(principal, action="account.deactivated", user=user)
+    for membership in ProvidedMembership.objects.filter(user=user).select_related("team"):
+        membership.team.members.remove(user)
+    ProvidedMembership.objects.filter(user=user).delete()
+    for group in DirectoryGroup.objects.filter(members=user):
+        group.members.remove(user)
+    tokens = ApiToken.objects.filter(owner=user, revoked_at__isnull=True).update(revoked_at=database_now())
+    sessions = end_sessions_of(user=user, why="the account was closed")
+    after = {"sessions_ended": str(sessions), "tokens_revoked": str(tokens)}
+    audit_person(principal, action="account.deactivated", user=user, after=after)
     publish(RightsChanged(user_id=user.pk, username=user.username, change="deactivated"))
+    publish(PersonLeft(user_id=user.pk, username=user.username, by=principal.reference))
+    return True
+
+
+@transaction.atomic
+def reopen_account(*, principal: Principal, user: User) -> bool:
+    """Open a closed account again, without any role; says whether it was closed."""
+    ensure_may(principal, Capability.SITE_ADMIN)
+    ensure_recent(principal)
+    return open_account(principal=principal, user=user)
+
+
+def open_account(*, principal: Principal, user: User) -> bool:
+    """Open a closed account again for somebody who may."""
+    if not User.objects.filter(pk=user.pk, is_active=False).update(is_active=True):
+        return False
+    user.is_active = True
+    audit_person(principal, action="account.reopened", user=user)
+    return True
 
 
 @transaction.atomic
@@ -206,6 +261,7 @@ def create_api_token(
     """
     if principal.user_id != owner.pk:
         ensure_may(principal, Capability.SITE_ADMIN)
+    ensure_recent(principal)
     wanted = sorted({scope.value for scope in scopes})
     if not wanted:
         raise refuse("scopes", found="none", allowed="at least one capability is needed")
@@ -220,7 +276,7 @@ def create_api_token(
         scopes=wanted,
         expires_at=database_now() + life,
     )
-    _audit(
+    audit_person(
         principal,
         action="token.created",
         user=owner,
@@ -235,7 +291,7 @@ def revoke_api_token(*, principal: Principal, token: ApiToken) -> None:
     if principal.user_id != token.owner_id:
         ensure_may(principal, Capability.SITE_ADMIN)
     if ApiToken.objects.filter(pk=token.pk, revoked_at__isnull=True).update(revoked_at=database_now()):
-        _audit(principal, action="token.revoked", user=token.owner, before={"token": token.name})
+        audit_person(principal, action="token.revoked", user=token.owner, before={"token": token.name})
 
 
 def token_used(*, token: ApiToken) -> None:
@@ -245,43 +301,8 @@ def token_used(*, token: ApiToken) -> None:
         ApiToken.objects.filter(pk=token.pk).update(last_used_at=now)
 
 
-def sign_in_is_locked(*, username: str, address: str) -> bool:
-    """Say whether too many sign-ins failed lately for this name or from this address."""
-    recent = SignInFailure.objects.filter(failed_at__gt=database_now() - LOCKOUT_WINDOW)
-    return (
-        recent.filter(username=username[:150]).count() >= FAILURES_BY_NAME
-        or recent.filter(address=address[:64]).count() >= FAILURES_BY_ADDRESS
-    )
-
-
-@transaction.atomic
-def sign_in_failed(*, username: str, address: str) -> None:
-    """Note a failed sign-in; the one that locks the name out is recorded and announced."""
-    now = database_now()
-    SignInFailure.objects.create(username=username[:150], address=address[:64], failed_at=now)
-    SignInFailure.objects.filter(failed_at__lt=now - timedelta(days=1)).delete()
-    failures = SignInFailure.objects.filter(username=username[:150], failed_at__gt=now - LOCKOUT_WINDOW).count()
-    if failures == FAILURES_BY_NAME:
-        record(
-            AuditedAction(action="sign_in.locked", target=username[:150], outcome="refused", address=address[:64]),
-            actor="system:sign-in",
-            subject=f"username:{username[:150]}",
-        )
-        publish(SignInLocked(username=username[:150], address=address[:64]))
-
-
-@transaction.atomic
-def signed_in(*, user: User, address: str) -> None:
-    """Record a sign-in and forget the failures of this name."""
-    SignInFailure.objects.filter(username=user.username).delete()
-    record(
-        AuditedAction(action="sign_in.succeeded", target=user.username, address=address[:64]),
-        actor=f"user:{user.pk}",
-        subject=f"user:{user.username}",
-    )
-
-
-def _ensure_admin_remains(*, without: User) -> None:
+def ensure_admin_remains(*, without: User) -> None:
+    """Raise LastAdminError when nobody else is an administrator of the whole site."""
     admins = RoleGrant.objects.select_for_update().filter(
         role=Role.ADMIN.value, team__isnull=True, user__is_active=True
     )
@@ -289,7 +310,7 @@ def _ensure_admin_remains(*, without: User) -> None:
         raise LastAdminError(f"{without} is the only administrator; make somebody else one first.")
 
 
-def _audit(
+def audit_person(
     principal: Principal,
     *,
     action: str,
@@ -297,6 +318,7 @@ def _audit(
     before: dict[str, str] | None = None,
     after: dict[str, str] | None = None,
 ) -> None:
+    """Record what was done to a person's account or rights."""
     record(
         AuditedAction(action=action, target=user.username, before=before or {}, after=after or {}),
         actor=principal.reference,

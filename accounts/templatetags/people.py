@@ -17,3 +17,12 @@ def who(context: Context, reference: str) -> str:
     if reference not in known:
         known[reference] = name_of(reference)
     return str(known[reference])
+
+
+FACTOR_NAMES = {"totp": "Codes of an app", "recovery_codes": "Recovery codes", "webauthn": "Passkey"}
+
+
+@register.filter
+def factor_name(factor: object) -> str:
+    """Name a second factor."""
+    return FACTOR_NAMES.get(str(getattr(factor, "type", "")), "Second factor")

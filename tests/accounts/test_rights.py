@@ -161,4 +161,4 @@ def test_a_name_is_locked_after_eight_failures_and_it_is_recorded() -> None:
     sign_in_failed(username="alice", address="192.0.2.1")
     assert sign_in_is_locked(username="alice", address="203.0.113.9")
     assert not sign_in_is_locked(username="bob", address="203.0.113.9")
-    assert entries(types=["audit.action"], subjects=["username:alice"]).count() == 1
+    assert entries(types=["access.locked_out"], subjects=["username:alice"]).count() == 1

@@ -1,62 +1,49 @@
-"""Sign-in and sign-out, the reader's own account, and people with their roles."""
+"""The reader's own account, and people with their roles."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from django.contrib import messages
 from django.contrib.auth import update_session_auth_hash
-from django.contrib.auth.forms import AuthenticationForm
 from django.contrib.auth.mixins import LoginRequiredMixin
-from django.contrib.auth.views import LoginView, LogoutView
 from django.core.exceptions import ValidationError
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views import View
 
+from accounts.adapters import LOCKED, address_of
 from accounts.data import Capability, Principal, Role
-from accounts.forms import PasswordForm, PersonForm, RoleForm, SignInForm, TimeZoneForm, TokenForm
+from accounts.forms import PasswordForm, PersonForm, RoleForm, TimeZoneForm, TokenForm
 from accounts.models import ApiToken, User
-from accounts.selectors import people, teams, tokens_of
+from accounts.selectors import factors_of, failures_of, identities_of, open_sessions, people, teams, tokens_of
 from accounts.services import (
     LastAdminError,
     change_password,
     create_api_token,
     create_user,
     deactivate_user,
+    end_sessions_by_administrator,
+    end_sessions_of,
     ensure_may,
     grant_role,
+    move_session,
     principal_of,
+    remove_factors,
+    reopen_account,
     revoke_api_token,
     revoke_role,
+    set_break_glass,
     set_time_zone,
     sign_in_failed,
     sign_in_is_locked,
-    signed_in,
+    unlock_sign_in,
 )
 from core.lists import Action, Column, Filter, RecordListView
 from core.parsing import InputRefusedError
 
 
-class SignInView(LoginView):
-    """The sign-in page."""
-
-    form_class = SignInForm
-    template_name = "accounts/login.html"
-    redirect_authenticated_user = True
-
-    def form_valid(self, form: AuthenticationForm) -> HttpResponse:
-        user = form.get_user()
-        assert isinstance(user, User)  # noqa: S101 AUTH_USER_MODEL
-        response = super().form_valid(form)
-        signed_in(user=user, address=self.request.META.get("REMOTE_ADDR", ""))
-        return response
-
-
-class SignOutView(LogoutView):
-    """Ends the session (POST only)."""
-
-
-def _signed_in_user(request: HttpRequest) -> User:
+def signed_in_user(request: HttpRequest) -> User:
+    """Return the reader."""
     if not isinstance(request.user, User):
         raise Http404
     return request.user
@@ -69,7 +56,7 @@ class AccountView(LoginRequiredMixin, View):
         return self._page(request)
 
     def post(self, request: HttpRequest) -> HttpResponse:
-        user = _signed_in_user(request)
+        user = signed_in_user(request)
         if "time_zone" in request.POST:
             zone_form = TimeZoneForm(request.POST)
             if zone_form.is_valid():
@@ -88,13 +75,18 @@ class AccountView(LoginRequiredMixin, View):
         return self._page(request, secret=secret)
 
     def _page(self, request: HttpRequest, **context: Any) -> HttpResponse:
-        user, principal = _signed_in_user(request), principal_of(request)
+        user, principal = signed_in_user(request), principal_of(request)
         page = {
             "title": "Your account",
             "zone_form": TimeZoneForm(initial={"time_zone": user.time_zone}),
             "token_form": TokenForm(principal=principal),
             "tokens": tokens_of(user_id=user.pk),
             "grants": user.grants.select_related("team"),
+            "sessions": open_sessions(user=user),
+            "this_session": request.session.session_key,
+            "factors": factors_of(user=user),
+            "identities": identities_of(user=user),
+            "has_password": user.has_usable_password(),
             **context,
         }
         return render(request, "accounts/account.html", page)
@@ -107,11 +99,11 @@ class PasswordView(LoginRequiredMixin, View):
         return self._page(request, PasswordForm())
 
     def post(self, request: HttpRequest) -> HttpResponse:
-        user, form = _signed_in_user(request), PasswordForm(request.POST)
-        address = request.META.get("REMOTE_ADDR", "")
+        user, form = signed_in_user(request), PasswordForm(request.POST)
+        address = address_of(request)
         if form.is_valid():
             if sign_in_is_locked(username=user.username, address=address):
-                form.add_error("old", SignInForm.error_messages["locked"])
+                form.add_error("old", LOCKED)
                 return self._page(request, form)
             try:
                 change_password(user=user, old=form.cleaned_data["old"], new=form.cleaned_data["new"])
@@ -121,7 +113,10 @@ class PasswordView(LoginRequiredMixin, View):
                     sign_in_failed(username=user.username, address=address)
                 form.add_error("old" if wrong_old else "new", error)
                 return self._page(request, form)
+            before = request.session.session_key
             update_session_auth_hash(request, user)
+            move_session(before=before, session=request.session)
+            end_sessions_of(user=user, why="the password changed", but=request.session.session_key or "")
             messages.success(request, "Your password is changed. Other browsers are signed out.")
             return redirect("accounts:account")
         return self._page(request, form)
@@ -205,6 +200,17 @@ class PersonCreateView(LoginRequiredMixin, View):
         return render(request, "accounts/person_create.html", {"title": "Add a person", "form": form})
 
 
+PERSON_ACTIONS: dict[str, Callable[[Principal, User], object]] = {
+    "close": lambda principal, person: deactivate_user(principal=principal, user=person),
+    "reopen": lambda principal, person: reopen_account(principal=principal, user=person),
+    "unlock": lambda principal, person: unlock_sign_in(principal=principal, username=person.username),
+    "end-sessions": lambda principal, person: end_sessions_by_administrator(principal=principal, user=person),
+    "break-glass": lambda principal, person: set_break_glass(principal=principal, user=person, is_break_glass=True),
+    "no-break-glass": lambda principal, person: set_break_glass(principal=principal, user=person, is_break_glass=False),
+    "remove-factors": lambda principal, person: remove_factors(principal=principal, user=person),
+}
+
+
 class PersonDetailView(LoginRequiredMixin, View):
     """A person with their roles, each of which can be taken away."""
 
@@ -217,9 +223,10 @@ class PersonDetailView(LoginRequiredMixin, View):
         ensure_may(principal, Capability.SITE_ADMIN)
         person = self._person(username)
         try:
-            if request.POST.get("action") == "close":
-                deactivate_user(principal=principal, user=person)
-            elif request.POST.get("action") == "revoke":
+            action = request.POST.get("action", "")
+            if action in PERSON_ACTIONS:
+                PERSON_ACTIONS[action](principal, person)
+            elif action == "revoke":
                 grant = person.grants.select_related("team").filter(pk=request.POST.get("grant") or 0).first()
                 if grant is None:
                     raise Http404
@@ -257,6 +264,10 @@ class PersonDetailView(LoginRequiredMixin, View):
             ],
             "tokens": tokens_of(user_id=person.pk),
             "teams": teams(),
+            "sessions": open_sessions(user=person),
+            "factors": factors_of(user=person),
+            "identities": identities_of(user=person),
+            "failures": failures_of(username=person.username),
         }
         return render(request, "accounts/person_detail.html", context)
 

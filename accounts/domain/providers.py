@@ -1,0 +1,113 @@
+"""What an administrator writes down about a provider of identities, by kind."""
+
+from enum import StrEnum
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+
+class ProviderKind(StrEnum):
+    """How a provider tells who somebody is."""
+
+    OIDC = "oidc"
+    SAML = "saml"
+    LDAP = "ldap"
+    SCIM = "scim"
+
+
+def _web_address(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.username:
+        raise ValueError("an address like https://login.example.org is needed")
+    return value.rstrip("/")
+
+
+def _directory_address(value: str) -> str:
+    if urlsplit(value).scheme not in {"ldap", "ldaps", "ldapi"}:
+        raise ValueError("an address like ldaps://directory.example.org is needed")
+    return value
+
+
+def _certificate(value: str) -> str:
+    body = "".join(line for line in value.split() if "CERTIFICATE" not in line and not line.startswith("-----"))
+    if not body.startswith("MII"):
+        raise ValueError("the certificate in PEM is needed, as the provider's metadata has it")
+    return body
+
+
+def _subtree(value: str) -> str:
+    if "=" not in value:
+        raise ValueError("a distinguished name like ou=people,dc=example,dc=org is needed")
+    return value
+
+
+WebAddress = Annotated[str, Field(max_length=500), AfterValidator(_web_address)]
+Subtree = Annotated[str, Field(max_length=500), AfterValidator(_subtree)]
+
+
+class _Configuration(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class _Newcomers(_Configuration):
+    creates_people: bool = True
+    """A person who signs in for the first time gets an account."""
+    links_by_mail: bool = False
+    """Who has the same mail address here, confirmed by the provider, is the same person."""
+
+
+class OidcConfiguration(_Newcomers):
+    """OpenID Connect, by discovery."""
+
+    issuer: WebAddress
+    client_id: Annotated[str, Field(min_length=1, max_length=200)]
+    scopes: tuple[str, ...] = ("openid", "profile", "email")
+    groups_claim: Annotated[str, Field(min_length=1, max_length=100)] = "groups"
+    asks_second_factor: bool = False
+    private_network: bool = False
+
+
+class SamlConfiguration(_Newcomers):
+    """SAML 2.0 with signed assertions, begun here."""
+
+    entity_id: Annotated[str, Field(min_length=1, max_length=500)]
+    sso_url: WebAddress
+    certificate: Annotated[str, Field(max_length=20_000), AfterValidator(_certificate)]
+    groups_attribute: Annotated[str, Field(min_length=1, max_length=200)] = "groups"
+    mail_attribute: Annotated[str, Field(min_length=1, max_length=200)] = "mail"
+    name_attribute: Annotated[str, Field(min_length=1, max_length=200)] = "displayName"
+    asks_second_factor: bool = False
+
+
+class LdapConfiguration(_Configuration):
+    """An LDAP directory or Active Directory."""
+
+    address: Annotated[str, Field(max_length=500), AfterValidator(_directory_address)]
+    bind_dn: Annotated[str, Field(max_length=500)] = ""
+    people: Subtree
+    person_filter: Annotated[str, Field(max_length=500)] = "(uid=%(user)s)"
+    groups: Annotated[str, Field(max_length=500)] = ""
+    group_class: Annotated[str, Field(pattern="^(groupOfNames|groupOfUniqueNames|posixGroup|group)$")] = "groupOfNames"
+    start_tls: bool = False
+    ca_file: Annotated[str, Field(max_length=500)] = ""
+    creates_people: bool = True
+
+
+class ScimConfiguration(_Configuration):
+    """A directory that tells by itself who joins, moves and leaves."""
+
+
+Configuration = OidcConfiguration | SamlConfiguration | LdapConfiguration | ScimConfiguration
+
+CONFIGURATIONS: dict[ProviderKind, type[Configuration]] = {
+    ProviderKind.OIDC: OidcConfiguration,
+    ProviderKind.SAML: SamlConfiguration,
+    ProviderKind.LDAP: LdapConfiguration,
+    ProviderKind.SCIM: ScimConfiguration,
+}
+
+
+def configuration_of(kind: ProviderKind, document: dict[str, Any]) -> Configuration:
+    """Parse what is written down. Raises pydantic.ValidationError."""
+    return CONFIGURATIONS[kind].model_validate(document)

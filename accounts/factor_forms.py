@@ -1,0 +1,51 @@
+"""Forms that ask for a second factor or a password again; wrong answers count over all processes."""
+
+from allauth.account.adapter import get_adapter
+from allauth.core import context
+from allauth.mfa.base.forms import AuthenticateForm, ReauthenticateForm
+from django import forms
+from django.core.exceptions import ValidationError
+
+from accounts.adapters import LOCKED, address_of
+from accounts.models import User
+from accounts.services import sign_in_failed, sign_in_is_locked
+
+
+class _CountedCode(forms.Form):
+    user: User
+
+    def clean_code(self) -> str:
+        address = address_of(context.request)
+        if sign_in_is_locked(username=self.user.username, address=address):
+            raise ValidationError(LOCKED)
+        try:
+            return str(super().clean_code())  # type: ignore[misc]  # the form it is mixed into has it
+        except ValidationError:
+            sign_in_failed(username=self.user.username, address=address)
+            raise
+
+
+class CodeForm(_CountedCode, AuthenticateForm):  # type: ignore[misc]  # the library's classes are untyped
+    """A code at the sign-in."""
+
+
+class CodeAgainForm(_CountedCode, ReauthenticateForm):  # type: ignore[misc]
+    """A code before something dangerous."""
+
+
+class PasswordAgainForm(forms.Form):
+    """The password before something dangerous."""
+
+    password = forms.CharField(
+        label="Your password", widget=forms.PasswordInput(attrs={"autocomplete": "current-password"})
+    )
+
+    def __init__(self, *args: object, user: User, **kwargs: object) -> None:
+        self.user = user
+        super().__init__(*args, **kwargs)  # type: ignore[arg-type]  # handed on
+
+    def clean_password(self) -> str:
+        password = str(self.cleaned_data["password"])
+        if not get_adapter().reauthenticate(self.user, password):
+            raise ValidationError("This is not your password.")
+        return password

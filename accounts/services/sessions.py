@@ -1,0 +1,150 @@
+"""The browsers that people are signed in with: begun, kept in sight, ended."""
+
+import time
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from django.contrib.sessions.backends.base import SessionBase
+from django.contrib.sessions.backends.db import SessionStore
+from django.db import transaction
+from django.http import HttpRequest
+from django.utils import timezone
+
+from accounts.data import Capability, Principal
+from accounts.domain.sessions import Ended, SessionRules, why_over
+from accounts.models import SignInSession, User
+from accounts.selectors import has_second_factor, needs_second_factor, session_rules
+
+KEPT = "assay_sign_in"
+# Where django-allauth notes that somebody has shown again who they are.
+RECORDS = "account_authentication_methods"
+SEEN_RESOLUTION = timedelta(minutes=1)
+KEPT_FOR = timedelta(days=90)
+
+
+def begin_session(*, request: HttpRequest, user: User, method: str, trusted_factor: bool = False) -> None:
+    """Note that somebody has signed in with this browser; `trusted_factor`: a second factor was shown elsewhere."""
+    session, now = request.session, timezone.now()
+    if session.session_key is None:
+        session.create()
+    must_enrol = not trusted_factor and needs_second_factor(user=user) and not has_second_factor(user=user)
+    _keep(session, signed_in_at=now, seen_at=now, proved_at=now, rules=session_rules(), enrol=must_enrol)
+    with transaction.atomic():
+        SignInSession.objects.filter(seen_at__lt=now - KEPT_FOR, ended_at__isnull=False).delete()
+        SignInSession.objects.update_or_create(
+            session_key=session.session_key,
+            defaults={
+                "user": user,
+                "method": method[:120],
+                "address": request.META.get("REMOTE_ADDR", "")[:64],
+                "agent": request.headers.get("User-Agent", "")[:300],
+                "signed_in_at": now,
+                "seen_at": now,
+                "ended_at": None,
+                "ended_why": "",
+            },
+        )
+
+
+def see_session(*, session: SessionBase) -> Ended | None:
+    """Note that a session is in use, at most once a minute; says why it is over, if it is.
+
+    The rules are read anew with each note, so that a change of them reaches open sessions within that time.
+    """
+    kept, now = session[KEPT], timezone.now()
+    rules = SessionRules(idle=timedelta(seconds=kept["idle"]), life=timedelta(seconds=kept["life"]), fresh=timedelta(0))
+    seen_at, signed_in_at = _instant(kept["seen"]), _instant(kept["at"])
+    why = why_over(signed_in_at=signed_in_at, seen_at=seen_at, now=now, rules=rules)
+    if why is None and abs(now - seen_at) >= SEEN_RESOLUTION:
+        rules = session_rules()
+        why = why_over(signed_in_at=signed_in_at, seen_at=seen_at, now=now, rules=rules)
+        proved_at = _instant(kept["proved"])
+        _keep(session, signed_in_at=signed_in_at, seen_at=now, proved_at=proved_at, rules=rules, enrol=kept["enrol"])
+        SignInSession.objects.filter(session_key=session.session_key or "").update(seen_at=now)
+    if why is not None:
+        SignInSession.objects.filter(session_key=session.session_key or "", ended_at__isnull=True).update(
+            ended_at=now, ended_why=f"over: {why.value}"
+        )
+    return why
+
+
+def session_is_known(session: SessionBase) -> bool:
+    """Say whether a session was begun here (one that a test or an older version made was not)."""
+    return KEPT in session
+
+
+def must_enrol(session: SessionBase) -> bool:
+    """Say whether the person has to set up a second factor before anything else."""
+    return bool(session.get(KEPT, {}).get("enrol"))
+
+
+def proved_at(request: HttpRequest) -> datetime | None:
+    """Return when the person in this browser last showed who they are."""
+    kept = request.session.get(KEPT)
+    if not kept:
+        return None
+    again = [float(one["at"]) for one in request.session.get(RECORDS, ()) if one.get("reauthenticated")]
+    return _instant(max([kept["proved"], *again]))
+
+
+def note_proof(session: SessionBase, *, enrolled: bool = False) -> None:
+    """Note that the person has just shown again who they are, or has set up a second factor."""
+    if KEPT in session:
+        kept = dict(session[KEPT])
+        kept["proved"] = time.time()
+        kept["enrol"] = kept["enrol"] and not enrolled
+        session[KEPT] = kept
+
+
+def move_session(*, before: str | None, session: SessionBase) -> None:
+    """Follow a session that got another key (after a change of the password)."""
+    if before and session.session_key and before != session.session_key:
+        SignInSession.objects.filter(session_key=before).update(session_key=session.session_key)
+
+
+def session_closed(*, session_key: str | None, why: str) -> None:
+    """Note that a browser has signed out."""
+    if session_key:
+        SignInSession.objects.filter(session_key=session_key, ended_at__isnull=True).update(
+            ended_at=timezone.now(), ended_why=why[:40]
+        )
+
+
+def end_sessions_of(*, user: User, why: str, keys: list[str] | None = None, but: str = "") -> int:
+    """End a person's sessions (those with `keys`, but for one); returns how many were open."""
+    rows = SignInSession.objects.filter(user=user, ended_at__isnull=True).exclude(session_key=but)
+    if keys is not None:
+        rows = rows.filter(session_key__in=keys)
+    open_keys = list(rows.values_list("session_key", flat=True))
+    SignInSession.objects.filter(session_key__in=open_keys).update(ended_at=timezone.now(), ended_why=why[:40])
+    SessionStore.get_model_class().objects.filter(session_key__in=open_keys).delete()
+    return len(open_keys)
+
+
+def may_end_sessions_of(*, principal: Principal, user: User) -> bool:
+    """Say whether the principal may end the person's sessions: their own, or an administrator anybody's."""
+    return principal.user_id == user.pk or principal.may(Capability.SITE_ADMIN)
+
+
+def _keep(
+    session: SessionBase,
+    *,
+    signed_in_at: datetime,
+    seen_at: datetime,
+    proved_at: datetime,
+    rules: SessionRules,
+    enrol: bool,
+) -> None:
+    kept: dict[str, Any] = {
+        "at": signed_in_at.timestamp(),
+        "seen": seen_at.timestamp(),
+        "proved": proved_at.timestamp(),
+        "idle": rules.idle.total_seconds(),
+        "life": rules.life.total_seconds(),
+        "enrol": enrol,
+    }
+    session[KEPT] = kept
+
+
+def _instant(stamp: float) -> datetime:
+    return datetime.fromtimestamp(stamp, tz=UTC)
