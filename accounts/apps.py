@@ -1,3 +1,5 @@
+from importlib import import_module
+
 from django.apps import AppConfig
 
 
@@ -5,3 +7,6 @@ class AccountsConfig(AppConfig):
     """The room's registration with Django."""
 
     name = "accounts"
+
+    def ready(self) -> None:
+        import_module("accounts.factors")
