@@ -22,6 +22,8 @@ class User(AbstractUser):
         default=False, help_text="For emergencies: signs in with a local password whatever else holds, and alarms."
     )
 
+    left_at = models.DateTimeField(null=True, blank=True, help_text="When the account was closed.")
+
     class Meta:
         ordering = ("username",)
 

@@ -97,4 +97,26 @@ protocols: list[URLPattern | URLResolver] = [
     path("sign-in/saml/<slug:organization_slug>/sign-out/", later("accounts.saml.sign_out"), name="saml_sls"),
     path("sign-in/saml/<slug:organization_slug>/metadata/", later("accounts.saml.metadata"), name="saml_metadata"),
 ]
-urlpatterns: list[URLPattern | URLResolver] = [path("", include((pages, "accounts"))), *protocols]
+
+
+def scim(name: str) -> Callable[..., HttpResponseBase]:
+    """Return a view of the SCIM server; machines call it with a token, never with a session."""
+    return later(f"accounts.scim.{name}", from_elsewhere=True)
+
+
+machines: list[URLPattern | URLResolver] = [
+    path("ServiceProviderConfig", scim("service_provider"), name="service_provider"),
+    path("ResourceTypes", scim("resource_types"), name="resource_types"),
+    path("ResourceTypes/<str:name>", scim("resource_types"), name="resource_type"),
+    path("Schemas", scim("schemas"), name="schemas"),
+    path("Schemas/<str:name>", scim("schemas"), name="schema"),
+    path("Users", scim("users"), name="users"),
+    path("Users/<str:key>", scim("user"), name="user"),
+    path("Groups", scim("groups"), name="groups"),
+    path("Groups/<uuid:key>", scim("group"), name="group"),
+]
+urlpatterns: list[URLPattern | URLResolver] = [
+    path("", include((pages, "accounts"))),
+    path("scim/v2/", include((machines, "scim"))),
+    *protocols,
+]

@@ -69,7 +69,7 @@ def save_provider(
     provider.state = IdentityProvider.State.PAUSED if paused else IdentityProvider.State.ACTIVE
     if secret is not None:
         provider.secret = secret
-    provider.full_clean()
+    provider.full_clean(exclude=["configuration"])
     provider.save()
     if mappings is not None:
         _set_mappings(provider, mappings)

@@ -210,7 +210,7 @@ def close_account(*, principal: Principal, user: User) -> bool:
     take the person out of what they hold. Raises LastAdminError.
     """
     ensure_admin_remains(without=user)
-    if not User.objects.filter(pk=user.pk, is_active=True).update(is_active=False):
+    if not User.objects.filter(pk=user.pk, is_active=True).update(is_active=False, left_at=database_now()):
         return False
     user.is_active = False
     RoleGrant.objects.filter(user=user).delete()
@@ -238,7 +238,7 @@ def reopen_account(*, principal: Principal, user: User) -> bool:
 
 def open_account(*, principal: Principal, user: User) -> bool:
     """Open a closed account again for somebody who may."""
-    if not User.objects.filter(pk=user.pk, is_active=False).update(is_active=True):
+    if not User.objects.filter(pk=user.pk, is_active=False).update(is_active=True, left_at=None):
         return False
     user.is_active = True
     audit_person(principal, action="account.reopened", user=user)

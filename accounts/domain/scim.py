@@ -1,0 +1,182 @@
+"""What a SCIM client says, in the few words that matter here. RFC 7643 (schema) and RFC 7644 (protocol)."""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+USER = "urn:ietf:params:scim:schemas:core:2.0:User"
+ENTERPRISE = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User"
+GROUP = "urn:ietf:params:scim:schemas:core:2.0:Group"
+PATCH = "urn:ietf:params:scim:api:messages:2.0:PatchOp"
+LIST = "urn:ietf:params:scim:api:messages:2.0:ListResponse"
+ERROR = "urn:ietf:params:scim:api:messages:2.0:Error"
+MOST_OPERATIONS = 1000
+
+# Attributes as clients write them (names have no case), and the field of a person that they are.
+USER_PATHS = {
+    "username": "username",
+    "externalid": "external_id",
+    "name.givenname": "first_name",
+    "name.familyname": "last_name",
+    "name.formatted": "full_name",
+    "displayname": "display_name",
+    "emails": "email",
+    "emails.value": "email",
+    "active": "active",
+}
+_MEMBER = re.compile(r'^members\[\s*value\s+eq\s+"([^"]*)"\s*\]$', re.IGNORECASE)
+_SELECTED = re.compile(r"\[[^\]]*\]")
+
+
+class ScimRefusedError(Exception):
+    """A request is refused; `status` and `kind` (scimType) are what the protocol says about it."""
+
+    def __init__(self, detail: str, *, status: int = 400, kind: str = "invalidValue") -> None:
+        self.detail, self.status, self.kind = detail, status, kind
+        super().__init__(detail)
+
+
+@dataclass
+class GroupChange:
+    """What a group becomes: None leaves it as it is."""
+
+    display_name: str | None = None
+    external_id: str | None = None
+    members: set[str] | None = None
+    added: set[str] = field(default_factory=set)
+    removed: set[str] = field(default_factory=set)
+
+    def members_after(self, before: set[str]) -> set[str]:
+        """Return who is in the group afterwards."""
+        return ((before if self.members is None else self.members) | self.added) - self.removed
+
+
+def person_fields(resource: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of a person that a resource carries; what this site does not keep is passed over."""
+    found: dict[str, Any] = {}
+    for key, value in resource.items():
+        if key.lower() == "name" and isinstance(value, Mapping):
+            for part, text in value.items():
+                _take(found, f"name.{part}", text)
+        else:
+            _take(found, key, value)
+    return found
+
+
+def patched_fields(operations: Any) -> dict[str, Any]:
+    """Return the fields that the operations of a PATCH set; a removed one is set to nothing."""
+    found: dict[str, Any] = {}
+    for name, path, value in _operations(operations):
+        if name == "remove":
+            _take(found, path, "")
+        elif path:
+            if path.lower() == "name" and isinstance(value, Mapping):
+                found.update(person_fields({"name": value}))
+            else:
+                _take(found, path, value)
+        elif isinstance(value, Mapping):
+            found.update(person_fields(value))
+        else:
+            raise ScimRefusedError("An operation without a path needs an object.", kind="invalidSyntax")
+    return found
+
+
+def group_change(resource: Mapping[str, Any]) -> GroupChange:
+    """Return what a whole group resource says."""
+    lowered = {str(key).lower(): value for key, value in resource.items()}
+    change = GroupChange(members=_member_keys(lowered.get("members", [])))
+    change.display_name = _text(lowered.get("displayname"), "displayName")
+    change.external_id = _text(lowered.get("externalid", ""), "externalId")
+    return change
+
+
+def patched_group(operations: Any) -> GroupChange:
+    """Return what the operations of a PATCH make of a group."""
+    change = GroupChange()
+    for name, path, value in _operations(operations):
+        if path:
+            _patch_group(change, name, path, value)
+        elif isinstance(value, Mapping):
+            for key, one in value.items():
+                _patch_group(change, name, str(key), one)
+        else:
+            raise ScimRefusedError("An operation without a path needs an object.", kind="invalidSyntax")
+    return change
+
+
+def _patch_group(change: GroupChange, name: str, path: str, value: Any) -> None:
+    lowered, one_member = path.lower(), _MEMBER.match(path)
+    if one_member:
+        (change.removed if name == "remove" else change.added).add(one_member[1])
+    elif lowered == "members":
+        keys = _member_keys(value or [])
+        if name == "replace" or (name == "remove" and not keys):
+            change.members, change.added, change.removed = keys, set(), set()
+        elif name == "add":
+            change.added |= keys
+            change.removed -= keys
+        else:
+            change.removed |= keys
+            change.added -= keys
+    elif lowered == "displayname":
+        change.display_name = _text(value, "displayName")
+    elif lowered == "externalid":
+        change.external_id = _text(value, "externalId")
+
+
+def _operations(operations: Any) -> Iterable[tuple[str, str, Any]]:
+    if not isinstance(operations, list) or not operations or len(operations) > MOST_OPERATIONS:
+        raise ScimRefusedError(f"Operations: a list of 1 to {MOST_OPERATIONS} is needed.", kind="invalidSyntax")
+    for one in operations:
+        if not isinstance(one, Mapping):
+            raise ScimRefusedError("An operation is an object.", kind="invalidSyntax")
+        name, path = str(one.get("op", "")).lower(), one.get("path", "") or ""
+        if name not in {"add", "replace", "remove"}:
+            raise ScimRefusedError("op: add, replace or remove is needed.", kind="invalidSyntax")
+        if not isinstance(path, str) or (name == "remove" and not path):
+            raise ScimRefusedError("A path is needed.", kind="noTarget")
+        yield name, path, one.get("value")
+
+
+def _take(found: dict[str, Any], path: str, value: Any) -> None:
+    """Note a value under the field that its path means; paths that mean nothing here are passed over."""
+    plain = _SELECTED.sub("", path.removeprefix(f"{USER}:")).lower()
+    name = USER_PATHS.get(plain)
+    if name is None:
+        return
+    if name == "active":
+        found[name] = _truth(value)
+    elif name == "email" and not isinstance(value, str):
+        found[name] = _first_mail(value)
+    else:
+        found[name] = _text(value, path)
+
+
+def _truth(value: Any) -> bool:
+    """Return a boolean, also of the text that some clients send for it."""
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, str) and value.lower() in {"true", "false"}:
+        return value.lower() == "true"
+    raise ScimRefusedError("active: true or false is needed.")
+
+
+def _first_mail(value: Any) -> str:
+    rows = [row for row in value if isinstance(row, Mapping)] if isinstance(value, list) else []
+    chosen = next((row for row in rows if row.get("primary") is True), rows[0] if rows else {})
+    return _text(chosen.get("value", ""), "emails")
+
+
+def _member_keys(value: Any) -> set[str]:
+    rows = value if isinstance(value, list) else [value]
+    keys = {str(row.get("value", "")) if isinstance(row, Mapping) else str(row) for row in rows}
+    return keys - {""}
+
+
+def _text(value: Any, where: str) -> str:
+    if value is None:
+        return ""
+    if not isinstance(value, str) or len(value) > 254 or "\x00" in value:
+        raise ScimRefusedError(f"{where}: a text of at most 254 signs is needed.")
+    return value.strip()

@@ -1,0 +1,324 @@
+"""`/scim/v2/`: the protocol of RFC 7644 over `accounts.services.scim`. Imported with its first request."""
+
+import hashlib
+import json
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+from uuid import UUID
+
+from django.core.exceptions import PermissionDenied
+from django.db.models import Q, QuerySet
+from django.http import HttpRequest, HttpResponse
+from rest_framework.exceptions import AuthenticationFailed
+from scim2_filter_parser.ast import AttrExpr, Filter, LogExpr
+from scim2_filter_parser.lexer import SCIMLexer
+from scim2_filter_parser.parser import SCIMParser
+from scim2_filter_parser.parser import SCIMParserError as ParserError
+
+from accounts.authentication import principal_by_bearer
+from accounts.data import Capability, Principal
+from accounts.domain import scim as words
+from accounts.domain.scim import ScimRefusedError
+from accounts.models import DirectoryGroup, User
+from accounts.scim_schemas import RESOURCE_TYPES, SCHEMAS, SERVICE_PROVIDER
+from accounts.services import ensure_may
+from accounts.services import scim as services
+from core.parsing import InputRefusedError, load_json
+
+PAGE = 100
+LARGEST_PAGE = 200
+USER_FILTERS = {
+    "username": "username__iexact",
+    "externalid": "identities__subject",
+    "id": "pk",
+    "active": "is_active",
+    "emails": "email__iexact",
+    "emails.value": "email__iexact",
+    "name.givenname": "first_name",
+    "name.familyname": "last_name",
+}
+GROUP_FILTERS = {
+    "displayname": "display_name",
+    "externalid": "external_id",
+    "id": "key",
+    "members": "members__pk",
+    "members.value": "members__pk",
+}
+Answer = Callable[..., HttpResponse]
+
+
+def speaks_scim(view: Answer) -> Answer:
+    """Let a view in who may, and answer what it refuses as the protocol says."""
+
+    @wraps(view)
+    def answered(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        try:
+            principal = principal_by_bearer(request)
+            ensure_may(principal, Capability.SCIM_PROVISION)
+            return view(request, principal, *args, **kwargs)
+        except AuthenticationFailed as error:
+            refused = _error(ScimRefusedError(str(error.detail), status=401, kind=""))
+            refused["WWW-Authenticate"] = 'Bearer realm="assay"'
+            return refused
+        except ScimRefusedError as error:
+            return _error(error)
+        except InputRefusedError as error:
+            return _error(ScimRefusedError(str(error)[:500], kind="invalidSyntax"))
+        except PermissionDenied as error:
+            return _error(ScimRefusedError(str(error), status=403, kind=""))
+
+    return answered
+
+
+@speaks_scim
+def service_provider(request: HttpRequest, _: Principal) -> HttpResponse:
+    """Say what this server can."""
+    return _only_read(request) or _answer({**SERVICE_PROVIDER, "meta": _meta(request, "ServiceProviderConfig", "")})
+
+
+@speaks_scim
+def resource_types(request: HttpRequest, _: Principal, name: str = "") -> HttpResponse:
+    """Say which resources there are."""
+    return _only_read(request) or _fixed(RESOURCE_TYPES, "name", name)
+
+
+@speaks_scim
+def schemas(request: HttpRequest, _: Principal, name: str = "") -> HttpResponse:
+    """Say what resources look like."""
+    return _only_read(request) or _fixed(SCHEMAS, "id", name)
+
+
+@speaks_scim
+def users(request: HttpRequest, principal: Principal) -> HttpResponse:
+    """List people, or create one."""
+    if request.method == "POST":
+        fields = words.person_fields(_body(request))
+        user = services.provision_person(principal=principal, fields=fields)
+        return _resource(request, _user(request, user), status=201)
+    people = User.objects.filter(is_break_glass=False).prefetch_related("identities__provider", "directory_groups")
+    return _only_read(request) or _page(request, people, USER_FILTERS, _user)
+
+
+@speaks_scim
+def user(request: HttpRequest, principal: Principal, key: str) -> HttpResponse:
+    """Show, replace, change or dismiss a person."""
+    person = User.objects.filter(pk=int(key) if key.isdecimal() and len(key) < 19 else 0).first()
+    if person is None or person.is_break_glass:
+        raise ScimRefusedError(f"There is no user {key[:60]}.", status=404, kind="")
+    _ensure_match(request, _user(request, person))
+    if request.method == "DELETE":
+        services.dismiss_person(principal=principal, user=person)
+        return HttpResponse(status=204)
+    if request.method in {"PUT", "PATCH"}:
+        body = _body(request)
+        fields = words.person_fields(body) if request.method == "PUT" else words.patched_fields(_operations(body))
+        person = services.change_person(principal=principal, user=person, fields=fields)
+    elif refused := _only_read(request):
+        return refused
+    return _resource(request, _user(request, person))
+
+
+@speaks_scim
+def groups(request: HttpRequest, principal: Principal) -> HttpResponse:
+    """List groups, or create one."""
+    if request.method == "POST":
+        group = services.save_directory_group(principal=principal, change=words.group_change(_body(request)))
+        return _resource(request, _group(request, group), status=201)
+    return _only_read(request) or _page(request, DirectoryGroup.objects.all(), GROUP_FILTERS, _group)
+
+
+@speaks_scim
+def group(request: HttpRequest, principal: Principal, key: UUID) -> HttpResponse:
+    """Show, replace, change or remove a group."""
+    found = DirectoryGroup.objects.filter(key=key).first()
+    if found is None:
+        raise ScimRefusedError(f"There is no group {key}.", status=404, kind="")
+    _ensure_match(request, _group(request, found))
+    if request.method == "DELETE":
+        services.remove_directory_group(principal=principal, group=found)
+        return HttpResponse(status=204)
+    if request.method in {"PUT", "PATCH"}:
+        body = _body(request)
+        change = words.group_change(body) if request.method == "PUT" else words.patched_group(_operations(body))
+        found = services.save_directory_group(principal=principal, change=change, group=found)
+        if request.method == "PATCH" and "attributes" not in request.GET:
+            return HttpResponse(status=204, headers={"ETag": _tag(_group(request, found))})
+    elif refused := _only_read(request):
+        return refused
+    return _resource(request, _group(request, found))
+
+
+def _user(request: HttpRequest, person: User) -> dict[str, Any]:
+    told = {
+        "schemas": [words.USER],
+        "id": str(person.pk),
+        "userName": person.username,
+        "name": {
+            "givenName": person.first_name,
+            "familyName": person.last_name,
+            "formatted": person.get_full_name(),
+        },
+        "displayName": str(person),
+        "active": person.is_active,
+        "emails": [{"value": person.email, "type": "work", "primary": True}] if person.email else [],
+        "groups": [{"value": str(one.key), "display": one.display_name} for one in person.directory_groups.all()],
+        "meta": {**_meta(request, "User", str(person.pk)), "created": person.date_joined.isoformat()},
+    }
+    known = [one for one in person.identities.all() if one.provider.kind == "scim"]
+    if known and not known[0].subject.startswith("user:"):
+        told["externalId"] = known[0].subject
+    return told
+
+
+def _group(request: HttpRequest, found: DirectoryGroup) -> dict[str, Any]:
+    told = {
+        "schemas": [words.GROUP],
+        "id": str(found.key),
+        "displayName": found.display_name,
+        "meta": {**_meta(request, "Group", str(found.key)), "created": found.created_at.isoformat()},
+    }
+    if found.external_id:
+        told["externalId"] = found.external_id
+    if "members" not in request.GET.get("excludedAttributes", ""):
+        told["members"] = [
+            {"value": str(person.pk), "display": str(person), "type": "User"} for person in found.members.all()
+        ]
+    return told
+
+
+def _meta(request: HttpRequest, kind: str, key: str) -> dict[str, Any]:
+    folder = {"User": "Users/", "Group": "Groups/"}.get(kind, kind)
+    return {"resourceType": kind, "location": request.build_absolute_uri(f"/scim/v2/{folder}{key}")}
+
+
+def _page(
+    request: HttpRequest,
+    found: QuerySet[Any],
+    names: dict[str, str],
+    write: Callable[[HttpRequest, Any], dict[str, Any]],
+) -> HttpResponse:
+    if asked := request.GET.get("filter", ""):
+        found = found.filter(_condition(asked, names)).distinct()
+    start = max(_number(request, "startIndex", 1), 1)
+    count = min(max(_number(request, "count", PAGE), 0), LARGEST_PAGE)
+    shown = found.order_by("pk")[start - 1 : start - 1 + count]
+    resources = [
+        {**told, "meta": {**told["meta"], "version": _tag(told)}} for told in (write(request, x) for x in shown)
+    ]
+    return _answer(
+        {
+            "schemas": [words.LIST],
+            "totalResults": found.count(),
+            "startIndex": start,
+            "itemsPerPage": len(resources),
+            "Resources": resources,
+        }
+    )
+
+
+def _condition(asked: str, names: dict[str, str]) -> Q:
+    """Return the condition that a filter means; `eq` and `and` are what clients use. Raises ScimRefusedError."""
+    if len(asked) > 1000:
+        raise ScimRefusedError("The filter is longer than 1000 signs.", kind="invalidFilter")
+    try:
+        return _condition_of(SCIMParser().parse(SCIMLexer().tokenize(asked)), names)
+    except (ParserError, ValueError, AttributeError, RecursionError):
+        raise ScimRefusedError("The filter cannot be read.", kind="invalidFilter") from None
+
+
+def _condition_of(node: Any, names: dict[str, str]) -> Q:
+    if isinstance(node, Filter) and not node.negated:
+        inner = node.expr
+        if isinstance(inner, Filter) and node.namespace:
+            raise ScimRefusedError("Filters within a value are not known here.", kind="invalidFilter")
+        return _condition_of(inner, names)
+    if isinstance(node, LogExpr) and node.op.lower() == "and":
+        return _condition_of(node.expr1, names) & _condition_of(node.expr2, names)
+    if isinstance(node, AttrExpr) and node.value.lower() == "eq" and node.comp_value is not None:
+        path = node.attr_path
+        name = f"{path.attr_name}.{path.sub_attr.value}" if path.sub_attr else path.attr_name
+        if name.lower() in names:
+            return Q(**{names[name.lower()]: _value(names[name.lower()], node.comp_value.value)})
+    raise ScimRefusedError("Only eq and and, on the attributes kept here, are known.", kind="invalidFilter")
+
+
+def _value(lookup: str, value: str) -> Any:
+    if lookup == "is_active":
+        return value.lower() == "true"
+    if lookup in {"pk", "members__pk"}:
+        return int(value) if value.isdecimal() and len(value) < 19 else 0
+    if lookup == "key":
+        return value if len(value) == 36 and not set(value.lower()) - set("0123456789abcdef-") else None
+    return value.replace("\x00", "")
+
+
+def _number(request: HttpRequest, name: str, default: int) -> int:
+    text = request.GET.get(name, "")
+    try:
+        return int(text[:9]) if text else default
+    except ValueError:
+        raise ScimRefusedError(f"{name}: a number is needed.") from None
+
+
+def _body(request: HttpRequest) -> dict[str, Any]:
+    body = load_json(request.body, source="body")
+    if not isinstance(body, dict):
+        raise ScimRefusedError("The body is an object.", kind="invalidSyntax")
+    return body
+
+
+def _operations(body: dict[str, Any]) -> Any:
+    return body.get("Operations", body.get("operations"))
+
+
+def _tag(told: dict[str, Any]) -> str:
+    """Return the version of a resource: a digest of what it says."""
+    plain = {key: value for key, value in told.items() if key != "meta"}
+    return f'W/"{hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:16]}"'
+
+
+def _ensure_match(request: HttpRequest, told: dict[str, Any]) -> None:
+    wanted = request.headers.get("If-Match", "")
+    if request.method in {"PUT", "PATCH", "DELETE"} and wanted not in {"", "*", _tag(told)}:
+        raise ScimRefusedError("It was changed meanwhile; read it again.", status=412, kind="")
+
+
+def _resource(request: HttpRequest, told: dict[str, Any], *, status: int = 200) -> HttpResponse:
+    tag = _tag(told)
+    if request.method == "GET" and request.headers.get("If-None-Match", "") == tag:
+        return HttpResponse(status=304, headers={"ETag": tag})
+    answer = _answer({**told, "meta": {**told["meta"], "version": tag}}, status=status)
+    answer["ETag"] = tag
+    answer["Location"] = told["meta"]["location"]
+    return answer
+
+
+def _fixed(rows: list[dict[str, Any]], field: str, name: str) -> HttpResponse:
+    if not name:
+        return _answer(
+            {
+                "schemas": [words.LIST],
+                "totalResults": len(rows),
+                "startIndex": 1,
+                "itemsPerPage": len(rows),
+                "Resources": rows,
+            }
+        )
+    found = next((row for row in rows if row[field] == name), None)
+    if found is None:
+        raise ScimRefusedError(f"There is no {name[:80]}.", status=404, kind="")
+    return _answer(found)
+
+
+def _only_read(request: HttpRequest) -> HttpResponse | None:
+    return None if request.method in {"GET", "HEAD"} else HttpResponse(status=405)
+
+
+def _answer(told: dict[str, Any], *, status: int = 200) -> HttpResponse:
+    return HttpResponse(json.dumps(told), status=status, content_type="application/scim+json")
+
+
+def _error(error: ScimRefusedError) -> HttpResponse:
+    told = {"schemas": [words.ERROR], "status": str(error.status), "detail": error.detail}
+    return _answer({**told, "scimType": error.kind} if error.kind else told, status=error.status)
