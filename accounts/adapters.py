@@ -1,5 +1,6 @@
 """What django-allauth asks the site: it does the protocols, `accounts.services` decides what follows from them."""
 
+import logging
 from typing import Any, NoReturn
 
 import requests
@@ -37,6 +38,7 @@ from accounts.services import (
 from core.fields import seal, unseal
 from core.http import GuardedSession, guarded_session
 
+logger = logging.getLogger(__name__)
 BY_BROWSER = (ProviderKind.OIDC, ProviderKind.SAML)
 LOCKED = "Too many sign-ins failed. Try again in a quarter of an hour, or ask an administrator."
 EMERGENCY = "Whoever has a password kept here, as a break-glass account has, can still sign in with it."
@@ -235,6 +237,7 @@ class ProviderAdapter(DefaultSocialAccountAdapter):  # type: ignore[misc]
         known = IdentityProvider.objects.filter(slug=slug).first()
         said = (extra_context or {}).get("saml_last_error_reason") or (str(exception) if exception else "")
         why = said or (f"the answer was {error}" if error else "the answer does not fit a sign-in begun here")
+        logger.warning("sign-in by %s refused: %s", slug, why)
         if known is not None:
             provider_answered(provider=known, error=why)
         _refuse(request, known, _plainly(exception, why))
@@ -263,6 +266,7 @@ def _refuse(request: HttpRequest, provider: IdentityProvider | None, why: str) -
 def refusal(request: HttpRequest, slug: str, error: Exception) -> HttpResponse:
     """Answer for a provider that could not even be asked."""
     provider = IdentityProvider.objects.filter(slug=slug).first()
+    logger.warning("sign-in by %s failed: %s: %s", slug, type(error).__name__, error)
     if provider is not None:
         provider_answered(provider=provider, error=f"{type(error).__name__}: {error}")
     try:

@@ -172,7 +172,7 @@ def _user(request: HttpRequest, person: User) -> dict[str, Any]:
 
 
 def _group(request: HttpRequest, found: DirectoryGroup) -> dict[str, Any]:
-    told = {
+    told: dict[str, Any] = {
         "schemas": [words.GROUP],
         "id": str(found.key),
         "displayName": found.display_name,

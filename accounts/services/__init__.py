@@ -15,7 +15,6 @@ from accounts.services.rights import (
     DEFAULT_TOKEN_LIFE,
     LONGEST_TOKEN_LIFE,
     LastAdminError,
-    SignInAgainError,
     change_password,
     close_account,
     create_api_token,
@@ -24,7 +23,6 @@ from accounts.services.rights import (
     deactivate_user,
     ensure_may,
     ensure_other_person,
-    ensure_recent,
     grant_role,
     principal_of,
     reopen_account,
@@ -59,6 +57,7 @@ from accounts.services.signing_in import (
     unlock_sign_in,
 )
 from accounts.services.trying import Tried, try_provider
+from core.proving import SignInAgainError, ensure_recent
 
 __all__ = [
     "DEFAULT_TOKEN_LIFE",

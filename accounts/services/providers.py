@@ -13,9 +13,10 @@ from accounts.domain.providers import Configuration, configuration_of
 from accounts.models import GroupMapping, IdentityProvider, ProvidedIdentity, SignInPolicy, Team
 from accounts.selectors import sign_in_policy, team_by_slug
 from accounts.services.federation import follow_groups, withdraw
-from accounts.services.rights import ensure_may, ensure_recent
+from accounts.services.rights import ensure_may
 from core.clock import database_now
 from core.parsing import InputRefusedError, Problem, refuse
+from core.proving import ensure_recent
 from ledger.data.access import ProviderChanged
 from ledger.services import record
 

@@ -24,6 +24,7 @@ from accounts.services.sessions import end_sessions_of
 from core.clock import database_now
 from core.events import publish
 from core.parsing import refuse
+from core.proving import SignInAgainError, decide_with, ensure_recent
 from ledger.data.access import AuditedAction
 from ledger.services import record
 
@@ -36,19 +37,14 @@ class LastAdminError(PermissionDenied):
     """The change would leave the site without an administrator."""
 
 
-class SignInAgainError(PermissionDenied):
-    """The change is dangerous, and who asks for it signed in too long ago."""
-
-
-def ensure_recent(principal: Principal) -> None:
-    """Raise SignInAgainError for a person in a browser who has not shown for a while who they are.
-
-    Tokens and the site itself pass: they prove themselves with each call.
-    """
+def _ask_again(principal: Principal) -> None:
     if principal.authenticated_at is None:
         return
     if not is_fresh(authenticated_at=principal.authenticated_at, now=timezone.now(), rules=session_rules()):
         raise SignInAgainError("This is dangerous enough to ask again who you are: confirm it, then do it once more.")
+
+
+decide_with(_ask_again)
 
 
 def ensure_may(principal: Principal, capability: Capability, *, team_id: int | None = None) -> None:

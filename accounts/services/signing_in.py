@@ -10,11 +10,12 @@ from accounts.data import Capability, Principal, Role
 from accounts.events import BreakGlassUsed, SignInLocked
 from accounts.models import SignInFailure, SignInPolicy, User
 from accounts.selectors import sign_in_policy, users_with
-from accounts.services.rights import audit_person, ensure_may, ensure_recent
+from accounts.services.rights import audit_person, ensure_may
 from accounts.services.sessions import end_sessions_of
 from core.clock import database_now
 from core.events import publish
 from core.parsing import refuse
+from core.proving import ensure_recent
 from delivery.data import Channel
 from delivery.services import send
 from ledger.data.access import FactorChanged, SignedIn, SignInLockedOut, SignInRulesChanged

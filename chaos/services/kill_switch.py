@@ -8,7 +8,7 @@ from datetime import timedelta
 from django.db import transaction
 
 from accounts.data import Capability, Principal, system_principal
-from accounts.services import ensure_may
+from accounts.services import ensure_may, ensure_recent
 from chaos.models import KillSwitch, KillSwitchTest
 from chaos.selectors import engaged_kill_switch, live_runs
 from chaos.services.guards import kill_switch_guard
@@ -49,6 +49,7 @@ def engage_kill_switch(*, principal: Principal, reason: str) -> KillSwitch:
 def release_kill_switch(*, principal: Principal) -> None:
     """Let runs start again."""
     ensure_may(principal, Capability.CHAOS_RUN)
+    ensure_recent(principal)
     released = KillSwitch.objects.filter(released_at__isnull=True).update(
         released_by=principal.reference, released_at=database_now()
     )

@@ -8,6 +8,7 @@ from django.db import transaction
 
 from core.clock import database_now
 from core.parsing import refuse
+from core.proving import ensure_recent
 from delivery.data import Actor, new_secret
 from delivery.domain.breaker import Circuit
 from delivery.models import Endpoint
@@ -50,6 +51,7 @@ def save_endpoint(
 def rotate_endpoint_secret(*, principal: Actor, endpoint: Endpoint) -> Endpoint:
     """Give the endpoint a new secret; both sign for a day, so that the receiver can change over in between."""
     ensure_may_edit(principal)
+    ensure_recent(principal)
     with transaction.atomic():
         endpoint = Endpoint.objects.select_for_update().get(pk=endpoint.pk)
         endpoint.previous_secret = endpoint.secret

@@ -3,7 +3,7 @@
 from django.db import transaction
 
 from accounts.data import Capability, Principal, PrincipalKind
-from accounts.services import ensure_may
+from accounts.services import ensure_may, ensure_recent
 from core.clock import database_now
 from core.holding import SiteHold, current_hold
 from core.work import oldest_overdue, wake
@@ -21,6 +21,7 @@ def release_site(*, principal: Principal, note: str, send_waiting: bool = False)
     `send_waiting` says that they were not.
     """
     ensure_may(principal, Capability.SITE_ADMIN)
+    ensure_recent(principal)
     if principal.kind is PrincipalKind.SYSTEM:
         raise SiteError("A person releases a site; name them with --as USERNAME.")
     hold = current_hold()

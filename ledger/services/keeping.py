@@ -8,6 +8,7 @@ from django.core.exceptions import PermissionDenied
 from django.db import transaction
 from django.utils import timezone
 
+from core.proving import ensure_recent
 from ledger.data.log import KeyRotated, PayloadErased
 from ledger.data.packs import KEEP, Reader
 from ledger.domain.notes import NoteRefusedError, raw_public_key, sign_rotation, verifier_key
@@ -29,6 +30,7 @@ def rotate_key(*, principal: Reader, reason: str) -> KeyRotation:
     committed. Raises PermissionDenied.
     """
     _ensure_keeper(principal)
+    ensure_recent(principal)
     checkpoint = make_checkpoint()
     old, new = signing_key(), Ed25519PrivateKey.generate()
     origin = log_origin()

@@ -14,6 +14,7 @@ from django.test import Client
 
 from accounts.data import Role, system_principal
 from accounts.models import ApiToken, RoleGrant, SignInSession, User
+from accounts.selectors import factors_of
 from accounts.services import (
     create_user,
     grant_role,
@@ -104,7 +105,7 @@ def test_a_recovery_code_works_once() -> None:
 def test_the_secret_of_an_app_is_not_kept_in_the_clear() -> None:
     client, _ = sign_in("alice")
     secret, _ = enrol(client)
-    assert secret not in str([one.data for one in User.objects.get(username="alice").authenticator_set.all()])
+    assert secret not in str([one.data for one in factors_of(user=User.objects.get(username="alice"))])
 
 
 def test_guessing_codes_locks_as_guessing_passwords_does() -> None:

@@ -83,6 +83,7 @@ def test_a_provider_is_set_up_on_its_page_and_signs_people_in(browsing: BrowserC
         page.locator("#id_name").fill("Example login")
         page.get_by_label("Issuer").fill(issuer)
         page.get_by_label("Client ID").fill("assay")
+        page.get_by_label("Secret").fill("any secret")
         page.get_by_label("It is on a private network").check()
         page.get_by_label("What its groups mean").fill("SRE: responder")
         page.get_by_role("button", name="Add the provider").click()
