@@ -33,13 +33,13 @@ def _decrypt(value: str) -> str:
 
 def seal(text: str) -> str:
     """Encrypt a secret that is kept inside something else than a field of its own."""
-    return _box().encrypt(text.encode()).decode("ascii")
+    return box_of(settings.SECRET_KEY).encrypt(text.encode()).decode("ascii")
 
 
 def unseal(sealed: str) -> str:
     """Return what was sealed. Raises SecretUnreadableError."""
     try:
-        return _box().decrypt(sealed.encode("ascii")).decode()
+        return _decrypt(sealed)
     except InvalidToken:
         raise SecretUnreadableError("A secret was stored under another SECRET_KEY; set it up again.") from None
 

@@ -92,7 +92,7 @@ def save_directory_group(
     name = change.display_name
     if (group is None and not name) or name == "":
         raise ScimRefusedError("displayName: it is needed.")
-    taken = DirectoryGroup.objects.filter(display_name=name).exclude(pk=group.pk if group else None)
+    taken = DirectoryGroup.objects.filter(display_name=name).exclude(pk=group.pk if group else 0)
     if name and taken.exists():
         raise ScimRefusedError("A group has this displayName already.", status=409, kind="uniqueness")
     is_new = group is None
