@@ -106,12 +106,17 @@ class Rule(_Strict):
 
     def selects(self, fact: Fact) -> bool:
         """Say whether an entry belongs to the population."""
-        return fact.entry_type in self.entries and all(not why_not(one, fact) for one in self.where)
+        return fact.entry_type in self.entries and all(holds(one, fact) for one in self.where)
 
     def failures(self, fact: Fact) -> list[str]:
         """Return what an entry of the population does not show; none means that it passes."""
         found = [reason for one in self.expect if (reason := why_not(one, fact))]
         return found + (failures_of(self.python, fact) if self.python else [])
+
+
+def holds(condition: Condition, fact: Fact) -> bool:
+    """Say whether a condition holds."""
+    return _holds(condition, _value(fact, condition.field), fact)
 
 
 def why_not(condition: Condition, fact: Fact) -> str:

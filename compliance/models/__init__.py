@@ -29,6 +29,7 @@ from compliance.models.controls import (
 )
 from compliance.models.evidence import Evidence
 from compliance.models.frameworks import Framework, FrameworkVersion, Requirement, RequirementText
+from compliance.models.reading import EntryDay, LogReading
 from compliance.models.registers import (
     Applicability,
     FindingReport,
@@ -58,11 +59,13 @@ __all__ = [
     "ControlRequirement",
     "ControlVersion",
     "Engagement",
+    "EntryDay",
     "Evidence",
     "FindingReport",
     "Framework",
     "FrameworkVersion",
     "IndicatorPoint",
+    "LogReading",
     "Occurrence",
     "OccurrenceDay",
     "PackExport",

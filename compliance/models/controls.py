@@ -86,6 +86,9 @@ class Check(models.Model):
     rule = models.JSONField()
     version = models.PositiveIntegerField(default=1)
     started_at = models.DateTimeField(help_text="From here on occurrences are due.")
+    checked_seq = models.PositiveBigIntegerField(
+        default=0, help_text="The log's entries before this place were looked at."
+    )
     last_run_at = models.DateTimeField(null=True, blank=True)
     last_error = models.TextField(blank=True)
     attested_until = models.DateTimeField(

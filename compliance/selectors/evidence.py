@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from compliance.data import Window
+from compliance.data import Cadence, Window
 from compliance.models import Control, Occurrence
 from ledger.data import EVIDENCE_NAMES, EvidenceType
 from ledger.selectors import entries
@@ -42,14 +42,17 @@ def entry_keys(control: Control, *, window: Window) -> set[int]:
 
 def evidence_of(control: Control, *, window: Window, limit: int = 200) -> list[EvidenceLine]:
     """Return the entries that a control rests on, newest first."""
-    keys = sorted(entry_keys(control, window=window), reverse=True)[:limit]
+    rows = Occurrence.objects.filter(
+        check_run__control=control, due_at__gte=window.start, happened_at__gte=window.start, happened_at__lt=window.end
+    )
+    newest = rows.order_by("-due_at").values_list("entries", flat=True)[:limit]
+    keys = sorted({key for found in newest for key in found}, reverse=True)[:limit]
     return [_line(entry) for entry in entries().filter(pk__in=keys)]
 
 
 def evidence_proof(control: Control, *, entry: int) -> tuple[EvidenceLine, dict[str, Any] | None, Sequence[str]] | None:
     """Return an entry of the control with its content and its proof in words; None when it is not the control's."""
-    window_free = Occurrence.objects.filter(check_run__control=control).values_list("entries", flat=True)
-    if not any(entry in keys for keys in window_free):
+    if not _rests_on(control, entry):
         return None
     row = entries().filter(pk=entry).first()
     if row is None:
@@ -65,6 +68,14 @@ def evidence_proof(control: Control, *, entry: int) -> tuple[EvidenceLine, dict[
         "An evidence pack carries the inclusion proof, and its verify.py checks it without this site.",
     ]
     return line, row.payload, words
+
+
+def _rests_on(control: Control, entry: int) -> bool:
+    rows = Occurrence.objects.filter(check_run__control=control)
+    if rows.filter(key=f"entry:{entry}").exists():
+        return True
+    scheduled = rows.exclude(check_run__cadence=Cadence.EVENT).values_list("entries", flat=True)
+    return any(entry in keys for keys in scheduled)
 
 
 def _line(entry: Any) -> EvidenceLine:

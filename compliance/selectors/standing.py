@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, time, timedelta
-from itertools import pairwise
+from typing import Any
 
 from django.db.models import Count, Q, Sum
 
@@ -31,7 +31,7 @@ from compliance.models import (
     OccurrenceDay,
     Requirement,
 )
-from ledger.selectors import entries
+from compliance.selectors.life import Life, alive_throughout
 
 NO_DIRECT_CHECK = "no check proves this control by itself; supporting evidence alone is not enough"
 NO_CONTROL = "no control serves this requirement directly; supporting evidence alone is not enough"
@@ -63,14 +63,20 @@ class _Records:
         start, end = min(window.start for window in windows), max(window.end for window in windows)
         self._excused = approved_exceptions(self._controls)
         scheduled = [check for check in checks if check.cadence != Cadence.EVENT]
-        self._rows: dict[int, list[Occurrence]] = defaultdict(list)
+        control_of = {check.pk: check.control_id for check in checks}
+        self._rows: dict[int, list[Due]] = defaultdict(list)
         # A period that began in the window and ends after it has its due date there too.
         found = Occurrence.objects.filter(
             check_run__in=scheduled, due_at__gte=start, due_at__lt=end + timedelta(days=367)
         )
-        for row in found.defer("reason", "entries"):
-            self._rows[row.check_run_id].append(row)
+        fields = ("check_run", "key", "due_at", "outcome", "happened_at", "verified")
+        for check, key, due_at, outcome, happened_at, verified in found.order_by().values_list(*fields):
+            excused = excused_at(self._excused.get(control_of[check], ()), due_at)
+            self._rows[check].append(Due(key, due_at, Outcome(outcome), happened_at, verified, excused))
         self._events = _event_tallies([one for one in checks if one.cadence == Cadence.EVENT], windows=windows)
+        alive = [rule.alive for found in self._checks.values() for _, rule in found if rule.alive]
+        reach = timedelta(days=max((one.within_days for one in alive), default=0))
+        self._life = Life({name for one in alive for name in one.entries}, start=start - reach, end=end)
         self._signs: dict[tuple[str, ...], list[datetime]] = {}
 
     def standings(self, window: Window, *, now: datetime) -> dict[int, ControlStanding]:
@@ -85,7 +91,7 @@ class _Records:
 
     def _check(self, check: Check, rule: Rule, spans: Sequence[Span], window: Window, now: datetime) -> CheckStanding:
         events = rule.cadence is Cadence.EVENT
-        counted = self._event_tally(check, spans, window) if events else self._scheduled_tally(check, spans, window)
+        counted = self._event_tally(check, spans, window) if events else self._scheduled_tally(check, window)
         if not counted.due and window.end <= check.started_at:
             early = Judgement(Standing.NOT_TESTED, reason="the check did not exist yet")
             return CheckStanding(check.pk, check.title, Strength(check.strength), rule.cadence, early)
@@ -99,16 +105,9 @@ class _Records:
         )
         return CheckStanding(check.pk, check.title, Strength(check.strength), rule.cadence, judgement)
 
-    def _scheduled_tally(self, check: Check, spans: Sequence[Span], window: Window) -> Tally:
+    def _scheduled_tally(self, check: Check, window: Window) -> Tally:
         return tally(
-            Due(
-                row.key,
-                row.due_at,
-                Outcome(row.outcome),
-                row.happened_at,
-                row.verified,
-                excused_at(spans, row.due_at),
-            )
+            row
             for row in self._rows[check.pk]
             if window.start <= row.due_at
             and (
@@ -145,53 +144,40 @@ class _Records:
     def _signs_of_life(self, types: Sequence[str], start: datetime, end: datetime) -> list[datetime]:
         key = (*types, start.isoformat(), end.isoformat())
         if key not in self._signs:
-            self._signs[key] = signs_of_life(types, start=start, end=end)
+            self._signs[key] = self._life.signs(types, start=start, end=end)
         return self._signs[key]
-
-
-def signs_of_life(types: Sequence[str], *, start: datetime, end: datetime) -> list[datetime]:
-    """Return one instant for each day on which an entry of these kinds happened, and the newest of all."""
-    found = entries(types=types, since=start, until=end)
-    days = found.order_by().datetimes("occurred_at", "day")
-    newest = found.order_by("-occurred_at").values_list("occurred_at", flat=True).first()
-    return [*days, *([newest] if newest else [])]
-
-
-def alive_throughout(signs: Sequence[datetime], *, start: datetime, end: datetime, reach: timedelta) -> bool:
-    """Say whether no longer silence than `reach` lies between signs of life from `start` to `end`."""
-    inside = [one for one in signs if one <= end]
-    if not inside or end <= start:
-        return bool(inside)
-    points = [start, *(one for one in inside if one > start), end]
-    before = [one for one in inside if one <= start]
-    # A sign shortly before the window vouches for its beginning.
-    points = [max(before), *points[1:]] if before else points
-    return all(later - earlier <= reach for earlier, later in pairwise(points))
 
 
 def _event_tallies(
     checks: Sequence[Check], *, windows: Sequence[Window]
 ) -> dict[tuple[int, datetime, datetime], tuple[int, int]]:
     """Return due and passed of checks by event, by check and window: whole days by sums, their edges by rows."""
-    found: dict[tuple[int, datetime, datetime], tuple[int, int]] = {}
-    for window in windows:
-        # `day` holds the UTC date; whole days lie between the first midnight in the window and the last.
-        first = window.start.date() + timedelta(days=window.start.time() != time.min)
-        last = window.end.date()
-        days = OccurrenceDay.objects.filter(check_run__in=checks, day__gte=first, day__lt=last)
-        counts: dict[int, list[int]] = defaultdict(lambda: [0, 0])
-        for key, due, passed in days.order_by().values_list("check_run").annotate(Sum("due"), Sum("passed")):
-            counts[key] = [due, passed]
+    counts: dict[tuple[int, datetime, datetime], list[int]] = defaultdict(lambda: [0, 0])
+    # `day` holds the UTC date; whole days lie between the first midnight in the window and the last.
+    whole = [(one, one.start.date() + timedelta(days=one.start.time() != time.min), one.end.date()) for one in windows]
+    sums: dict[str, Sum] = {}
+    for number, (_, first, last) in enumerate(whole):
+        inside = Q(day__gte=first, day__lt=last)
+        sums |= {f"due_{number}": Sum("due", filter=inside), f"passed_{number}": Sum("passed", filter=inside)}
+    days = OccurrenceDay.objects.filter(
+        check_run__in=checks, day__gte=min(first for _, first, _ in whole), day__lt=max(last for _, _, last in whole)
+    )
+    found: Iterable[Mapping[str, Any]] = days.order_by().values("check_run").annotate(**sums)
+    for row in found:
+        for number, (window, _, _) in enumerate(whole):
+            count = counts[row["check_run"], window.start, window.end]
+            count[0] += row[f"due_{number}"] or 0
+            count[1] += row[f"passed_{number}"] or 0
+    for window, first, last in whole:
         for start, end in _edges(window, first, last):
             rows = Occurrence.objects.filter(DUE, check_run__in=checks, due_at__gte=start, due_at__lt=end).order_by()
             for key, due, passed in rows.values_list("check_run").annotate(
                 n=Count("pk"), good=Count("pk", filter=GOOD)
             ):
-                counts[key][0] += due
-                counts[key][1] += passed
-        for key, (due, passed) in counts.items():
-            found[key, window.start, window.end] = (due, passed)
-    return found
+                count = counts[key, window.start, window.end]
+                count[0] += due
+                count[1] += passed
+    return {key: (due, passed) for key, (due, passed) in counts.items()}
 
 
 def _edges(window: Window, first: object, last: object) -> list[Span]:

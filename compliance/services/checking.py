@@ -1,297 +1,185 @@
-"""Run the checks: read the ledger, note each occurrence, record what was found."""
+"""Run the checks: read what is new in the log once, let every check look at it, record what was found."""
 
-import hashlib
 import logging
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
-from itertools import islice, pairwise
+from datetime import datetime, timedelta
+from itertools import groupby
 from typing import Any
 
 from django.db import transaction
+from django.db.models import Max
 
-from accounts.data import Capability, Principal, system_principal
+from accounts.data import Capability, Principal
 from accounts.services import ensure_may
-from compliance.data import Outcome
-from compliance.domain.periods import Cadence, Period, period_at, periods_between
-from compliance.domain.rules import Fact, Rule
-from compliance.models import Check, Occurrence, OccurrenceDay
-from compliance.selectors.standing import alive_throughout, signs_of_life
+from compliance.data import Cadence
+from compliance.domain.rules import Fact
+from compliance.models import Check, EntryDay, LogReading
+from compliance.services.absence import attest_absence
+from compliance.services.desks import Calendar, DaySums, Desk, EventDesk, Looked, ScheduledDesk
+from compliance.services.noting import CHECKER
 from core.clock import database_now
-from ledger.data.controls import AbsenceAttested, ControlTested
-from ledger.selectors import entries
-from ledger.services import record
+from ledger.data.reading import SealedEntry
+from ledger.selectors import log_size, sealed_entries, seq_at
 
 logger = logging.getLogger(__name__)
-CHECKER = system_principal("compliance-checker")
 LOOK_BACK = timedelta(days=400)
-# Entries of a long transaction become visible after later ones; looking back this far again misses none.
-OVERLAP = timedelta(hours=1)
-BATCH = 2_000
-# More results than this in one run are recorded as one entry that counts them.
-RECORDED_EACH = 50
-
-
-@dataclass(frozen=True)
-class Found:
-    """What a check found at one time."""
-
-    key: str
-    due_at: datetime
-    outcome: Outcome
-    reason: str
-    entries: tuple[int, ...] = ()
-    verified: bool = False
-    happened_at: datetime | None = None
+# Entries that are read, judged and written down in one transaction.
+BATCH = 5_000
 
 
 def run_checks(*, principal: Principal = CHECKER, control: str = "", now: datetime | None = None) -> int:
     """Run every check, or those of one control, and return how many occurrences changed.
 
-    A check that fails is noted on its own row and stops no other.
+    Each check remembers up to which place of the log it has looked. What has been sealed since is read once and handed
+    to the checks that look at its kinds; a check with a new rule reads the last 400 days again. A check that fails is
+    noted on its own row and stops no other. Two runs at once take turns.
     """
     ensure_may(principal, Capability.COMPLIANCE_EDIT)
     moment = now or database_now()
     checks = Check.objects.filter(retired_at__isnull=True, control__retired_at__isnull=True).select_related("control")
     if control:
         checks = checks.filter(control__slug=control)
-    changed = 0
-    for check in checks:
+    run = _Run(list(checks), now=moment)
+    run.read_on()
+    run.finish()
+    return sum(desk.changed for desk in run.desks)
+
+
+class _Run:
+    """One run: the desks of the checks, and the sums by day, each with its place in the log."""
+
+    def __init__(self, checks: Sequence[Check], *, now: datetime) -> None:
+        self._now = now
+        self._since = now - LOOK_BACK
+        reading, _ = LogReading.objects.get_or_create(pk=1)
+        self._head = log_size()
+        start = 0
+        if not reading.read_seq or any(not check.checked_seq for check in checks):
+            start = seq_at(self._since)
+        self._sums = DaySums(reading, start=start)
+        self.desks: list[Desk] = []
+        for check in checks:
+            kind = EventDesk if check.cadence == Cadence.EVENT else ScheduledDesk
+            try:
+                self.desks.append(kind(check, start=start))
+            except ValueError as error:
+                _note_failure(check, error)
+
+    def read_on(self) -> None:
+        """Read up to the log's end, as many entries at a time as one transaction should hold."""
+        while True:
+            marks = [self._sums.mark, *(desk.mark for desk in self._live())]
+            low = min(marks)
+            if low >= self._head:
+                return
+            self._read(low, min([low + BATCH, self._head, *(mark for mark in marks if mark > low)]))
+
+    def _live(self) -> Iterator[Desk]:
+        return (desk for desk in self.desks if not desk.failed)
+
+    @transaction.atomic
+    def _read(self, start: int, end: int) -> None:
+        # Whoever writes this row reads on; another run waits here, and then sees how far this one came.
+        LogReading.objects.filter(pk=1).update(read_at=self._now)
+        self._catch_up()
+        desks = [desk for desk in self._live() if desk.mark == start]
+        summing = self._sums.mark == start
+        if not desks and not summing:
+            return
+        types = () if summing else frozenset[str]().union(*(desk.types for desk in desks))
+        rows = sealed_entries(start, end, types=types)
+        if summing:
+            last = self._sums.take(rows)
+            self._sums.mark = end
+            reading = LogReading.objects.get(pk=1)
+            reading.read_seq, reading.last_entry = end, max(reading.last_entry, last)
+            reading.save(update_fields=("read_seq", "last_entry"))
+        self._hand_out(rows, desks)
+        for desk in desks:
+            desk.mark = end
+        self._keep_marks([desk for desk in desks if desk.events and not desk.failed])
+
+    def _catch_up(self) -> None:
+        """Take over how far another run came meanwhile; leave a check alone whose rule was changed meanwhile."""
+        reading = LogReading.objects.get(pk=1)
+        self._sums.mark = max(self._sums.mark, reading.read_seq)
+        desks = {desk.check.pk: desk for desk in self._live() if desk.events}
+        for key, mark, version in Check.objects.filter(pk__in=desks).values_list("pk", "checked_seq", "version"):
+            desk = desks[key]
+            desk.mark = self._head if version != desk.check.version else max(desk.mark, mark)
+
+    def _hand_out(self, rows: Sequence[SealedEntry], desks: Sequence[Desk]) -> None:
+        wanted = frozenset[str]().union(*(desk.types for desk in desks))
+        by_type: defaultdict[str, list[Looked]] = defaultdict(list)
+        for row in rows:
+            if row.entry_type in wanted:
+                by_type[row.entry_type].append(Looked(row))
+        for desk in desks:
+            mine = [one for name in desk.types for one in by_type[name]]
+            if len(desk.types) > 1:
+                mine.sort(key=lambda one: one.row.seq)
+            if mine:
+                self._attempt(desk, lambda desk=desk, mine=mine: desk.take(mine, now=self._now))
+
+    def _attempt(self, desk: Desk, work: Any) -> None:
         try:
             with transaction.atomic():
-                changed += _run(check, now=moment)
+                work()
         except Exception as error:
-            logger.warning("check %s failed", check.slug, exc_info=error)
-            Check.objects.filter(pk=check.pk).update(last_error=f"{type(error).__name__}: {error}"[:2000])
-    return changed
+            logger.warning("check %s failed", desk.check.slug, exc_info=error)
+            desk.failed = True
+            _note_failure(desk.check, error)
+
+    def _keep_marks(self, desks: Sequence[Desk]) -> None:
+        """Write down how far checks have looked; not where a new version of the rule has to look again."""
+        for (version, mark), group in groupby(sorted(desks, key=_place), key=_place):
+            Check.objects.filter(pk__in=[desk.check.pk for desk in group], version=version).update(checked_seq=mark)
+
+    def finish(self) -> None:
+        """Judge what falls due by the calendar, attest absences, and note that the checks have run."""
+        scheduled = [desk for desk in self._live() if isinstance(desk, ScheduledDesk)]
+        calendar = Calendar(scheduled, now=self._now, head=self._head, since=self._since)
+        for one in scheduled:
+            self._attempt(one, lambda one=one: one.finish(calendar))
+        newest = self._newest_signs()
+        for desk in self._live():
+            self._attempt(desk, lambda desk=desk: self._close(desk, newest))
+        live = list(self._live())
+        with transaction.atomic():
+            self._keep_marks([desk for desk in live if not desk.events])
+            for version, group in groupby(sorted(live, key=_version), key=_version):
+                mine = Check.objects.filter(pk__in=[desk.check.pk for desk in group], version=version)
+                mine.update(last_run_at=self._now, last_error="")
+
+    def _close(self, desk: Desk, newest: dict[str, datetime]) -> None:
+        desk.forget_older_versions(since=self._since)
+        check = desk.check
+        attested = attest_absence(check, desk.rule, now=self._now) if desk.events else check.attested_until
+        alive = check.alive_at
+        if desk.rule.alive is not None:
+            reach = self._now - timedelta(days=desk.rule.alive.within_days)
+            seen = [newest[name] for name in desk.rule.alive.entries if name in newest]
+            alive = max((one for one in seen if one >= reach), default=alive)
+        if (attested, alive) != (check.attested_until, check.alive_at):
+            Check.objects.filter(pk=check.pk).update(attested_until=attested, alive_at=alive)
+
+    def _newest_signs(self) -> dict[str, datetime]:
+        types = {name for desk in self.desks if desk.rule.alive for name in desk.rule.alive.entries}
+        found = EntryDay.objects.filter(entry_type__in=types, day__gte=self._since.date()).order_by()
+        return dict(found.values_list("entry_type").annotate(Max("last_at")))
 
 
-def _run(check: Check, *, now: datetime) -> int:
-    rule = Rule.model_validate(check.rule)
-    events = rule.cadence is Cadence.EVENT
-    found = _events(check, rule, now=now) if events else iter(_periods(check, rule, now=now))
-    changed = sum(_note(check, batch, events=events, now=now) for batch in _batches(found))
-    alive_at = check.alive_at
-    if rule.alive is not None:
-        latest = entries(types=rule.alive.entries, since=now - timedelta(days=rule.alive.within_days)).first()
-        alive_at = latest.occurred_at if latest else alive_at
-    attested_until = _attest_absence(check, rule, now=now) if events and rule.alive else check.attested_until
-    Check.objects.filter(pk=check.pk).update(
-        last_run_at=now, last_error="", alive_at=alive_at, attested_until=attested_until
-    )
-    return changed
+def _place(desk: Desk) -> tuple[int, int]:
+    return desk.check.version, desk.mark
 
 
-def _batches(found: Iterator[Found]) -> Iterator[list[Found]]:
-    while batch := list(islice(found, BATCH)):
-        yield batch
+def _version(desk: Desk) -> int:
+    return desk.check.version
 
 
-def _events(check: Check, rule: Rule, *, now: datetime) -> Iterator[Found]:
-    """Judge each entry of the population that has not been settled."""
-    since = now - LOOK_BACK if check.last_run_at is None else check.last_run_at - OVERLAP
-    known = Occurrence.objects.filter(check_run=check, check_version=check.version, verified=True)
-    settled = set(known.filter(evaluated_at__gte=since).values_list("key", flat=True))
-    # What was not sealed when it was judged is judged again, however long that took.
-    waiting = Occurrence.objects.filter(check_run=check, outcome=Outcome.PENDING, evaluated_at__lt=since)
-    old = [key for keys in waiting.values_list("entries", flat=True) for key in keys]
-    rows = entries(types=rule.entries).filter(recorded_at__gte=since, recorded_at__lte=now)
-    for entry in (*entries().filter(pk__in=old), *rows.order_by("pk").iterator(chunk_size=BATCH)):
-        key = f"entry:{entry.pk}"
-        fact = None if key in settled else fact_of(entry)
-        if fact is None or not rule.selects(fact):
-            continue
-        failures = rule.failures(fact)
-        sealed, sound = proven(entry)
-        outcome = Outcome.FAILED if failures or not sound else (Outcome.PASSED if sealed else Outcome.PENDING)
-        reason = "; ".join(failures) or ("" if sound else "the content is not the one that was recorded")
-        yield Found(key, entry.occurred_at, outcome, reason, (entry.pk,), sealed and sound, entry.occurred_at)
-
-
-def _periods(check: Check, rule: Rule, *, now: datetime) -> list[Found]:
-    """Judge each period that is not settled: those since the last run, and those that late entries speak of."""
-    last = check.last_run_at or check.started_at
-    known = Occurrence.objects.filter(check_run=check, check_version=check.version)
-    settled = set(known.filter(verified=True, outcome=Outcome.PASSED).values_list("key", flat=True))
-    first = max(min(last - OVERLAP, now), check.started_at)
-    periods = {one.key: one for one in periods_between(rule.cadence, first, now + timedelta(seconds=1))}
-    pending = known.filter(outcome=Outcome.PENDING, due_at__lte=first).values_list("due_at", flat=True)
-    late = entries(types=rule.entries, until=first).filter(
-        recorded_at__gte=min(last, check.started_at) - OVERLAP if check.last_run_at is None else last - OVERLAP,
-        recorded_at__lte=now,
-    )
-    moments = [*(at - timedelta(microseconds=1) for at in pending), *late.values_list("occurred_at", flat=True)]
-    touched = {one.key: one for one in (period_at(rule.cadence, at) for at in moments)}
-    found = [_period(rule, one, now=now) for key, one in sorted({**touched, **periods}.items()) if key not in settled]
-    # Before the check began nothing was due: what happened counts, what did not is not held against it.
-    return [one for one in found if one.due_at > check.started_at or one.outcome is not Outcome.MISSED]
-
-
-def _period(rule: Rule, period: Period, *, now: datetime) -> Found:
-    passed: list[Any] = []
-    reasons: list[str] = []
-    failed: list[Any] = []
-    for entry in entries(types=rule.entries, since=period.start, until=period.end).order_by("pk"):
-        fact = fact_of(entry)
-        if fact is None or not rule.selects(fact):
-            continue
-        if failures := rule.failures(fact):
-            failed.append(entry)
-            reasons += failures
-            continue
-        passed.append(entry)
-        if len(passed) >= rule.count and all(proven(one) == (True, True) for one in passed):
-            break
-    chosen = passed[: rule.count]
-    keys = tuple(entry.pk for entry in (chosen or failed[:20]))
-    when = max((entry.occurred_at for entry in (chosen or failed)), default=None)
-    if len(chosen) >= rule.count:
-        states = [proven(entry) for entry in chosen]
-        if not all(sound for _, sound in states):
-            reason = "the content of an entry is not the one that was recorded"
-            return Found(period.key, period.end, Outcome.FAILED, reason, keys, happened_at=when)
-        sealed = all(sealed for sealed, _ in states)
-        return Found(
-            period.key, period.end, Outcome.PASSED if sealed else Outcome.PENDING, "", keys, sealed, happened_at=when
-        )
-    if now < period.end:
-        return Found(period.key, period.end, Outcome.PENDING, "not due yet", keys, happened_at=when)
-    if failed:
-        reason = "; ".join(dict.fromkeys(reasons))
-        return Found(period.key, period.end, Outcome.FAILED, reason, keys, verified=True, happened_at=when)
-    wanted = f"{rule.count} of {', '.join(rule.entries)}"
-    return Found(period.key, period.end, Outcome.MISSED, f"{len(chosen)} of {wanted} in this period")
-
-
-def _note(check: Check, found: Sequence[Found], *, events: bool, now: datetime) -> int:
-    """Write what is new or changed, keep the sums by day, and record the results."""
-    known = {row.key: row for row in Occurrence.objects.filter(check_run=check, key__in=[one.key for one in found])}
-    new: list[Occurrence] = []
-    changed: list[Occurrence] = []
-    results: list[Found] = []
-    days: defaultdict[date, list[int]] = defaultdict(lambda: [0, 0])
-    for one in found:
-        row = known.get(one.key)
-        values = (one.outcome.value, one.reason[:500], list(one.entries), one.verified, check.version)
-        if row is not None and values == (row.outcome, row.reason, row.entries, row.verified, row.check_version):
-            continue
-        if row is not None:
-            _count(days, row.due_at, row.outcome, verified=row.verified, sign=-1)
-        _count(days, one.due_at, one.outcome.value, verified=one.verified, sign=1)
-        (new if row is None else changed).append(_filled(row or Occurrence(check_run=check, key=one.key), one, check))
-        if one.outcome is not Outcome.PENDING:
-            results.append(one)
-    for row in (*new, *changed):
-        row.evaluated_at = now
-    Occurrence.objects.bulk_create(new, batch_size=500)
-    fields = ("due_at", "happened_at", "outcome", "reason", "entries", "verified", "check_version", "evaluated_at")
-    Occurrence.objects.bulk_update(changed, fields, batch_size=200)
-    if events:
-        _add_days(check, days)
-    _record(check, results)
-    return len(new) + len(changed)
-
-
-def _filled(row: Occurrence, one: Found, check: Check) -> Occurrence:
-    row.due_at, row.happened_at, row.outcome = one.due_at, one.happened_at, one.outcome.value
-    row.reason, row.entries, row.verified = one.reason[:500], list(one.entries), one.verified
-    row.check_version = check.version
-    return row
-
-
-def _count(days: dict[date, list[int]], at: datetime, outcome: str, *, verified: bool, sign: int) -> None:
-    if outcome != Outcome.PENDING.value:
-        counts = days[at.astimezone(UTC).date()]
-        counts[0] += sign
-        counts[1] += sign * (outcome == Outcome.PASSED.value and verified)
-
-
-def _add_days(check: Check, days: dict[date, list[int]]) -> None:
-    known = {row.day: row for row in OccurrenceDay.objects.filter(check_run=check, day__in=days)}
-    new = []
-    for day, (due, passed) in days.items():
-        row = known.get(day)
-        if row is None:
-            new.append(OccurrenceDay(check_run=check, day=day, due=due, passed=passed))
-        else:
-            row.due, row.passed = row.due + due, row.passed + passed
-    OccurrenceDay.objects.bulk_create(new, batch_size=500)
-    OccurrenceDay.objects.bulk_update(known.values(), ("due", "passed"), batch_size=200)
-
-
-def _record(check: Check, results: Sequence[Found]) -> None:
-    if len(results) > RECORDED_EACH:
-        passed = sum(one.outcome is Outcome.PASSED and one.verified for one in results)
-        occurrence = f"{len(results)} occurrences, {results[0].key} to {results[-1].key}"
-        result = Outcome.PASSED if passed == len(results) else Outcome.FAILED
-        _record_one(check, occurrence, result=result.value, total=len(results), passed=passed)
-        return
-    for one in results:
-        good = one.outcome is Outcome.PASSED and one.verified
-        _record_one(check, one.key, result=one.outcome.value, total=1, passed=int(good), one=one)
-
-
-def _record_one(
-    check: Check, occurrence: str, *, result: str, total: int, passed: int, one: Found | None = None
-) -> None:
-    record(
-        ControlTested(
-            control=check.control.slug,
-            control_version=check.control.version,
-            check=check.slug,
-            check_version=check.version,
-            occurrence=occurrence,
-            result=result,
-            population=total,
-            passed=passed,
-            exceptions=total - passed,
-            reason=one.reason[:500] if one else "",
-            entries=list(one.entries) if one else [],
-        ),
-        actor=CHECKER.reference,
-        subject=f"control:{check.control.slug}",
-    )
-
-
-def _attest_absence(check: Check, rule: Rule, *, now: datetime) -> datetime | None:
-    """Attest each whole month without an occurrence in which the collector is known to have worked throughout."""
-    assert rule.alive is not None  # noqa: S101 the caller looked
-    start = check.attested_until or check.started_at
-    reach = timedelta(days=rule.alive.within_days)
-    for month in periods_between(Cadence.MONTHLY, start, now):
-        if month.end > now:
-            break
-        begin = max(month.start, check.started_at)
-        if not Occurrence.objects.filter(check_run=check, due_at__gte=begin, due_at__lt=month.end).exists():
-            signs = signs_of_life(rule.alive.entries, start=begin - reach, end=month.end)
-            if alive_throughout(signs, start=begin, end=month.end, reach=reach):
-                _record_absence(check, rule, begin, month.end, signs)
-        start = month.end
-    return start
-
-
-def _record_absence(check: Check, rule: Rule, start: datetime, end: datetime, signs: Sequence[datetime]) -> None:
-    assert rule.alive is not None  # noqa: S101 the caller looked
-    seen = entries(types=rule.alive.entries, since=start, until=end).filter(seal__isnull=False)
-    canary = seen.values_list("seal__seq", flat=True).first()
-    silences = [later - earlier for earlier, later in pairwise([start, *(one for one in signs if one > start), end])]
-    record(
-        AbsenceAttested(
-            control=check.control.slug,
-            check=check.slug,
-            check_version=check.version,
-            window_start=start,
-            window_end=end,
-            population=rule.entries,
-            signs_of_life=seen.count(),
-            longest_silence_seconds=int(max(silences).total_seconds()),
-            canary=-1 if canary is None else canary,
-        ),
-        actor=CHECKER.reference,
-        subject=f"control:{check.control.slug}",
-        period=(start, end),
-    )
+def _note_failure(check: Check, error: Exception) -> None:
+    Check.objects.filter(pk=check.pk).update(last_error=f"{type(error).__name__}: {error}"[:2000])
 
 
 def fact_of(entry: Any) -> Fact | None:
@@ -300,10 +188,3 @@ def fact_of(entry: Any) -> Fact | None:
     if payload is None:
         return None
     return Fact(entry.pk, entry.entry_type, entry.occurred_at, entry.actor, entry.subject, payload)
-
-
-def proven(entry: Any) -> tuple[bool, bool]:
-    """Say whether an entry is sealed into the log, and whether its content is the one that was recorded."""
-    content = entry.content
-    digest = hashlib.sha256(bytes(content.nonce) + bytes(content.body)).hexdigest()
-    return entry.seq is not None, digest == entry.payload_sha256

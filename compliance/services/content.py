@@ -304,7 +304,7 @@ def _set_checks(control: Control, wanted: Sequence[CheckSpec]) -> None:
             check = Check(control=control, slug=one.name, started_at=now)
         elif check.rule != rule:
             check.version += 1
-            check.last_run_at = None
+            check.last_run_at, check.checked_seq = None, 0
         check.title, check.strength, check.cadence = one.title, one.strength, one.rule.cadence.value
         check.rule, check.retired_at = rule, None
         check.save()

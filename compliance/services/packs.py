@@ -1,18 +1,21 @@
 """The readable part of an evidence pack: an index, and for each control its occurrences as HTML, CSV and JSON."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import islice
 from typing import Any
 
 import orjson
+from django.db.models import Case, Q, QuerySet, When
 from django.template.loader import render_to_string
 
 from compliance.data import ASSERTED, WORDS, ControlStanding, RequirementStanding, Standing, Window
 from compliance.models import Control, Engagement, Framework, Occurrence
 from compliance.selectors import control_standings, requirement_standings
 from compliance.selectors.registers import audit_registers, control_matrix, registers
+from compliance.selectors.standing import GOOD
 from compliance.services.exports import (
     STATEMENT_COLUMNS,
     oscal_documents,
@@ -21,9 +24,12 @@ from compliance.services.exports import (
 )
 from compliance.services.printing import as_csv, as_pdf
 from core.clock import database_now
-from ledger.data.packs import Omission
+from ledger.data.packs import Document, Omission
 
 Progress = Callable[[str, int, int], None]
+# Rows that a control's page and its JSON show; the table beside them holds all.
+SHOWN = 2_000
+ROWS = 2_000
 COLUMNS = ("check", "check_version", "occurrence", "due_at", "happened_at", "outcome", "verified", "reason", "entries")
 
 
@@ -31,7 +37,7 @@ COLUMNS = ("check", "check_version", "occurrence", "due_at", "happened_at", "out
 class PackDraft:
     """The documents of a pack, what is not in it, and the controls that it covers."""
 
-    documents: dict[str, bytes]
+    documents: dict[str, Document]
     omissions: Sequence[Omission]
     controls: Sequence[Control]
     steps: int
@@ -46,7 +52,7 @@ def pack_documents(engagement: Engagement, *, window: Window, progress: Progress
     )
     steps = len(controls) + len(frameworks) + 2
     omissions: list[Omission] = []
-    documents: dict[str, bytes] = {}
+    documents: dict[str, Document] = {}
     matrix: list[tuple[Framework, Sequence[RequirementStanding]]] = []
     for number, framework in enumerate(frameworks):
         progress(f"Judging {framework.name}", number, steps)
@@ -108,8 +114,12 @@ def _summary(matrix: Sequence[tuple[Framework, Sequence[RequirementStanding]]]) 
     return lines
 
 
-def _control_documents(control: Control, standing: ControlStanding, *, window: Window) -> dict[str, bytes]:
-    rows = [_occurrence(row) for row in _occurrences(control, window=window)]
+def _control_documents(control: Control, standing: ControlStanding, *, window: Window) -> dict[str, Document]:
+    found = _occurrences(control, window=window)
+    count = found.count()
+    # What deviates stands first where not everything is shown; the table holds all of it.
+    shown = found if count <= SHOWN else found.order_by(Case(When(GOOD, then=1), default=0), "due_at", "pk")[:SHOWN]
+    rows = [_occurrence(row) for row in shown]
     links = [
         {
             "requirement": f"{link.requirement.framework.name} {link.requirement.ref}",
@@ -145,25 +155,39 @@ def _control_documents(control: Control, standing: ControlStanding, *, window: W
         "exceptions": exceptions,
         "definition": control.definition,
         "occurrences": rows,
+        "occurrences_in_all": count,
+        "occurrences_file": "occurrences.csv",
     }
-    context = {"control": control, "standing": standing, "links": links, "exceptions": exceptions, "rows": rows}
+    context = {
+        "control": control,
+        "standing": standing,
+        "links": links,
+        "exceptions": exceptions,
+        "rows": rows,
+        "more": count - len(rows),
+    }
     folder = f"controls/{control.slug}"
     return {
         f"{folder}/control.html": render_to_string(
             "compliance/pack/control.html", {**context, "window": window, "asserted": ASSERTED}
         ).encode(),
-        f"{folder}/occurrences.csv": as_csv(COLUMNS, [[row[name] for name in COLUMNS] for row in rows]),
+        f"{folder}/occurrences.csv": _occurrence_table(control, window=window),
         f"{folder}/control.json": orjson.dumps(whole, option=orjson.OPT_INDENT_2),
     }
 
 
-def _occurrences(control: Control, *, window: Window) -> Sequence[Occurrence]:
-    found = Occurrence.objects.filter(check_run__control=control, due_at__gte=window.start).select_related("check_run")
-    return [
-        row
-        for row in found.order_by("due_at", "pk")
-        if row.due_at < window.end or (row.happened_at is not None and row.happened_at < window.end)
-    ]
+def _occurrences(control: Control, *, window: Window) -> QuerySet[Occurrence]:
+    due = Q(due_at__lt=window.end) | Q(happened_at__lt=window.end)
+    found = Occurrence.objects.filter(due, check_run__control=control, due_at__gte=window.start)
+    return found.select_related("check_run").order_by("due_at", "pk")
+
+
+def _occurrence_table(control: Control, *, window: Window) -> Iterator[bytes]:
+    """Yield the table of all occurrences, some rows at a time: there may be a hundred thousand."""
+    yield as_csv(COLUMNS, [])
+    rows = (_occurrence(row) for row in _occurrences(control, window=window).iterator(chunk_size=ROWS))
+    while some := list(islice(rows, ROWS)):
+        yield as_csv(COLUMNS, [[row[name] for name in COLUMNS] for row in some], header=False)
 
 
 def _occurrence(row: Occurrence) -> dict[str, Any]:

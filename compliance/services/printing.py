@@ -22,11 +22,12 @@ def as_pdf(template: str, context: dict[str, Any]) -> bytes:
     return content
 
 
-def as_csv(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> bytes:
+def as_csv(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, header: bool = True) -> bytes:
     """Return a table as CSV; text that a spreadsheet would run as a formula is defused."""
     text = io.StringIO()
     writer = csv.writer(text)
-    writer.writerow(columns)
+    if header:
+        writer.writerow(columns)
     for row in rows:
         writer.writerow([_written(value) for value in row])
     return text.getvalue().encode()

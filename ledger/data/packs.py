@@ -1,5 +1,6 @@
 """What an evidence pack is made of, and who makes it."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
@@ -10,6 +11,9 @@ from ledger.data.base import EvidenceType
 VIEW = "ledger.view"
 EXPORT = "ledger.export"
 KEEP = "site.admin"
+
+# A file of a pack: whole, or in pieces that are made while it is written.
+Document = bytes | Iterable[bytes]
 
 
 class Reader(Protocol):

@@ -17,6 +17,9 @@ from ledger.selectors.log import (
     receipts,
     rotations,
     sealed_at,
+    sealed_entries,
+    sealed_of,
+    seq_at,
 )
 
 __all__ = [
@@ -38,6 +41,9 @@ __all__ = [
     "receipts",
     "rotations",
     "sealed_at",
+    "sealed_entries",
+    "sealed_of",
+    "seq_at",
     "trail",
     "whole_trail",
 ]

@@ -1,11 +1,12 @@
 """Reads of the log."""
 
-from collections.abc import Iterable
-from datetime import datetime
+from collections.abc import Iterable, Iterator
+from datetime import datetime, timedelta
 
 from django.db.models import QuerySet
 
 from ledger.data import EvidenceType, payload_schemas
+from ledger.data.reading import SealedEntry
 from ledger.models import (
     Anchor,
     AnchorReceipt,
@@ -18,6 +19,21 @@ from ledger.models import (
     LogVerification,
     PendingEntry,
     Seal,
+)
+
+# An entry of a long transaction is sealed after later ones; sorted by place, times are out of order by less than this.
+LATE = timedelta(days=2)
+_SEALED = (
+    "pk",
+    "seal__seq",
+    "entry_type",
+    "occurred_at",
+    "actor",
+    "subject",
+    "payload_sha256",
+    "content__nonce",
+    "content__body",
+    "content__erased_at",
 )
 
 
@@ -45,6 +61,36 @@ def entries(
     if until is not None:
         found = found.filter(occurred_at__lt=until)
     return found
+
+
+def sealed_entries(start: int, end: int, *, types: Iterable[str] = ()) -> list[SealedEntry]:
+    """Return the entries from place `start` to `end` (exclusive) in order, of some kinds or of all, in one query."""
+    found = LedgerEntry.objects.filter(seal__seq__gte=start, seal__seq__lt=end)
+    if types := list(types):
+        found = found.filter(entry_type__in=types)
+    return [SealedEntry._make(row) for row in found.order_by("seal__seq").values_list(*_SEALED)]
+
+
+def sealed_of(types: Iterable[str], since: datetime, until: datetime, *, before: int) -> Iterator[SealedEntry]:
+    """Yield the entries of some kinds that happened between two instants, of those before a place, in its order."""
+    found = LedgerEntry.objects.filter(
+        entry_type__in=list(types), occurred_at__gte=since, occurred_at__lt=until, seal__seq__lt=before
+    )
+    for row in found.order_by("seal__seq").values_list(*_SEALED).iterator(chunk_size=500):
+        yield SealedEntry._make(row)
+
+
+def seq_at(moment: datetime) -> int:
+    """Return a place before which no entry was recorded at `moment` or later; found by halving, in a few queries."""
+    low, high = 0, log_size()
+    while low < high:
+        middle = (low + high) // 2
+        recorded_at = Seal.objects.filter(seq=middle).values_list("entry__recorded_at", flat=True).first()
+        if recorded_at is not None and recorded_at < moment - LATE:
+            low = middle + 1
+        else:
+            high = middle
+    return low
 
 
 def entry_by_seq(seq: int) -> LedgerEntry | None:

@@ -16,7 +16,7 @@ from django.utils.text import slugify
 
 from ledger.data.access import AuditedAction
 from ledger.data.base import EVIDENCE_NAMES
-from ledger.data.packs import EvidencePack, Omission, Reader, Selection
+from ledger.data.packs import Document, EvidencePack, Omission, Reader, Selection
 from ledger.domain.entries import entry_bytes, instant_text
 from ledger.domain.notes import sign_note
 from ledger.models import Artifact, Checkpoint, KeyRotation, LedgerEntry, Seal
@@ -80,7 +80,7 @@ def export_pack(
     title: str,
     selection: Selection | None = None,
     omissions: Sequence[Omission] = (),
-    documents: Mapping[str, bytes] | None = None,
+    documents: Mapping[str, Document] | None = None,
     headers: bool = True,
 ) -> EvidencePack:
     """Make a pack in memory; see `write_pack`."""
@@ -105,7 +105,7 @@ def write_pack(
     title: str,
     selection: Selection | None = None,
     omissions: Sequence[Omission] = (),
-    documents: Mapping[str, bytes] | None = None,
+    documents: Mapping[str, Document] | None = None,
     headers: bool = True,
     progress: Callable[[str], None] = lambda _step: None,
 ) -> EvidencePack:
@@ -126,7 +126,7 @@ def write_pack(
     with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED, compresslevel=3) as archive:
         draft = _Draft(archive, stamp, omissions)
         for path, content in paths.items():
-            draft.add(path, content)
+            draft.add_chunks(path, (content,) if isinstance(content, bytes) else content)
         progress("Writing entries")
         listed, used, first = _add_entries(draft, chosen)
         draft.add("checkpoint.note", checkpoint.note.encode())

@@ -1,0 +1,34 @@
+"""How far the log was read, and what happened on which day."""
+
+from django.db import models
+
+
+class LogReading(models.Model):
+    """How far the checks have read the log: one row, held by the run that reads on."""
+
+    read_seq = models.PositiveBigIntegerField(default=0, help_text="Entries before this place are in the sums by day.")
+    last_entry = models.PositiveBigIntegerField(default=0, help_text="The highest key of an entry in the sums.")
+    read_at = models.DateTimeField(null=True)
+
+    class Meta:
+        ordering = ("pk",)
+
+    def __str__(self) -> str:
+        return f"read up to {self.read_seq}"
+
+
+class EntryDay(models.Model):
+    """How many entries of a kind happened on a day (UTC), and when the first and the last of them."""
+
+    entry_type = models.CharField(max_length=80)
+    day = models.DateField()
+    entries = models.PositiveBigIntegerField()
+    first_at = models.DateTimeField()
+    last_at = models.DateTimeField()
+
+    class Meta:
+        ordering = ("entry_type", "day")
+        constraints = (models.UniqueConstraint(fields=("entry_type", "day"), name="one_day_of_a_kind"),)
+
+    def __str__(self) -> str:
+        return f"{self.entry_type} {self.day}: {self.entries}"
