@@ -89,6 +89,40 @@ class EvidenceForm(forms.Form):
         )
 
 
+class ScanForm(forms.Form):
+    """What to scan: one of an archive, a repository, or (for administrators) a folder."""
+
+    archive = forms.FileField(
+        required=False, help_text="ZIP or tar, at most 25 MB: Terraform, Kubernetes, Dockerfiles, GitHub Actions."
+    )
+    url = forms.CharField(
+        label="Git repository", max_length=500, required=False, help_text="As `https://github.com/acme/infra`."
+    )
+    ref = forms.CharField(
+        label="Branch or tag", max_length=120, required=False, help_text="The default one without it."
+    )
+    path = forms.CharField(
+        label="Folder on the machine of the worker", max_length=500, required=False, help_text="As `/srv/infra`."
+    )
+
+    def __init__(self, *args: Any, may_paths: bool, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if not may_paths:
+            del self.fields["path"]
+
+    def order(self) -> dict[str, Any]:
+        """Return what `request_scan` is asked for."""
+        given = self.cleaned_data
+        upload = given["archive"]
+        return {
+            "archive": upload.read() if upload else None,
+            "name": upload.name if upload else "",
+            "url": given["url"],
+            "ref": given["ref"],
+            "path": given.get("path", ""),
+        }
+
+
 class ReasonForm(forms.Form):
     """Why."""
 

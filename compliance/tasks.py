@@ -2,11 +2,12 @@
 
 from datetime import timedelta
 
-from compliance.models import PackExport
+from compliance.models import PackExport, ScanRun
 from compliance.services import load_packaged_if_changed, run_checks, run_export
 from compliance.services.audits import EXPORT_QUEUE
 from compliance.services.registers import close_campaigns
 from compliance.services.risks import evaluate_indicators
+from compliance.services.scan_runs import SCAN_QUEUE, run_scan
 from core.periodic import periodic
 from core.work import WorkQueue, register_queue
 
@@ -18,6 +19,19 @@ register_queue(
         lease_for=timedelta(minutes=15),
         max_attempts=3,
         select_related=("engagement",),
+    )
+)
+
+
+register_queue(
+    WorkQueue(
+        name=SCAN_QUEUE,
+        model=ScanRun,
+        handle=run_scan,
+        # The tool may take ten minutes, fetching two.
+        lease_for=timedelta(minutes=15),
+        batch=1,
+        max_attempts=2,
     )
 )
 

@@ -10,6 +10,7 @@ from compliance.views import (
     reviews,
     risks,
     room,
+    scans,
     scorecards,
     trying,
 )
@@ -42,6 +43,10 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("compliance/policies/", registers.PolicyListView.as_view(), name="policy_list"),
     path("compliance/policies/add/", registers.PolicyAddView.as_view(), name="policy_add"),
     path("compliance/policies/<slug:slug>/", registers.PolicyDetailView.as_view(), name="policy_detail"),
+    path("compliance/scans/", scans.ScanListView.as_view(), name="scan_list"),
+    path("compliance/scans/add/", scans.ScanAddView.as_view(), name="scan_add"),
+    path("compliance/scans/<slug:reference>/", scans.ScanDetailView.as_view(), name="scan_detail"),
+    path("compliance/scans/<slug:reference>/progress/", scans.ScanProgressView.as_view(), name="scan_progress"),
     path("compliance/weaknesses/", registers.WeaknessListView.as_view(), name="weakness_list"),
     path("compliance/weaknesses/add/", registers.FindingReportAddView.as_view(), name="report_add"),
     path("compliance/access/", collecting.CampaignListView.as_view(), name="campaign_list"),

@@ -7,7 +7,7 @@ from enum import StrEnum
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from compliance.domain.rules import Condition, Fact, why_not
+from compliance.domain.rules import Condition, Fact, holds, why_not
 
 
 class Phase(StrEnum):
@@ -75,24 +75,31 @@ class PhaseResult:
         return all(one.verdict in {Verdict.SHOWN, Verdict.WAIVED} for one in self.items)
 
 
-def is_about(fact: Fact, service: str) -> bool:
-    """Say whether an entry is about a service."""
+def services_of(fact: Fact) -> set[str]:
+    """Return the services that an entry is about: its subject, and what its content names."""
     named = fact.payload.get("services")
-    return (
-        fact.payload.get("service") == service
-        or fact.subject == f"service:{service}"
-        or (isinstance(named, list) and service in named)
-    )
+    found = {one for one in named if isinstance(one, str)} if isinstance(named, list) else set()
+    if isinstance(service := fact.payload.get("service"), str) and service:
+        found.add(service)
+    if fact.subject.startswith("service:"):
+        found.add(fact.subject.removeprefix("service:"))
+    return found
+
+
+def is_chosen(item: Item, fact: Fact) -> bool:
+    """Say whether an entry is one that an item looks at."""
+    return fact.entry_type in item.entries and all(holds(one, fact) for one in item.where)
+
+
+def shows(item: Item, fact: Fact) -> bool:
+    """Say whether an entry shows what an item asks for."""
+    return all(holds(one, fact) for one in item.expect)
 
 
 def judge_item(item: Item, facts: Iterable[Fact], *, now: datetime, waived: bool) -> Shown:
     """Judge an item from the entries about the service, newest first."""
     since = now - timedelta(days=item.days)
-    chosen = [
-        one
-        for one in facts
-        if one.entry_type in item.entries and one.occurred_at >= since and not any(why_not(c, one) for c in item.where)
-    ]
+    chosen = [one for one in facts if one.occurred_at >= since and is_chosen(item, one)]
     looked_at = chosen[:1] if item.newest else chosen
     reasons: list[str] = []
     for one in looked_at:

@@ -29,7 +29,7 @@ from compliance.models.controls import (
 )
 from compliance.models.evidence import Evidence
 from compliance.models.frameworks import Framework, FrameworkVersion, Requirement, RequirementText
-from compliance.models.reading import EntryDay, LogReading
+from compliance.models.reading import EntryDay, LogReading, ScorecardMark
 from compliance.models.registers import (
     Applicability,
     FindingReport,
@@ -41,6 +41,7 @@ from compliance.models.registers import (
     VendorReport,
 )
 from compliance.models.risks import IndicatorPoint, Risk, RiskAcceptance, RiskIndicator, RiskMatrix
+from compliance.models.scans import ScanRun
 
 __all__ = [
     "AccessCampaign",
@@ -82,6 +83,8 @@ __all__ = [
     "RiskMatrix",
     "Sample",
     "SampleItem",
+    "ScanRun",
+    "ScorecardMark",
     "ScorecardWaiver",
     "SecurityFinding",
     "Vendor",

@@ -1,13 +1,15 @@
 """Production readiness of services, from the ledger; and who collects the evidence."""
 
+import hashlib
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+import orjson
 from django.db.models import Count, Q, Sum
 
 from catalog.selectors import open_action_items
@@ -20,17 +22,17 @@ from compliance.domain.scorecards import (
     Shown,
     Verdict,
     by_phase,
-    is_about,
     judge_item,
     reached_phase,
+    services_of,
 )
-from compliance.models import Check, Occurrence, OccurrenceDay, ScorecardWaiver
+from compliance.models import Check, LogReading, Occurrence, OccurrenceDay, ScorecardMark, ScorecardWaiver
 from core.parsing import load_yaml_documents
 from ledger.selectors import entries
 
 FILE = Path(__file__).resolve().parent.parent / "data_files" / "scorecard.yaml"
-# Of each kind of entry the newest are read; a service that shows something only in older ones shows it no more.
-NEWEST = 2_000
+# Of what the checks have not read yet, this much is read for a page.
+UNREAD = 2_000
 FOLLOW_UPS = "follow-ups-done"
 # Kinds of entry that exist only because a person sat down to make them.
 BY_HAND = ("evidence.", "policy.", "vendor.", "access.", "risk.assessed", "risk.accepted")
@@ -56,6 +58,12 @@ class Scorecard:
 
 
 @cache
+def scorecard_digest() -> str:
+    """Return the digest of what services have to show: another one, and the log is read for it again."""
+    return hashlib.sha256(FILE.read_bytes()).hexdigest()
+
+
+@cache
 def scorecard_items() -> tuple[Item, ...]:
     """Return what services have to show."""
     ((data, _),) = load_yaml_documents(FILE.read_bytes(), source=FILE.name)
@@ -65,7 +73,7 @@ def scorecard_items() -> tuple[Item, ...]:
 def scorecards(services: Iterable[Any], *, now: datetime) -> list[Scorecard]:
     """Return the scorecard of each service, in a fixed number of queries."""
     wanted, items = list(services), scorecard_items()
-    facts = _facts(sorted({name for item in items for name in item.entries}), now=now)
+    about = _facts_by_service({one.slug for one in wanted}, items, now=now)
     waived: dict[int, set[str]] = defaultdict(set)
     for one in ScorecardWaiver.objects.filter(approved_at__isnull=False, expires_at__gt=now):
         waived[one.service_id].add(one.item)
@@ -75,9 +83,8 @@ def scorecards(services: Iterable[Any], *, now: datetime) -> list[Scorecard]:
             late[todo.service_id] += 1
     found = []
     for service in wanted:
-        about = [fact for fact in facts if is_about(fact, service.slug)]
         shown = [
-            _item(item, about, now=now, waived=item.name in waived[service.pk], late=late[service.pk])
+            _item(item, about[service.slug], now=now, waived=item.name in waived[service.pk], late=late[service.pk])
             for item in items
             if not item.for_tiers or service.tier in item.for_tiers
         ]
@@ -94,16 +101,34 @@ def _item(item: Item, about: Sequence[Fact], *, now: datetime, waived: bool, lat
     return Shown(item, Verdict.WAIVED if waived else Verdict.FAILED, f"{late} overdue")
 
 
-def _facts(types: Sequence[str], *, now: datetime) -> list[Fact]:
-    found = []
-    for name in types:
-        for entry in entries(types=[name], since=now - timedelta(days=800), until=now).order_by("-occurred_at")[
-            :NEWEST
-        ]:
-            payload = entry.payload
-            if payload is not None:
-                found.append(Fact(entry.pk, name, entry.occurred_at, entry.actor, entry.subject, payload))
-    return sorted(found, key=lambda fact: fact.occurred_at, reverse=True)
+def _facts_by_service(services: set[str], items: Sequence[Item], *, now: datetime) -> dict[str, list[Fact]]:
+    """Return the entries that decide each service's scorecard, newest first.
+
+    They are those that the checks have marked while they read the log, and what they have not read yet.
+    """
+    keys: set[int] = set()
+    marks = ScorecardMark.objects.filter(service__in=services).values_list("newest_entry", "shown_entry")
+    for newest, shown in marks:
+        keys |= {newest} if shown is None else {newest, shown}
+    reading = LogReading.objects.filter(pk=1).first()
+    types = {name for item in items for name in item.entries}
+    current = reading is not None and reading.cards_digest == scorecard_digest()
+    unread = entries(types=types).filter(pk__gt=reading.last_entry if reading and current else 0).order_by("-pk")
+    found: dict[str, list[Fact]] = defaultdict(list)
+    seen: set[int] = set()
+    fields = ("pk", "entry_type", "occurred_at", "actor", "subject", "content__body", "content__erased_at")
+    marked = entries().filter(pk__in=keys).order_by()
+    for rows in (marked.values_list(*fields), unread.values_list(*fields)[:UNREAD]):
+        for pk, name, at, actor, subject, body, erased_at in rows:
+            if erased_at is not None or at > now or pk in seen:
+                continue
+            seen.add(pk)
+            fact = Fact(pk, name, at, actor, subject, orjson.loads(bytes(body)))
+            for service in services_of(fact) & services:
+                found[service].append(fact)
+    for facts in found.values():
+        facts.sort(key=lambda fact: (fact.occurred_at, fact.entry), reverse=True)
+    return defaultdict(list, found)
 
 
 @dataclass(frozen=True)

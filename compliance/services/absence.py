@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from itertools import pairwise
 
-from compliance.domain.periods import Cadence, periods_between
+from compliance.domain.periods import Cadence, period_at, periods_between
 from compliance.domain.rules import Alive, Rule
 from compliance.models import Check, Occurrence
 from compliance.selectors.life import alive_throughout, signs_of_life
@@ -14,25 +14,25 @@ from ledger.selectors import entries
 from ledger.services import record
 
 
-def attest_absence(check: Check, rule: Rule, *, now: datetime) -> datetime | None:
-    """Attest each whole month without an occurrence in which the collector is known to have worked throughout.
+def is_month_over(check: Check, *, now: datetime) -> bool:
+    """Say whether a month has ended that was not looked at for absence."""
+    return period_at(Cadence.MONTHLY, check.attested_until or check.started_at).end <= now
 
-    Returns up to when months were looked at; None for a check whose rule names no sign of life.
-    """
-    if rule.alive is None:
-        return check.attested_until
+
+def attest_absence(check: Check, rule: Rule, alive: Alive, *, now: datetime) -> None:
+    """Attest each whole month without an occurrence in which the collector is known to have worked throughout."""
     start = check.attested_until or check.started_at
-    reach = timedelta(days=rule.alive.within_days)
+    reach = timedelta(days=alive.within_days)
     for month in periods_between(Cadence.MONTHLY, start, now):
         if month.end > now:
             break
         begin = max(month.start, check.started_at)
         if not Occurrence.objects.filter(check_run=check, due_at__gte=begin, due_at__lt=month.end).exists():
-            signs = signs_of_life(rule.alive.entries, start=begin - reach, end=month.end)
+            signs = signs_of_life(alive.entries, start=begin - reach, end=month.end)
             if alive_throughout(signs, start=begin, end=month.end, reach=reach):
-                _record_absence(check, rule, rule.alive, start=begin, end=month.end, signs=signs)
+                _record_absence(check, rule, alive, start=begin, end=month.end, signs=signs)
         start = month.end
-    return start
+    Check.objects.filter(pk=check.pk).update(attested_until=start)
 
 
 def _record_absence(

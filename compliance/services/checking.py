@@ -2,7 +2,7 @@
 
 import logging
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from itertools import groupby
 from typing import Any
@@ -15,15 +15,18 @@ from accounts.services import ensure_may
 from compliance.data import Cadence
 from compliance.domain.rules import Fact
 from compliance.models import Check, EntryDay, LogReading
-from compliance.services.absence import attest_absence
+from compliance.selectors.scorecards import scorecard_digest
+from compliance.services.absence import attest_absence, is_month_over
 from compliance.services.desks import Calendar, DaySums, Desk, EventDesk, Looked, ScheduledDesk
+from compliance.services.marking import CardDesk
 from compliance.services.noting import CHECKER
 from core.clock import database_now
-from ledger.data.reading import SealedEntry
 from ledger.selectors import log_size, sealed_entries, seq_at
 
 logger = logging.getLogger(__name__)
 LOOK_BACK = timedelta(days=400)
+# What a scorecard may ask for at most.
+CARDS_LOOK_BACK = timedelta(days=800)
 # Entries that are read, judged and written down in one transaction.
 BATCH = 5_000
 
@@ -58,6 +61,8 @@ class _Run:
         if not reading.read_seq or any(not check.checked_seq for check in checks):
             start = seq_at(self._since)
         self._sums = DaySums(reading, start=start)
+        cards_from = seq_at(now - CARDS_LOOK_BACK) if reading.cards_digest != scorecard_digest() else 0
+        self._cards = CardDesk(reading, start=cards_from)
         self.desks: list[Desk] = []
         for check in checks:
             kind = EventDesk if check.cadence == Cadence.EVENT else ScheduledDesk
@@ -69,7 +74,7 @@ class _Run:
     def read_on(self) -> None:
         """Read up to the log's end, as many entries at a time as one transaction should hold."""
         while True:
-            marks = [self._sums.mark, *(desk.mark for desk in self._live())]
+            marks = [self._sums.mark, self._cards.mark, *(desk.mark for desk in self._live())]
             low = min(marks)
             if low >= self._head:
                 return
@@ -84,18 +89,26 @@ class _Run:
         LogReading.objects.filter(pk=1).update(read_at=self._now)
         self._catch_up()
         desks = [desk for desk in self._live() if desk.mark == start]
-        summing = self._sums.mark == start
-        if not desks and not summing:
+        summing, marking = self._sums.mark == start, self._cards.mark == start
+        if not desks and not summing and not marking:
             return
-        types = () if summing else frozenset[str]().union(*(desk.types for desk in desks))
-        rows = sealed_entries(start, end, types=types)
+        wanted = frozenset[str]().union(*(desk.types for desk in desks), self._cards.types if marking else ())
+        rows = sealed_entries(start, end, types=() if summing else wanted)
         if summing:
             last = self._sums.take(rows)
             self._sums.mark = end
             reading = LogReading.objects.get(pk=1)
             reading.read_seq, reading.last_entry = end, max(reading.last_entry, last)
             reading.save(update_fields=("read_seq", "last_entry"))
-        self._hand_out(rows, desks)
+        by_type: defaultdict[str, list[Looked]] = defaultdict(list)
+        for row in rows:
+            if row.entry_type in wanted:
+                by_type[row.entry_type].append(Looked(row))
+        if marking:
+            self._cards.take([one.fact for one in _of(by_type, self._cards.types) if one.fact is not None])
+            self._cards.mark = end
+            LogReading.objects.filter(pk=1).update(cards_seq=end, cards_digest=scorecard_digest())
+        self._hand_out(by_type, desks)
         for desk in desks:
             desk.mark = end
         self._keep_marks([desk for desk in desks if desk.events and not desk.failed])
@@ -104,22 +117,16 @@ class _Run:
         """Take over how far another run came meanwhile; leave a check alone whose rule was changed meanwhile."""
         reading = LogReading.objects.get(pk=1)
         self._sums.mark = max(self._sums.mark, reading.read_seq)
+        if reading.cards_digest == scorecard_digest():
+            self._cards.mark = max(self._cards.mark, reading.cards_seq)
         desks = {desk.check.pk: desk for desk in self._live() if desk.events}
         for key, mark, version in Check.objects.filter(pk__in=desks).values_list("pk", "checked_seq", "version"):
             desk = desks[key]
             desk.mark = self._head if version != desk.check.version else max(desk.mark, mark)
 
-    def _hand_out(self, rows: Sequence[SealedEntry], desks: Sequence[Desk]) -> None:
-        wanted = frozenset[str]().union(*(desk.types for desk in desks))
-        by_type: defaultdict[str, list[Looked]] = defaultdict(list)
-        for row in rows:
-            if row.entry_type in wanted:
-                by_type[row.entry_type].append(Looked(row))
+    def _hand_out(self, by_type: Mapping[str, Sequence[Looked]], desks: Sequence[Desk]) -> None:
         for desk in desks:
-            mine = [one for name in desk.types for one in by_type[name]]
-            if len(desk.types) > 1:
-                mine.sort(key=lambda one: one.row.seq)
-            if mine:
+            if mine := _of(by_type, desk.types):
                 self._attempt(desk, lambda desk=desk, mine=mine: desk.take(mine, now=self._now))
 
     def _attempt(self, desk: Desk, work: Any) -> None:
@@ -141,10 +148,11 @@ class _Run:
         scheduled = [desk for desk in self._live() if isinstance(desk, ScheduledDesk)]
         calendar = Calendar(scheduled, now=self._now, head=self._head, since=self._since)
         for one in scheduled:
-            self._attempt(one, lambda one=one: one.finish(calendar))
+            if one.is_busy(calendar):
+                self._attempt(one, lambda one=one: one.finish(calendar))
         newest = self._newest_signs()
         for desk in self._live():
-            self._attempt(desk, lambda desk=desk: self._close(desk, newest))
+            self._close(desk, newest)
         live = list(self._live())
         with transaction.atomic():
             self._keep_marks([desk for desk in live if not desk.events])
@@ -153,21 +161,30 @@ class _Run:
                 mine.update(last_run_at=self._now, last_error="")
 
     def _close(self, desk: Desk, newest: dict[str, datetime]) -> None:
-        desk.forget_older_versions(since=self._since)
-        check = desk.check
-        attested = attest_absence(check, desk.rule, now=self._now) if desk.events else check.attested_until
-        alive = check.alive_at
-        if desk.rule.alive is not None:
-            reach = self._now - timedelta(days=desk.rule.alive.within_days)
-            seen = [newest[name] for name in desk.rule.alive.entries if name in newest]
-            alive = max((one for one in seen if one >= reach), default=alive)
-        if (attested, alive) != (check.attested_until, check.alive_at):
-            Check.objects.filter(pk=check.pk).update(attested_until=attested, alive_at=alive)
+        check, alive = desk.check, desk.rule.alive
+        if alive is not None:
+            reach = self._now - timedelta(days=alive.within_days)
+            seen = [newest[name] for name in alive.entries if name in newest]
+            latest = max((one for one in seen if one >= reach), default=check.alive_at)
+            if latest != check.alive_at:
+                Check.objects.filter(pk=check.pk).update(alive_at=latest)
+        if desk.from_start and check.version > 1:
+            self._attempt(desk, lambda: desk.forget_older_versions(since=self._since))
+        if desk.events and alive is not None and is_month_over(check, now=self._now):
+            self._attempt(desk, lambda: attest_absence(check, desk.rule, alive, now=self._now))
 
     def _newest_signs(self) -> dict[str, datetime]:
         types = {name for desk in self.desks if desk.rule.alive for name in desk.rule.alive.entries}
         found = EntryDay.objects.filter(entry_type__in=types, day__gte=self._since.date()).order_by()
         return dict(found.values_list("entry_type").annotate(Max("last_at")))
+
+
+def _of(by_type: Mapping[str, Sequence[Looked]], types: Iterable[str]) -> list[Looked]:
+    """Return the entries of some kinds in the order of the log."""
+    parts = [by_type[name] for name in types if name in by_type]
+    if len(parts) == 1:
+        return list(parts[0])
+    return sorted((one for part in parts for one in part), key=lambda one: one.row.seq)
 
 
 def _place(desk: Desk) -> tuple[int, int]:

@@ -19,7 +19,7 @@ from compliance.domain.plugins import known_plugins
 from compliance.domain.rules import Rule
 from compliance.models import Check, Control, ControlRequirement, ControlVersion, Framework, Requirement, Vendor
 from compliance.services.importing import set_content
-from compliance.services.registers import save_vendor
+from compliance.services.registers import declare_policy, save_vendor
 from compliance.services.risks import RiskSpec, assess_risk
 from core.clock import database_now
 from core.parsing import InputRefusedError, LineIndex, Problem, load_yaml_documents, parse_document
@@ -129,7 +129,25 @@ class VendorDocument(_Strict):
     spec: VendorSpec
 
 
-REGISTERS: dict[str, type[RiskDocument | VendorDocument]] = {"Risk": RiskDocument, "Vendor": VendorDocument}
+class PolicySpec(_Strict):
+    """A rule that people are asked to follow, as declared; its text is Markdown."""
+
+    owner: str = Field(min_length=2, max_length=120)
+    text: str = Field(min_length=20, max_length=200_000)
+    days_to_read: int = Field(default=30, ge=1, le=365)
+
+
+class PolicyDocument(_Strict):
+    """`kind: Policy`."""
+
+    apiVersion: Literal["assay/v1"]  # noqa: N815 the format's own spelling
+    kind: Literal["Policy"]
+    metadata: Metadata
+    spec: PolicySpec
+
+
+Registered = RiskDocument | VendorDocument | PolicyDocument
+REGISTERS: dict[str, type[Registered]] = {"Risk": RiskDocument, "Vendor": VendorDocument, "Policy": PolicyDocument}
 
 
 def load_packaged(*, principal: Principal = LOADER) -> Loaded:
@@ -169,14 +187,14 @@ def apply_documents(
     source: str = "controls",
     dry_run: bool = False,
 ) -> Loaded:
-    """Declare controls, risks and vendors from YAML, all or nothing; the same again changes nothing.
+    """Declare controls, risks, vendors and policies from YAML, all or nothing; the same again changes nothing.
 
     Raises InputRefusedError with every problem.
     """
     ensure_may(principal, Capability.COMPLIANCE_EDIT)
     known = {(one.framework.slug, one.ref): one for one in Requirement.objects.select_related("framework")}
     parsed: list[ControlDocument] = []
-    registered: list[RiskDocument | VendorDocument] = []
+    registered: list[Registered] = []
     problems: list[Problem] = []
     for number, (data, lines) in enumerate(documents, start=1):
         where = source if len(documents) == 1 else f"{source} document {number}"
@@ -237,10 +255,12 @@ def unknown_names(rule: Rule, *, where: str) -> Iterator[Problem]:
                 yield Problem(f"{where} {condition.field}", name, f"fields are allowed: {', '.join(sorted(fields))}")
 
 
-def _register(document: RiskDocument | VendorDocument, principal: Principal) -> str:
+def _register(document: Registered, principal: Principal) -> str:
     slug, title = document.metadata.name, document.metadata.title
     if isinstance(document, RiskDocument):
         return assess_risk(principal=principal, slug=slug, title=title, spec=document.spec)[1]
+    if isinstance(document, PolicyDocument):
+        return declare_policy(principal=principal, slug=slug, title=title, **document.spec.model_dump())[1]
     return save_vendor(principal=principal, slug=slug, name=title, **document.spec.model_dump())[1]
 
 

@@ -49,21 +49,19 @@ class DaySums:
                 entry_type__in={name for name, _ in found}, day__in={day for _, day in found}
             )
         }
-        new = []
         for (name, day), moments in found.items():
-            one = known.get((name, day))
-            if one is None:
-                new.append(
-                    EntryDay(
-                        entry_type=name, day=day, entries=len(moments), first_at=min(moments), last_at=max(moments)
-                    )
-                )
-                continue
-            one.entries += len(moments)
+            one = known.setdefault(
+                (name, day), EntryDay(entry_type=name, day=day, entries=0, first_at=moments[0], last_at=moments[0])
+            )
+            one.pk, one.entries = None, one.entries + len(moments)
             one.first_at, one.last_at = min(one.first_at, *moments), max(one.last_at, *moments)
-        EntryDay.objects.bulk_create(new, batch_size=500)
-        changed = [one for key, one in known.items() if key in found]
-        EntryDay.objects.bulk_update(changed, ("entries", "first_at", "last_at"), batch_size=200)
+        EntryDay.objects.bulk_create(
+            [known[key] for key in found],
+            batch_size=500,
+            update_conflicts=True,
+            unique_fields=("entry_type", "day"),
+            update_fields=("entries", "first_at", "last_at"),
+        )
         return max((row.pk for row in rows), default=0)
 
 
@@ -191,6 +189,10 @@ class ScheduledDesk(Desk):
             else:
                 # What failed, or was changed, is weighed together with everything else in its period.
                 self._touched[period.key] = period
+
+    def is_busy(self, calendar: Calendar) -> bool:
+        """Say whether there is anything to judge."""
+        return bool(self._shown) or next(self._to_judge(calendar), None) is not None
 
     def finish(self, calendar: Calendar) -> None:
         """Judge the periods that were touched, that ended, and that began."""

@@ -92,16 +92,19 @@ def _count(days: Days, at: datetime, outcome: str, *, verified: bool, sign: int)
 
 
 def _add_days(check: Check, days: Days) -> None:
-    known = {row.day: row for row in OccurrenceDay.objects.filter(check_run=check, day__in=days)} if days else {}
-    new = []
+    if not days:
+        return
+    rows = {row.day: row for row in OccurrenceDay.objects.filter(check_run=check, day__in=days)}
     for day, (due, passed) in days.items():
-        row = known.get(day)
-        if row is None:
-            new.append(OccurrenceDay(check_run=check, day=day, due=due, passed=passed))
-        else:
-            row.due, row.passed = row.due + due, row.passed + passed
-    OccurrenceDay.objects.bulk_create(new, batch_size=500)
-    OccurrenceDay.objects.bulk_update(known.values(), ("due", "passed"), batch_size=200)
+        row = rows.setdefault(day, OccurrenceDay(check_run=check, day=day))
+        row.pk, row.due, row.passed = None, row.due + due, row.passed + passed
+    OccurrenceDay.objects.bulk_create(
+        rows.values(),
+        batch_size=500,
+        update_conflicts=True,
+        unique_fields=("check_run", "day"),
+        update_fields=("due", "passed"),
+    )
 
 
 def _record(check: Check, results: Sequence[Found]) -> None:

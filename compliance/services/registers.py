@@ -156,6 +156,29 @@ def write_policy(
 
 
 @transaction.atomic
+def declare_policy(
+    *, principal: Principal, slug: str, title: str, owner: str, text: str, days_to_read: int = DAYS_TO_READ
+) -> tuple[Policy, str]:
+    """Bring a policy to what a file says; returns it and created, changed or unchanged.
+
+    Another text is a new version, which waits for somebody to approve it; another owner or title alone is not.
+    """
+    ensure_may(principal, Capability.COMPLIANCE_EDIT)
+    known = Policy.objects.filter(slug=slug).first()
+    latest = known.versions.first() if known else None
+    if known is None or latest is None or latest.text != text:
+        due_at = database_now() + timedelta(days=days_to_read)
+        made = write_policy(principal=principal, slug=slug, title=title, owner=owner, text=text, due_at=due_at)
+        return made.policy, "changed" if known else "created"
+    if (known.title, known.owner) == (title, owner):
+        return known, "unchanged"
+    known.title, known.owner = title, owner
+    known.save(update_fields=("title", "owner"))
+    _audit(principal, "policy.renamed", f"policy:{slug}", owner=owner)
+    return known, "changed"
+
+
+@transaction.atomic
 def approve_policy(*, principal: Principal, version: PolicyVersion) -> None:
     """Put a version in force. Raises PermissionDenied for its author."""
     ensure_may(principal, Capability.APPROVE)

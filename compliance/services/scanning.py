@@ -9,10 +9,9 @@ import os
 import shutil
 import subprocess
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 import orjson
@@ -45,6 +44,7 @@ class ScanResult:
     source: str
     commit: str
     judged: JudgedReport
+    entry: int = 0
 
     @property
     def valid(self) -> bool:
@@ -67,37 +67,53 @@ def scan_path(
 ) -> ScanResult:
     """Scan a folder and record the result as evidence, valid or not. Raises InputRefusedError without the tool."""
     ensure_may(principal, Capability.COMPLIANCE_EDIT)
+    return look_at_path(actor=principal.reference, path=path, commit=commit, source=source, name=name)
+
+
+def look_at_path(*, actor: str, path: Path, commit: str = "", source: str = "path", name: str = "") -> ScanResult:
+    """Scan a folder for somebody whose right was checked when they asked; see `scan_path`."""
     tool = checkov_path()
     if not tool.is_file():
         raise refuse(
             str(tool), found="nothing: Checkov is not installed", allowed="install it with `make checkov`, then scan"
         )
-    judged = _scan(tool, path.resolve())
-    result = ScanResult(name or str(path), source, commit, judged)
-    with transaction.atomic():
-        _record(principal, result)
-    return result
+    return _recorded(actor, ScanResult(name or str(path), source, commit, _scan(tool, path.resolve())))
 
 
 def scan_git(*, principal: Principal, url: str, ref: str = "", allow: tuple[str, ...] = ()) -> ScanResult:
     """Scan a repository at `https://…`; what cannot be fetched is recorded as a scan that proves nothing."""
     ensure_may(principal, Capability.COMPLIANCE_EDIT)
+    address_of_repository(url=url, ref=ref, allow=allow)
+    return look_at_git(actor=principal.reference, url=url, ref=ref, allow=allow)
+
+
+def address_of_repository(*, url: str, ref: str, allow: tuple[str, ...] = ()) -> tuple[str, int, str]:
+    """Return host, port and the address that was allowed for it. Raises InputRefusedError."""
     parts = urlsplit(url)
-    if parts.scheme != "https" or not parts.hostname or parts.username or ref.startswith("-"):
+    try:
+        port = parts.port or 443
+    except ValueError:
+        port = 0
+    if parts.scheme != "https" or not parts.hostname or parts.username or not port or ref.startswith("-"):
         raise refuse("url", found=url, allowed="https://host/path without a user name is allowed")
     try:
-        OutboundPolicy(allow=allow).address_for(parts.hostname, parts.port or 443)
+        return parts.hostname, port, OutboundPolicy(allow=allow).address_for(parts.hostname, port)
     except OutboundRefusedError as error:
         raise refuse("url", found=str(error), allowed="a public host is allowed") from None
+
+
+def look_at_git(*, actor: str, url: str, ref: str = "", allow: tuple[str, ...] = ()) -> ScanResult:
+    """Fetch and scan a repository for somebody whose right was checked when they asked; see `scan_git`."""
+    host, port, address = address_of_repository(url=url, ref=ref, allow=allow)
     with tempfile.TemporaryDirectory(prefix="assay-scan-") as folder:
         place = Path(folder) / "source"
-        trouble = _git("clone", "--depth", "1", *(["--branch", ref] if ref else []), "--", url, str(place))
+        branch = ["--branch", ref] if ref else []
+        # Git connects to the address that was judged, whatever the name resolves to a moment later.
+        pinned = f"http.curloptResolve={host}:{port}:{address}"
+        trouble = _git("-c", pinned, "clone", "--depth", "1", *branch, "--", url, str(place))
         if trouble:
-            result = ScanResult(
-                url, "git", "", judge_report(None, trouble=f"the repository was not fetched: {trouble}")
-            )
-            _record(principal, result)
-            return result
+            judged = judge_report(None, trouble=f"the repository was not fetched: {trouble}")
+            return _recorded(actor, ScanResult(url, "git", "", judged))
         head = subprocess.run(  # noqa: S603 a fixed command
             ["git", "-C", str(place), "rev-parse", "HEAD"],  # noqa: S607 git is on the PATH of a site
             capture_output=True,
@@ -105,12 +121,17 @@ def scan_git(*, principal: Principal, url: str, ref: str = "", allow: tuple[str,
             timeout=30,
             check=False,
         )
-        return scan_path(principal=principal, path=place, commit=head.stdout.strip(), source="git", name=url)
+        return look_at_path(actor=actor, path=place, commit=head.stdout.strip(), source="git", name=url)
 
 
 def scan_archive(*, principal: Principal, content: bytes, name: str, commit: str = "") -> ScanResult:
     """Scan an uploaded ZIP or tar archive. Raises InputRefusedError for a bomb or a path that leads out of it."""
     ensure_may(principal, Capability.COMPLIANCE_EDIT)
+    return look_at_archive(actor=principal.reference, content=content, name=name, commit=commit)
+
+
+def look_at_archive(*, actor: str, content: bytes, name: str, commit: str = "") -> ScanResult:
+    """Scan an archive for somebody whose right was checked when they asked; see `scan_archive`."""
     if objection := scanner_objects(content):
         raise refuse("archive", found=objection, allowed="a ZIP or tar archive of plain files is allowed")
     with tempfile.TemporaryDirectory(prefix="assay-scan-") as folder:
@@ -120,7 +141,7 @@ def scan_archive(*, principal: Principal, content: bytes, name: str, commit: str
             raise refuse(
                 "archive", found=str(error), allowed="a ZIP or tar archive of plain files is allowed"
             ) from None
-        return scan_path(principal=principal, path=Path(folder), commit=commit, source="archive", name=name)
+        return look_at_path(actor=actor, path=Path(folder), commit=commit, source="archive", name=name)
 
 
 def _git(*arguments: str) -> str:
@@ -181,14 +202,16 @@ def _excuse(check: str, resource: str) -> str:
     return f"exception:{found.pk}" if found else ""
 
 
-def _record(principal: Principal, result: ScanResult) -> Any:
+@transaction.atomic
+def _recorded(actor: str, result: ScanResult) -> ScanResult:
+    """Record a scan as evidence, valid or not, and return it with its entry."""
     judged = result.judged
     digest = store_artifact(
         orjson.dumps({"root": result.root, **judged.kept}, option=orjson.OPT_INDENT_2),
         media_type="application/json",
         name="checkov-scrubbed.json",
     )
-    return record(
+    entry = record(
         InfrastructureScanned(
             root=result.root,
             source=result.source,
@@ -209,7 +232,8 @@ def _record(principal: Principal, result: ScanResult) -> Any:
             scanned_at=database_now(),
             report_sha256=digest,
         ),
-        actor=principal.reference,
+        actor=actor,
         subject=f"iac:{result.root}"[:200],
         artifacts=(digest,),
     )
+    return replace(result, entry=entry.pk)

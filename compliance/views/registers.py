@@ -21,6 +21,7 @@ from compliance.models import (
     FindingReport,
     Policy,
     PolicyVersion,
+    ScanRun,
     SecurityFinding,
     Vendor,
 )
@@ -109,6 +110,13 @@ class RegisterListView(ManagedView):
                 "author, approvers and checks, from GitHub and GitLab",
                 changes.count(),
                 sum(not one.approved_by_another for one in changes.only("author", "approvers")[:1000]),
+            ),
+            (
+                "Scans",
+                "scan_list",
+                "infrastructure code, looked at by Checkov",
+                ScanRun.objects.count(),
+                ScanRun.objects.filter(state__in=(ScanRun.State.WAITING, ScanRun.State.RUNNING)).count(),
             ),
             (
                 "Weaknesses",

@@ -242,7 +242,7 @@ class ExceptionAddView(FormView):
     capability = Capability.COMPLIANCE_EDIT
 
     def initial(self) -> dict[str, Any]:
-        return {"control": self.request.GET.get("control", "")}
+        return {"control": self.request.GET.get("control", ""), "covers": self.request.GET.get("covers", "")}
 
     def back(self) -> tuple[str, str]:
         return "Exceptions", reverse("compliance:exception_list")

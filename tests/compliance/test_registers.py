@@ -138,3 +138,40 @@ def test_pages_keep_the_registers(manager: Principal, person: Callable[..., User
         assert client.get(f"/compliance/{path}").status_code == 403, path
     client.force_login(person("axel", Role.AUDITOR))
     assert client.get("/compliance/policies/access/").status_code == 403
+
+
+POLICY = """
+apiVersion: assay/v1
+kind: Policy
+metadata: {name: clean-desk, title: "Clean desk"}
+spec: {owner: %s, text: "%s", days_to_read: 14}
+"""
+
+
+def test_a_policy_is_declared_as_code_and_waits_for_another_to_approve_it(
+    manager: Principal, person: Callable[..., User]
+) -> None:
+    def declare(owner: str, text: str) -> tuple[int, int, int]:
+        documents = load_yaml_documents((POLICY % (owner, text)).encode(), source="policies")
+        done = apply_documents(principal=manager, documents=documents)
+        return len(done.created), len(done.changed), len(done.unchanged)
+
+    first = "Nothing confidential stays on a desk."
+    assert declare("Carol", first) == (1, 0, 0)
+    assert declare("Carol", first) == (0, 0, 1)
+    policy = Policy.objects.get(slug="clean-desk")
+    version = policy.versions.get()
+    assert (version.text, version.approved_at) == (first, None)
+    with pytest.raises(PermissionDenied):
+        approve_policy(principal=manager, version=version)
+    approver = principal_for_user(user=person("dora", Role.APPROVER))
+    approve_policy(principal=approver, version=version)
+    assert declare("Dora", first) == (0, 1, 0), "another owner is no new version"
+    assert policy.versions.count() == 1
+    assert declare("Dora", first + " Not even over lunch.") == (0, 1, 0)
+    newest = policy.versions.first()
+    assert newest is not None
+    assert (newest.number, newest.approved_at) == (2, None)
+    with pytest.raises(InputRefusedError, match="text"):
+        declare("Dora", "short")
+    assert policy.versions.count() == 2

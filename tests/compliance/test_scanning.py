@@ -9,24 +9,28 @@ from typing import Any
 
 import orjson
 import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
 from django.core.management import CommandError, call_command
+from django.test import Client
 from django.utils import timezone
 
 from accounts.data import Principal, Role, system_principal
 from accounts.models import User
 from accounts.selectors import principal_for_user
 from compliance.domain.scans import judge_report
-from compliance.models import Control, Occurrence
+from compliance.models import Control, Occurrence, ScanRun
+from compliance.selectors.scans import findings_by_file
 from compliance.services import (
     approve_exception,
     request_exception,
     run_checks,
-    scan_archive,
     scan_git,
     scan_path,
 )
+from compliance.services.scan_runs import SCAN_QUEUE
 from compliance.services.scanning import checkov_path
 from core.parsing import InputRefusedError
+from core.work import drain
 from ledger.selectors import entries
 from ledger.services import seal_pending
 
@@ -168,19 +172,59 @@ def test_none_of_these_reads_as_a_pass(kind: str, reason: str, tmp_path: Path) -
     ).exists()
 
 
+def packed(content: str | bytes) -> SimpleUploadedFile:
+    whole = io.BytesIO()
+    with zipfile.ZipFile(whole, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("infra/main.tf", content)
+    return SimpleUploadedFile("infra.zip", whole.getvalue())
+
+
 @with_marks
-def test_an_uploaded_archive_is_scanned_and_a_bomb_is_not(tmp_path: Path, manager: Principal) -> None:
-    packed = io.BytesIO()
-    with zipfile.ZipFile(packed, "w") as archive:
-        archive.writestr("infra/main.tf", TERRAFORM)
-    found = scan_archive(principal=manager, content=packed.getvalue(), name="infra.zip")
-    assert found.valid
-    assert recorded()["source"] == "archive"
-    bomb = io.BytesIO()
-    with zipfile.ZipFile(bomb, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("main.tf", b"0" * 30_000_000)
-    with pytest.raises(InputRefusedError, match="times its size"):
-        scan_archive(principal=manager, content=bomb.getvalue(), name="bomb.zip")
+def test_an_archive_is_scanned_from_a_page_and_a_bomb_is_not(manager: Principal) -> None:
+    client = Client()
+    client.force_login(User.objects.get(pk=manager.user_id))
+    asked = client.post("/compliance/scans/add/", {"archive": packed(TERRAFORM)})
+    assert asked.status_code == 302, asked.content
+    waiting = client.get(asked["Location"]).content.decode()
+    assert "Waiting for a worker" in waiting
+    drain(SCAN_QUEUE)
+    run = ScanRun.objects.get()
+    assert (run.state, run.valid, run.unexcused_skips, recorded()["source"]) == ("completed", True, 1, "archive")
+    page = client.get(asked["Location"]).content.decode()
+    assert "DEVIATES" in page.upper()
+    assert "/infra/main.tf" in page
+    skipped = [one for one in run.findings if one["skipped"]]
+    assert [(one["check"], one["category"]) for one in skipped] == [("CKV_AWS_24", "NETWORKING")]
+    assert "covers=CKV_AWS_24%20aws_security_group.web" in page
+    form = client.get("/compliance/exceptions/add/?control=infrastructure-scanned&covers=CKV_AWS_24").content.decode()
+    assert 'value="CKV_AWS_24"' in form
+    assert b"Show what it found" in client.get(f"{asked['Location']}progress/").content
+
+    asked = client.post("/compliance/scans/add/", {"archive": packed(b"0" * 30_000_000)})
+    drain(SCAN_QUEUE)
+    bomb = ScanRun.objects.first()
+    assert bomb is not None
+    assert bomb.state == "failed"
+    assert "times its size" in client.get(asked["Location"]).content.decode()
+
+
+@pytest.mark.django_db
+@pytest.mark.usefixtures("content")
+def test_a_scan_is_asked_for_with_one_source_that_may_be_reached(manager: Principal) -> None:
+    client = Client()
+    client.force_login(User.objects.get(pk=manager.user_id))
+    for wrong in ({}, {"url": "https://127.0.0.1/x"}, {"archive": SimpleUploadedFile("x.zip", b"plain text")}):
+        assert client.post("/compliance/scans/add/", wrong).status_code == 400
+    assert b"Folder on the machine" not in client.get("/compliance/scans/add/").content
+    client.post("/compliance/scans/add/", {"path": "/etc"})
+    assert not ScanRun.objects.exists(), "a folder is for administrators"
+
+
+def test_findings_are_grouped_by_file() -> None:
+    run = ScanRun(
+        findings=[{"file": "a.tf", "line": 3, "excused_by": ""}, {"file": "", "line": None, "excused_by": "x"}]
+    )
+    assert [(one.title, one.open) for one in findings_by_file(run.findings)] == [("a.tf", 1), ("no file", 0)]
 
 
 @pytest.mark.django_db

@@ -18,11 +18,14 @@ from catalog.models import ActionItem, Environment, Service
 from compliance.data import Window
 from compliance.domain.rules import Condition, Fact
 from compliance.domain.scorecards import Item, Phase, PhaseResult, Shown, Verdict, judge_item, reached_phase
+from compliance.models import LogReading, ScorecardMark
+from compliance.selectors import scorecards as scorecards_module
 from compliance.selectors.scorecards import evidence_share, scorecard_items, scorecards
 from compliance.services import run_checks
 from compliance.services.waivers import approve_waiver, request_waiver
 from core.parsing import InputRefusedError
 from ledger.data import payload_schemas
+from ledger.data.runbooks import RunbookRunFinished
 from ledger.data.slo import SloDeclared
 from ledger.services import record, seal_pending
 
@@ -144,3 +147,38 @@ class TestScorecards:
         assert share.by_operations > 0
         assert share.due == share.by_operations + share.by_hand + share.missing
         assert share.ratio == 1.0
+
+    def test_what_decides_a_scorecard_is_marked_however_much_came_since(
+        self, gateway: Service, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(scorecards_module, "UNREAD", 0)
+        days_ago = timezone.now() - timedelta(days=40)
+        for number, state in enumerate(("succeeded", "failed", "failed")):
+            record(
+                RunbookRunFinished(
+                    run=f"R-{number}",
+                    runbook="freeze",
+                    revision="1",
+                    services=["gateway"],
+                    trigger="person",
+                    operator="user:1",
+                    state=state,
+                    steps=[],
+                    started_at=days_ago,
+                    finished_at=days_ago,
+                ),
+                actor="user:1",
+                subject="runbook:freeze",
+                occurred_at=days_ago + timedelta(days=number),
+            )
+        assert self.verdict(gateway, "runbook-exercised") is Verdict.MISSING, "nothing was read yet"
+        seal_pending()
+        run_checks()
+        assert self.verdict(gateway, "runbook-exercised") is Verdict.SHOWN, "an older one shows it"
+        mark = ScorecardMark.objects.get(item="runbook-exercised", service="gateway")
+        assert mark.shown_entry is not None
+        assert mark.shown_entry < mark.newest_entry
+        LogReading.objects.update(cards_digest="another scorecard")
+        ScorecardMark.objects.update(newest_entry=0, shown_entry=None, shown_at=None)
+        run_checks()
+        assert self.verdict(gateway, "runbook-exercised") is Verdict.SHOWN, "another scorecard: read again"

@@ -13,9 +13,9 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from accounts.services import principal_of
-from compliance.data import ASSERTED, Access, Judgement
+from compliance.api.base import ComplianceApiView
+from compliance.data import ASSERTED, Judgement
 from compliance.selectors import (
-    access_of,
     control_standings,
     controls_visible,
     engagements_visible,
@@ -78,14 +78,6 @@ def _judged(judgement: Judgement) -> dict[str, Any]:
         "excepted": judgement.excepted,
         "reason": judgement.reason,
     }
-
-
-class ComplianceApiView(APIView):
-    """Shows what the caller may see and nothing else."""
-
-    def access(self, request: Request) -> Access:
-        """Return what the caller may see."""
-        return access_of(principal_of(request))
 
 
 class FrameworkListApi(ComplianceApiView):
