@@ -223,18 +223,18 @@ def prepare_pack(count: int, megabytes: int) -> None:
         pass
 
 
-def pack(folder: Path, count: int, megabytes: int) -> None:
+def pack(folder: Path, megabytes: int) -> None:
     """Write a pack of everything, and verify it."""
     from accounts.data import system_principal
     from ledger.services import write_pack
 
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    started = time.perf_counter()
+    started, cpu = time.perf_counter(), time.process_time()
     made = write_pack(folder / "pack.zip", principal=system_principal("bench"), title="Bench")
-    taken = time.perf_counter() - started
+    taken, cpu = time.perf_counter() - started, round(time.process_time() - cpu, 1)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     size = (folder / "pack.zip").stat().st_size / 1e6
-    say("pack", taken, "s", entries=made.entries, artifacts=made.artifacts, asked=count, file_megabytes=round(size))
+    say("pack", taken, "s", cpu=cpu, entries=made.entries, artifacts=made.artifacts, file_megabytes=round(size))
     say("pack_memory", peak, "MB", started_with=round(before), artifact_megabytes=megabytes)
     verifier = ROOT / "ledger" / "pack" / "verify.py"
     command = [sys.executable, "-I", str(verifier), str(folder / "pack.zip"), "--key", made.key]
@@ -242,7 +242,9 @@ def pack(folder: Path, count: int, megabytes: int) -> None:
     answer = subprocess.run(command, capture_output=True, text=True, check=False)
     if answer.returncode != 0:
         sys.exit(f"the bench's own pack does not hold:\n{answer.stdout}{answer.stderr}")
-    say("verify", time.perf_counter() - started, "s", entries=made.entries)
+    taken, used = time.perf_counter() - started, resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu = round(used.ru_utime + used.ru_stime, 1)
+    say("verify", taken, "s", cpu=cpu, entries=made.entries, memory_megabytes=round(used.ru_maxrss / 1024))
 
 
 def main() -> None:
@@ -261,7 +263,7 @@ def main() -> None:
             "build": lambda: build(given.entries),
             "evaluate": lambda: evaluate(given.entries),
             "prepare": lambda: prepare_pack(given.packed, given.megabytes),
-            "pack": lambda: pack(folder, given.packed, given.megabytes),
+            "pack": lambda: pack(folder, given.megabytes),
         }[given.step]()
         return
     calibrate()
