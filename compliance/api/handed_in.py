@@ -68,7 +68,9 @@ class UploadBody(serializers.Serializer[Any]):
     observed_at = serializers.DateTimeField(required=False, allow_null=True, default=None)
     collected_at = serializers.DateTimeField(required=False, allow_null=True, default=None)
     expires_at = serializers.DateTimeField(required=False, allow_null=True, default=None)
-    source = serializers.CharField(max_length=160, required=False, allow_blank=True, default="")
+    source = serializers.CharField(  # type: ignore[assignment]  # a declared field
+        max_length=160, required=False, allow_blank=True, default=""
+    )
     query = serializers.CharField(max_length=2000, required=False, allow_blank=True, default="")
     external_id = serializers.CharField(max_length=160, required=False, allow_blank=True, default="")
     sensitivity = serializers.ChoiceField(choices=Evidence.Sensitivity.values, default=Evidence.Sensitivity.INTERNAL)

@@ -53,7 +53,7 @@ class Caller:
 
 @pytest.fixture
 def carol(manager: Principal) -> Caller:
-    return Caller(User.objects.get(pk=manager.user_id))
+    return Caller(User.objects.get(username="carol"))
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from compliance.domain.effectiveness import (
     judge_check,
     judge_whole,
 )
-from compliance.selectors.standing import alive_throughout
+from compliance.selectors.life import alive_throughout
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
 

@@ -12,6 +12,7 @@ from hypothesis.extra.django import TestCase
 from compliance.models import Check, EntryDay, LogReading, Occurrence, OccurrenceDay
 from compliance.services import checking, load_packaged, run_checks
 from compliance.services.content import apply_documents
+from compliance.services.noting import CHECKER
 from core.parsing import load_yaml_documents
 from ledger.data.access import AuditedAction
 from ledger.data.incidents import IncidentAcknowledged
@@ -43,7 +44,7 @@ spec:
 
 def declare(severity: str = "sev1") -> None:
     documents = load_yaml_documents(CONTROL.format(severity=severity).encode(), source="control")
-    apply_documents(principal=checking.CHECKER, documents=documents)
+    apply_documents(principal=CHECKER, documents=documents)
 
 
 def happen(kind: int, at: datetime, *, good: bool) -> None:

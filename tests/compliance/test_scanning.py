@@ -182,7 +182,7 @@ def packed(content: str | bytes) -> SimpleUploadedFile:
 @with_marks
 def test_an_archive_is_scanned_from_a_page_and_a_bomb_is_not(manager: Principal) -> None:
     client = Client()
-    client.force_login(User.objects.get(pk=manager.user_id))
+    client.force_login(User.objects.get(username="carol"))
     asked = client.post("/compliance/scans/add/", {"archive": packed(TERRAFORM)})
     assert asked.status_code == 302, asked.content
     waiting = client.get(asked["Location"]).content.decode()
@@ -212,7 +212,7 @@ def test_an_archive_is_scanned_from_a_page_and_a_bomb_is_not(manager: Principal)
 @pytest.mark.usefixtures("content")
 def test_a_scan_is_asked_for_with_one_source_that_may_be_reached(manager: Principal) -> None:
     client = Client()
-    client.force_login(User.objects.get(pk=manager.user_id))
+    client.force_login(User.objects.get(username="carol"))
     for wrong in ({}, {"url": "https://127.0.0.1/x"}, {"archive": SimpleUploadedFile("x.zip", b"plain text")}):
         assert client.post("/compliance/scans/add/", wrong).status_code == 400
     assert b"Folder on the machine" not in client.get("/compliance/scans/add/").content
