@@ -13,6 +13,7 @@ from reliability.models.sources import (
     Exemplar,
     IntakeProblem,
     Probe,
+    RulesRevision,
     SeenSpan,
     StreamBlock,
 )
@@ -37,6 +38,7 @@ __all__ = [
     "KeptMinute",
     "PolicyStanding",
     "Probe",
+    "RulesRevision",
     "SLOVersion",
     "SeenSpan",
     "ServiceReport",

@@ -197,3 +197,18 @@ class Exemplar(models.Model):
 
     def __str__(self) -> str:
         return self.trace_id
+
+
+class RulesRevision(models.Model):
+    """One row with a random number that changes whenever a definition comes into force or ends.
+
+    A receiver keeps the rules of pushed events in memory and reads this number to know that they are still the ones.
+    """
+
+    revision = models.BigIntegerField()
+
+    class Meta:
+        ordering = ("pk",)
+
+    def __str__(self) -> str:
+        return str(self.revision)

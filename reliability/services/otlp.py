@@ -27,7 +27,7 @@ from reliability.services.otlp_rules import NANO, Registry, Rules, registry
 from reliability.services.otlp_streams import keep_blocks, load_blocks, store_blocks
 from reliability.services.otlp_wire import WireRequest, kind_of
 from reliability.services.spreading import add_spreads
-from reliability.services.tallying import Increments, add_to_tallies, group_tally, lock_tallies, merge
+from reliability.services.tallying import Held, Increments, add_to_tallies, group_tally, lock_tallies, merge
 
 MAX_POINTS = 100_000
 SPAN_STATUS = {0: "unset", 1: "ok", 2: "error"}
@@ -48,7 +48,7 @@ def receive_metrics(request: Message) -> Received:
         note_problems(received)
         return received
     with transaction.atomic():
-        lock_tallies(rule.tally_id for _, _, rules, _, _ in matched for rule in rules)
+        held = lock_tallies((rule.tally_id for _, _, rules, _, _ in matched for rule in rules), slots=known.slots)
         blocks = load_blocks(digest for _, _, _, _, digest in matched)
         tallied = Tallied()
         for metric, kind, rules, resource, digest in matched:
@@ -66,9 +66,9 @@ def receive_metrics(request: Message) -> Received:
             counter.count(data.data_points)
             counter.finish()
         store_blocks(blocks.values(), now=received.now)
-        _add(tallied, {rule.tally_id: rule for _, _, rules, _, _ in matched for rule in rules})
+        _add(tallied, {rule.tally_id: rule for _, _, rules, _, _ in matched for rule in rules}, held)
         note_problems(received)
-        transaction.on_commit(lambda: keep_blocks(blocks.values()))
+        transaction.on_commit(lambda: (keep_blocks(blocks.values()), known.remember(held.slots)))
     return received
 
 
@@ -94,7 +94,7 @@ def receive_spans(request: ExportTraceServiceRequest) -> Received:
     note_problems(received)
     if not found:
         return received
-    lock_tallies(rule.tally_id for _, rules, _ in found.values() for rule in rules)
+    held = lock_tallies((rule.tally_id for _, rules, _ in found.values() for rule in rules), slots=known.slots)
     seen = set(SeenSpan.objects.filter(digest__in=found).values_list("digest", flat=True))
     fresh = {digest: one for digest, one in found.items() if digest not in seen}
     SeenSpan.objects.bulk_create([SeenSpan(digest=one, seen_at=received.now) for one in fresh], batch_size=500)
@@ -102,7 +102,8 @@ def receive_spans(request: ExportTraceServiceRequest) -> Received:
     for span, rules, resource in fresh.values():
         for rule in rules:
             _count_span(rule, span, resource, tallied)
-    _add(tallied, {rule.tally_id: rule for _, rules, _ in fresh.values() for rule in rules})
+    _add(tallied, {rule.tally_id: rule for _, rules, _ in fresh.values() for rule in rules}, held)
+    transaction.on_commit(lambda: known.remember(held.slots))
     return received
 
 
@@ -138,7 +139,7 @@ def _matched_metrics(wire: Any, known: Registry, received: Received) -> Iterable
                 yield metric, kind, rules, resource, hashlib.sha256(orjson.dumps(identity)).hexdigest()
 
 
-def _add(tallied: Tallied, rules: dict[int, EventRule]) -> None:
+def _add(tallied: Tallied, rules: dict[int, EventRule], held: Held) -> None:
     """Add what was counted to the tallies, groups beside the whole, and keep exemplars."""
     increments: Increments = {}
     for (tally_id, group, minute), (good, bad, unknown) in tallied.counts.items():
@@ -147,7 +148,7 @@ def _add(tallied: Tallied, rules: dict[int, EventRule]) -> None:
         if group:
             labels = dict(zip(rules[tally_id].group_by, group, strict=True))
             merge(increments, tally_id=group_tally(version_id=tally_id, labels=labels), minute=minute, counts=counts)
-    add_to_tallies(increments)
+    add_to_tallies(increments, held=held)
     add_spreads(tallied.spreads)
     for (tally_id, minute), found in tallied.exemplars.items():
         known = set(Exemplar.objects.filter(version_id=tally_id, minute=minute).values_list("trace_id", "span_id"))

@@ -2,9 +2,10 @@
 
 import operator
 from array import array
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from hashlib import blake2b
+from typing import Any
 
 import orjson
 from django.db import connection
@@ -41,12 +42,34 @@ def group_tally(*, version_id: int, labels: Mapping[str, str]) -> int:
     return -slot.pk
 
 
-def lock_tallies(tally_ids: Iterable[int]) -> None:
+@dataclass
+class Held:
+    """What a transaction has locked: the slots of tallies, and of their shelves when each place was last measured."""
+
+    slots: dict[int, int] = field(default_factory=dict)
+    last_measured: "dict[int, array[int]]" = field(default_factory=dict)
+
+    def hold(self, tally_ids: Iterable[int]) -> None:
+        """Lock what is not locked yet."""
+        wanted = set(tally_ids)
+        if missing := {one for one in wanted if one > 0 and one not in self.slots}:
+            self.slots.update(_ensured_slots(missing))
+        self.slots.update((one, -one) for one in wanted if one < 0)
+        shelves = {self.slots[one] // PLACES for one in wanted}
+        if free := shelves - self.last_measured.keys():
+            self.last_measured.update(_locked_shelves(sorted(free)))
+
+
+def lock_tallies(tally_ids: Iterable[int], *, slots: Mapping[int, int] | None = None) -> Held:
     """Let one transaction at a time count for these tallies; call it before reading what counting depends on.
 
-    Running sums and stream states are read and written back: two at once would lose what the other added.
+    Running sums and stream states are read and written back: two at once would lose what the other added. `slots` are
+    those that the caller knows to be committed.
     """
-    _locked_shelves(_ensured_slots(set(tally_ids)))
+    wanted = set(tally_ids)
+    held = Held({one: slots[one] for one in wanted if one in slots} if slots else {})
+    held.hold(wanted)
+    return held
 
 
 def lock_shelf(number: int) -> None:
@@ -54,20 +77,21 @@ def lock_shelf(number: int) -> None:
     list(TallyShelf.objects.select_for_update(no_key=True).filter(number=number).values_list("number", flat=True))
 
 
-def add_to_tallies(increments: Mapping[tuple[int, int], Counts]) -> None:
+def add_to_tallies(increments: Mapping[tuple[int, int], Counts], *, held: Held | None = None) -> None:
     """Add what was counted, in the caller's transaction; a minute that is named without events counts as measured.
 
     A late minute moves the sums of the minutes after it in its day and of the days after: all of them packed numbers.
+    `held` is what `lock_tallies` returned in the same transaction.
     """
     if not increments:
         return
-    slots = _ensured_slots({tally_id for tally_id, _ in increments})
+    held = held or Held()
+    held.hold(tally_id for tally_id, _ in increments)
     by_shelf: dict[int, dict[int, dict[int, Counts]]] = {}
     for (tally_id, minute), counts in increments.items():
-        shelf, place = divmod(slots[tally_id], PLACES)
+        shelf, place = divmod(held.slots[tally_id], PLACES)
         by_shelf.setdefault(shelf, {}).setdefault(minute, {})[place] = counts
-    last_measured = _locked_shelves(slots)
-    _write(_loaded(by_shelf), by_shelf, last_measured)
+    _write(_loaded(by_shelf), by_shelf, held.last_measured)
 
 
 @dataclass
@@ -88,16 +112,26 @@ def _ensured_slots(tally_ids: set[int]) -> dict[int, int]:
     return slots
 
 
-def _locked_shelves(slots: Mapping[int, int]) -> "dict[int, array[int]]":
-    """Lock the shelves of slots in one order and return the last measured minute of each place."""
-    numbers = sorted({slot // PLACES for slot in slots.values()})
-    shelves = TallyShelf.objects.select_for_update(no_key=True).filter(number__in=numbers).order_by("number")
-    rows = dict(shelves.values_list("number", "last_measured"))
+def _locked_shelves(numbers: Sequence[int]) -> "dict[int, array[int]]":
+    """Lock shelves in one order and return the last measured minute of each place."""
+    rows = _select_shelves(numbers)
     if missing := [number for number in numbers if number not in rows]:
         fresh = [TallyShelf(number=number, last_measured=bytes(4 * PLACES)) for number in missing]
         TallyShelf.objects.bulk_create(fresh, ignore_conflicts=True)
-        rows = dict(shelves.values_list("number", "last_measured"))
+        rows = _select_shelves(numbers)
     return {number: array("I", bytes(body)) for number, body in rows.items()}
+
+
+def _select_shelves(numbers: Sequence[int]) -> dict[int, Any]:
+    # Written out: this runs for each request of an exporter, and Django's query costs more than the database's answer.
+    lock = " FOR NO KEY UPDATE" if connection.features.has_select_for_no_key_update else ""
+    marks = ",".join(map(str, numbers))
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"SELECT number, last_measured FROM reliability_tallyshelf WHERE number IN ({marks}) "  # noqa: S608 numbers
+            f"ORDER BY number{lock}"
+        )
+        return dict(cursor.fetchall())
 
 
 def _loaded(by_shelf: Mapping[int, Additions]) -> dict[tuple[int, int], _Loaded]:

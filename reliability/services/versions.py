@@ -15,6 +15,7 @@ from reliability.domain.objectives import Method
 from reliability.models import SLO, Collection, Probe, SLOVersion
 from reliability.services.collecting import start_collecting
 from reliability.services.openslo import SLODocument
+from reliability.services.otlp_rules import rules_changed
 from reliability.services.probe_requests import address_of
 from reliability.services.probing import start_probing
 from reliability.services.resolving import Counted, Resolved
@@ -66,6 +67,7 @@ def retire(*, principal: Principal, version: SLOVersion) -> None:
     now = database_now()
     _stop_parts(version.slo, now, keep=())
     SLOVersion.objects.filter(pk=version.pk).update(retired_at=now)
+    rules_changed()
     _stop_reading(version)
     record(
         SloRetired(slo=version.slo.slug, service=version.slo.service.slug, definition_version=version.number),
@@ -106,6 +108,7 @@ def _put_parts_in_force(principal: Principal, slo: SLO, resolved: Resolved, now:
 def _stop_parts(slo: SLO, now: datetime, *, keep: tuple[str, ...]) -> None:
     for version in SLOVersion.objects.filter(slo__part_of=slo, retired_at__isnull=True).exclude(slo__slug__in=keep):
         SLOVersion.objects.filter(pk=version.pk).update(retired_at=now)
+        rules_changed()
         _stop_reading(version)
 
 
@@ -152,6 +155,7 @@ def _new_version(
         tiers=[vars(tier) for tier in resolved.tiers],
         effective_from=now,
     )
+    rules_changed()
     if not same_events and in_force is not None:
         _stop_reading(in_force)
     if not same_events and counted.source_type == "prometheus":

@@ -86,8 +86,8 @@ def serve_a_while(application: Any, port: int, number: int) -> None:
         if left <= 0 and point == here:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    def add_or_die(increments: Any) -> None:
-        add(increments)
+    def add_or_die(increments: Any, **held: Any) -> None:
+        add(increments, **held)
         die_at("before the commit")
 
     def answer(environ: Any, start_response: Any) -> Any:
