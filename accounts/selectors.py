@@ -3,14 +3,17 @@
 import hashlib
 from collections import defaultdict
 from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+import orjson
 from allauth.mfa.models import Authenticator
+from django.db import connection
 from django.db.models import Count, Max, Q, QuerySet
 
 from accounts.data import Capability, Principal, PrincipalKind, ProviderKind
 from accounts.domain.groups import Mapping
-from accounts.domain.permissions import ROLE_CAPABILITIES, Role
+from accounts.domain.permissions import ROLE_CAPABILITIES, Role, roles_allow
 from accounts.domain.sessions import SessionRules
 from accounts.models import (
     ApiToken,
@@ -24,6 +27,18 @@ from accounts.models import (
     Team,
     User,
 )
+
+LAST_USED_RESOLUTION = timedelta(minutes=1)
+
+
+@dataclass(frozen=True)
+class TokenStanding:
+    """A live token: whether it may do what was asked, and whether its use was noted within the last minute."""
+
+    pk: int
+    name: str
+    may: bool
+    used_lately: bool
 
 
 def principal_for_user(*, user: User, authenticated_at: datetime | None = None) -> Principal:
@@ -254,3 +269,27 @@ def factors_of(*, user: User) -> list[Authenticator]:
 def failures_of(*, username: str) -> int:
     """Return how many failed sign-ins of a name are remembered."""
     return SignInFailure.objects.filter(username=username[:150]).count()
+
+
+def standing_of_token(*, secret: str, capability: Capability, now: datetime) -> TokenStanding | None:
+    """Return what `live_token`, `principal_for_token` and `may_somewhere` say together, in one plain statement.
+
+    For receivers that are asked thousands of times a second; None for a secret that opens nothing.
+    """
+    adapted = connection.ops.adapt_datetimefield_value
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT token.id, token.name, token.scopes, held.role, "
+            "token.last_used_at IS NOT NULL AND token.last_used_at > %s "
+            "FROM accounts_apitoken AS token JOIN accounts_user AS owner ON owner.id = token.owner_id "
+            "LEFT JOIN accounts_rolegrant AS held ON held.user_id = owner.id "
+            "WHERE token.digest = %s AND token.revoked_at IS NULL AND token.expires_at > %s AND owner.is_active",
+            [adapted(now - LAST_USED_RESOLUTION), token_digest(secret), adapted(now)],
+        )
+        rows = cursor.fetchall()
+    if not rows:
+        return None
+    pk, name, scopes, _, used_lately = rows[0]
+    roles = {Role(role) for *_, role, _ in rows if role is not None}
+    scoped = capability.value in (orjson.loads(scopes) if isinstance(scopes, str | bytes) else scopes)
+    return TokenStanding(pk, name, may=scoped and roles_allow(roles, capability), used_lately=bool(used_lately))

@@ -11,6 +11,8 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 start_telemetry("web")
 handler = get_wsgi_application()
 
-from incidents.services.door import with_door  # noqa: E402 models can be imported only once Django is set up
+# Models can be imported only once Django is set up.
+from incidents.services.door import with_door  # noqa: E402
+from reliability.services.door import with_otlp_door  # noqa: E402
 
-application = with_door(handler)
+application = with_otlp_door(with_door(handler))

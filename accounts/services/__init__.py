@@ -31,6 +31,7 @@ from accounts.services.rights import (
     set_team_members,
     set_time_zone,
     token_used,
+    token_used_by_pk,
 )
 from accounts.services.sessions import (
     begin_session,
@@ -110,6 +111,7 @@ __all__ = [
     "sign_in_is_locked",
     "signed_in",
     "token_used",
+    "token_used_by_pk",
     "try_provider",
     "unlock_sign_in",
 ]

@@ -19,7 +19,7 @@ from accounts.domain.permissions import ROLE_CAPABILITIES, Role
 from accounts.domain.sessions import is_fresh
 from accounts.events import PersonLeft, RightsChanged
 from accounts.models import ApiToken, DirectoryGroup, ProvidedMembership, RoleGrant, Team, User
-from accounts.selectors import session_rules, token_digest
+from accounts.selectors import LAST_USED_RESOLUTION, session_rules, token_digest
 from accounts.services.sessions import end_sessions_of
 from core.clock import database_now
 from core.events import publish
@@ -30,7 +30,6 @@ from ledger.services import record
 
 DEFAULT_TOKEN_LIFE = timedelta(days=90)
 LONGEST_TOKEN_LIFE = timedelta(days=366)
-LAST_USED_RESOLUTION = timedelta(minutes=1)
 
 
 class LastAdminError(PermissionDenied):
@@ -295,6 +294,11 @@ def token_used(*, token: ApiToken) -> None:
     now = database_now()
     if token.last_used_at is None or now - token.last_used_at > LAST_USED_RESOLUTION:
         ApiToken.objects.filter(pk=token.pk).update(last_used_at=now)
+
+
+def token_used_by_pk(pk: int) -> None:
+    """Note that a token is used now."""
+    ApiToken.objects.filter(pk=pk).update(last_used_at=database_now())
 
 
 def ensure_admin_remains(*, without: User) -> None:

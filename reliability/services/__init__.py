@@ -12,8 +12,8 @@ from reliability.services.exclusions import (
     request_exclusion,
     withdraw_exclusion,
 )
-from reliability.services.intake import note_refused_body
 from reliability.services.otlp import forget_old_streams, receive_metrics, receive_spans
+from reliability.services.otlp_answering import Export, ExportAnswer, answer_metrics, answer_traces
 from reliability.services.otlp_bodies import MAX_BODY_BYTES, decode
 from reliability.services.otlp_points import Received
 from reliability.services.otlp_wire import WireRequest
@@ -31,9 +31,13 @@ from reliability.services.tiers import standard_tiers, tiers_as_text, written_ti
 
 __all__ = [
     "MAX_BODY_BYTES",
+    "Export",
+    "ExportAnswer",
     "Received",
     "Stretch",
     "WireRequest",
+    "answer_metrics",
+    "answer_traces",
     "apply_documents",
     "approve_exclusion",
     "backfill",
@@ -44,7 +48,6 @@ __all__ = [
     "forget_old_streams",
     "grant_override",
     "look_after_tallies",
-    "note_refused_body",
     "preview_exclusion",
     "probe",
     "read_gauge_days",

@@ -68,7 +68,8 @@ def receive_metrics(request: Message) -> Received:
         store_blocks(blocks.values(), now=received.now)
         _add(tallied, {rule.tally_id: rule for _, _, rules, _, _ in matched for rule in rules}, held)
         note_problems(received)
-        transaction.on_commit(lambda: (keep_blocks(blocks.values()), known.remember(held.slots)))
+        transaction.on_commit(lambda: keep_blocks(blocks.values()))
+        transaction.on_commit(lambda: known.remember(held.slots))
     return received
 
 
