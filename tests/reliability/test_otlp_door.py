@@ -114,14 +114,15 @@ def test_a_database_that_fails_is_told_to_the_sender(
 @pytest.mark.parametrize("change", ["none", "revoked", "expired", "inactive", "unscoped", "roleless"])
 def test_the_plain_statement_says_what_the_principal_of_the_token_says(token: str, change: str) -> None:
     now = database_now()
-    {
+    changes: dict[str, Callable[[], object]] = {
         "none": lambda: None,
         "revoked": lambda: ApiToken.objects.update(revoked_at=now),
         "expired": lambda: ApiToken.objects.update(expires_at=now),
         "inactive": lambda: User.objects.update(is_active=False),
         "unscoped": lambda: ApiToken.objects.update(scopes=[Capability.SLO_EDIT]),
         "roleless": lambda: User.objects.get(username="collector").grants.all().delete(),
-    }[change]()
+    }
+    changes[change]()
     known = live_token(secret=token, now=now)
     standing = standing_of_token(secret=token, capability=Capability.TELEMETRY_INGEST, now=now)
     assert (standing is None) == (known is None)
@@ -138,7 +139,9 @@ def test_the_use_of_a_token_is_noted_once_a_minute(version: SLOVersion, token: s
     assert ApiToken.objects.get().last_used_at == first
     ApiToken.objects.update(last_used_at=first - timedelta(minutes=2))
     knock(points(), token)
-    assert ApiToken.objects.get().last_used_at >= first
+    noted = ApiToken.objects.get().last_used_at
+    assert noted is not None
+    assert noted >= first
 
 
 def test_a_definition_that_comes_into_force_or_ends_is_counted_by_from_the_next_request(
