@@ -74,13 +74,18 @@ def counts_at(sheet: Sequence[int], place: int) -> Counts:
 
 def add_at(sheet: "Sheet[int]", place: int, counts: Counts) -> None:
     """Add to one tally's numbers, in place."""
+    add_events_at(sheet, place, counts, minutes_measured=counts.minutes_measured)
+
+
+def add_events_at(sheet: "Sheet[int]", place: int, counts: Counts, *, minutes_measured: int) -> None:
+    """Add events to one tally's numbers, in place, and so many minutes."""
     sheet[place] += counts.good
     if counts.bad:
         sheet[_BAD + place] += counts.bad
     if counts.unknown:
         sheet[_UNKNOWN + place] += counts.unknown
         sheet[_UNKNOWN_LOW + place] += counts.unknown_low
-    sheet[MEASURED + place] += counts.minutes_measured
+    sheet[MEASURED + place] += minutes_measured
 
 
 def packed_day(minutes: Iterable[tuple[int, Counts]]) -> bytes:

@@ -107,14 +107,18 @@ def write_counts(counted: Iterable[Counted]) -> None:
     for one in counted:
         tally_id = one.version.pk
         labels = one.version.indicator.get("group_by", ())
-        for group, minutes in one.found.counts.items():
+        groups = one.found.counts
+        for group, minutes in groups.items():
             if group != WHOLE:
                 part = group_tally(version_id=tally_id, labels=dict(zip(labels, group, strict=True)))
                 added.update({(part, minute): counts for minute, counts in minutes.items()})
+            if len(groups) == 1:
+                # One group is the whole; a month of minutes is not looked up one by one.
+                added.update({(tally_id, minute): counts for minute, counts in minutes.items()})
+                continue
             for minute, counts in minutes.items():
                 merge(added, tally_id=tally_id, minute=minute, counts=counts)
-    lock_tallies(tally_id for tally_id, _ in added)
-    add_to_tallies(added)
+    add_to_tallies(added, held=lock_tallies({tally_id for tally_id, _ in added}))
 
 
 def packed_tails(tails: Mapping[bytes, Tail], *, now: datetime) -> bytes:

@@ -11,7 +11,17 @@ import orjson
 from django.db import connection
 
 from reliability.domain.budgets import Counts
-from reliability.domain.sheets import MEASURED, MINUTES_A_DAY, PLACES, add_at, blank, packed, unpacked
+from reliability.domain.sheets import (
+    MEASURED,
+    MINUTES_A_DAY,
+    PLACES,
+    add_at,
+    add_events_at,
+    blank,
+    counts_at,
+    packed,
+    unpacked,
+)
 from reliability.models import KEY_BASE, TallyBlock, TallyDay, TallyShelf, TallySlot
 from reliability.selectors.shelves import days_stored, slots_of
 
@@ -199,18 +209,19 @@ def _moved(
 ) -> "Iterator[tuple[int, Sheet[int]]]":
     """Return the day's sheets from the first that changes on; `sums` collects what each place has grown by."""
     old = one.base if one.base is not None else blank()
+    grown, touched = blank(), set[int]()
     for minute in sorted({*one.blocks, *added}):
         stored = one.blocks.get(minute)
-        for place, counts in added.get(minute, {}).items():
+        places = added.get(minute, {})
+        touched.update(places)
+        for place, counts in places.items():
             # A minute is measured once, however often something is added to it.
             fresh = stored is None or stored[MEASURED + place] == old[MEASURED + place]
-            more = Counts(counts.good, counts.bad, counts.unknown, int(fresh), counts.unknown_low)
-            sums[place] = sums[place] + more if place in sums else more
-        old = stored if stored is not None else old
-        sheet = old[:]
-        for place, counts in sums.items():
-            add_at(sheet, place, counts)
-        yield minute, sheet
+            add_events_at(grown, place, counts, minutes_measured=int(fresh))
+        if stored is not None:
+            old = stored
+        yield minute, array("Q", map(operator.add, old, grown))
+    sums.update((place, counts_at(grown, place)) for place in touched)
 
 
 def _moved_days(grown: Mapping[int, Mapping[int, Mapping[int, Counts]]]) -> list[tuple[int, bytes, int]]:
