@@ -65,7 +65,7 @@ def spenders(*, version: SLOVersion, slo: SLO, now: datetime) -> list[Spender]:
     """
     subject = subjects_of([version])[version.pk][0]
     start, _ = version.window.bounds(now)
-    low, high = max(minute_of(start), minute_of(version.counted_from)), minute_of(now) + 1
+    low, high = minute_of(start), minute_of(now) + 1
     activities = list(activities_between(start, now, service_id=slo.service_id)[:MOST_ACTIVITIES])
     spans = [
         Span(

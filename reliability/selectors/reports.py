@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db.models import QuerySet
+from django.db.models import OuterRef, QuerySet, Subquery
 
 from accounts.data import Principal
 from catalog.data import ActivityKind
@@ -140,8 +140,10 @@ def level_report(*, service: Any, period: Period, now: datetime) -> LevelReport:
 
 
 def reported_services(*, viewer: Principal) -> QuerySet[Any]:
-    """Return the services that the viewer may see and that ever promised something."""
-    return services_visible(viewer=viewer).filter(slos__isnull=False).distinct()
+    """Return the services that the viewer may see and that ever promised something, with `promises_since`."""
+    first = SLOVersion.objects.filter(slo__service=OuterRef("pk")).order_by("effective_from").values("effective_from")
+    services = services_visible(viewer=viewer).annotate(promises_since=Subquery(first[:1]))
+    return services.filter(promises_since__isnull=False)
 
 
 def reports_of(services: Sequence[Any]) -> QuerySet[ServiceReport]:

@@ -64,7 +64,16 @@ class ExclusionListView(RecordListView):
     filters = (Filter("state", "State", Exclusion.State.choices),)
     search_fields = ("reference", "reason", "requested_by", "slo__name", "service__name")
     default_sort = "-reference"
-    empty = Empty("No time is excluded.")
+
+    def get_empty(self) -> Empty:
+        """Say what an exclusion is for, and lead whoever may ask for one to it."""
+        sentence = (
+            "No time is excluded. Announced maintenance, or a fault that was not the service's, need not count "
+            "against a budget: one person asks for it, another approves."
+        )
+        if principal_of(self.request).may_somewhere(Capability.SLO_EXCLUDE):
+            return Empty(sentence, link_label="Ask for an exclusion", link_url=reverse("reliability:exclusion_add"))
+        return Empty(f"{sentence} Approvers and administrators may ask.")
 
     def may_view(self, principal: Any) -> bool:
         return may_view(principal)
@@ -120,7 +129,7 @@ class ExclusionAddView(RoomView):
 
     def _ensure_may_ask(self) -> None:
         if not self.principal.may_somewhere(Capability.SLO_EXCLUDE):
-            raise PermissionDenied("Your roles do not ask for exclusions; a responder of the team may.")
+            raise PermissionDenied("Your roles do not ask for exclusions; approvers and administrators may.")
 
     def _page(self, form: ExclusionForm, effects: Sequence[Any] | None = None) -> HttpResponse:
         context = {

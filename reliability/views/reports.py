@@ -11,6 +11,7 @@ from django.urls import reverse
 from accounts.services import principal_of
 from core.clock import database_now
 from core.lists import Column, Empty, Filter, RecordListView
+from core.templatetags.assay import state
 from ledger.services import read_artifact
 from reliability.domain.periods import Period, month_of, period, periods_before, quarter_of
 from reliability.navigation import may_view
@@ -20,6 +21,7 @@ from reliability.views.access import RoomView
 
 SHOWN_MONTHS = 6
 SHOWN_QUARTERS = 3
+TONES = {"recorded": "ok", "period open": "plain"}
 MEDIA_TYPES = {"html": "text/html; charset=utf-8", "pdf": "application/pdf"}
 
 
@@ -30,11 +32,14 @@ class ReportRow:
     service: Any
     period: Period
     recorded_at: datetime | None
+    ended: bool
 
     @property
     def state(self) -> str:
-        """Whether it is written for good."""
-        return "recorded" if self.recorded_at else "open"
+        """Whether it is written for good, will be, or goes on."""
+        if self.recorded_at:
+            return "recorded"
+        return "waiting" if self.ended else "period open"
 
 
 def shown_periods(now: datetime) -> list[Period]:
@@ -59,7 +64,14 @@ class ReportListView(RecordListView):
         ),
         Column("period", "Period", lambda row: row.period.title, sort_key=lambda row: row.period.start),
         Column("team", "Team", lambda row: row.service.team.name if row.service.team else None, wide_only=True),
-        Column("state", "State", lambda row: row.state, kind="state", sort_key=lambda row: row.state),
+        Column(
+            "state",
+            "State",
+            lambda row: row.state,
+            kind="state",
+            sort_key=lambda row: row.state,
+            render=lambda row: state(row.state, tone=TONES.get(row.state, "")),
+        ),
         Column("recorded", "Recorded", lambda row: row.recorded_at, kind="time", sort_key=lambda row: row.recorded_at),
     )
     filters = (
@@ -79,12 +91,14 @@ class ReportListView(RecordListView):
         return may_view(principal)
 
     def get_records(self) -> list[ReportRow]:
-        services = list(reported_services(viewer=principal_of(self.request)))
+        services, now = list(reported_services(viewer=principal_of(self.request))), database_now()
         written = {(one.service_id, one.period): one.created_at for one in reports_of(services)}
         return [
-            ReportRow(service, one, written.get((service.pk, one.key)))
-            for one in shown_periods(database_now())
+            ReportRow(service, one, written.get((service.pk, one.key)), ended=one.end <= now)
+            for one in shown_periods(now)
             for service in services
+            # Before its first promise a service has nothing to be held to.
+            if one.end > service.promises_since or (service.pk, one.key) in written
         ]
 
 

@@ -141,6 +141,10 @@ def test_charts_and_spenders_add_up_to_the_counts(version: SLOVersion) -> None:
     down = burn_down(subject=subject, frame=frame)
     assert down["rows"][1][-1] == pytest.approx(status.remaining.low * 100, abs=0.01)
     assert sum(one.bad for one in spenders(version=version, slo=version.slo, now=now)) == 9
+    SLOVersion.objects.update(effective_from=now)
+    version.refresh_from_db()
+    late = spenders(version=version, slo=version.slo, now=now)
+    assert sum(one.bad for one in late) == 9, "what came just before the definition is counted, and told"
     events = events_chart(subject=subject, frame=frame)
     assert [sum(one or 0 for one in row) for row in events["rows"][1:]] == [91, 9, 0]
     lanes = lanes_chart(subject=subject, frame=frame, slo=version.slo)

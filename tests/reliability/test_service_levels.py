@@ -12,6 +12,7 @@ from accounts.data import Role
 from accounts.services import create_user, grant_role
 from catalog.data import ActivityKind
 from catalog.services import end_activity, start_activity
+from core.clock import database_now
 from ledger.selectors import entries
 from ledger.services import read_artifact
 from reliability.domain.budgets import Counts
@@ -119,6 +120,18 @@ class TestReports:
         report = level_report(service=version.slo.service, period=march, now=APRIL)
         assert "http" not in report_html(report)
         assert report_pdf(report).startswith(b"%PDF-")
+
+    def test_the_list_begins_with_the_first_promise(self) -> None:
+        apply(TTFT)
+        user = create_user(principal=SITE, username="victor", password=None)
+        grant_role(principal=SITE, user=user, role=Role.VIEWER)
+        client = Client()
+        client.force_login(user)
+        rows = [row.record for row in client.get("/service-levels/").context["rows"]]
+        assert [(row.state, row.period.key) for row in rows] == [
+            ("period open", month_of(database_now()).key),
+            ("period open", quarter_of(database_now()).key),
+        ]
 
     def test_pages_and_files_open_for_viewers_only(self) -> None:
         self.counted()
