@@ -50,6 +50,9 @@ class Environment(BaseSettings):
         default="", description="smtp://user:password@host:port or smtps://…; empty: mail is kept in files."
     )
     assay_email_from: str = "assay@localhost"
+    assay_region: str = Field(
+        default="", description="Slug of the catalog's region that this site keeps its data in; exports stay there."
+    )
     secret_key: str = ""
     secret_key_previous: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(), description="Keys that are accepted, but no longer (or not yet) used for anything new."

@@ -33,6 +33,7 @@ INSTALLED_APPS = [
     "incidents",
     "chaos",
     "compliance",
+    "custody",
     "portal",
     "demo",
     "django.contrib.auth",
@@ -224,6 +225,7 @@ LEDGER_ORIGIN = urlsplit(SITE_URL).netloc or "assay"
 LEDGER_KEY_FILE = STATE_DIR / "ledger_key"
 UPLOAD_SCANNER = ENVIRONMENT.assay_upload_scanner
 API_RATE = ENVIRONMENT.assay_api_rate
+REGION = ENVIRONMENT.assay_region
 OUTBOUND_ALLOW = ENVIRONMENT.assay_outbound_allow
 RUNBOOK_TASKS = ENVIRONMENT.assay_runbook_tasks
 

@@ -29,6 +29,7 @@ urlpatterns = [
     path("", include("ledger.urls")),
     path("", include("delivery.urls")),
     path("", include("drivers.urls")),
+    path("", include("custody.urls")),
     path("api/v1/schema/", SpectacularAPIView.as_view(), name="api-schema"),
     *(path("api/v1/", include(f"{room}.api_urls")) for room in API_ROOMS),
 ]

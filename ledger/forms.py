@@ -27,6 +27,12 @@ class PackForm(forms.Form):
     until = forms.DateTimeField(
         required=False, label="Before", widget=forms.DateTimeInput(attrs={"type": "datetime-local"})
     )
+    region = forms.SlugField(
+        required=False, max_length=63, label="Goes to region", help_text="Empty: it stays in this site's region."
+    )
+    region_reason = forms.CharField(
+        required=False, max_length=500, label="Reason to leave the region", help_text="Needed when it does."
+    )
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or {}

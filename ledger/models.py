@@ -156,6 +156,7 @@ class Artifact(models.Model):
     media_type = models.CharField(max_length=120)
     size = models.PositiveBigIntegerField(help_text="Bytes.")
     stored_at = models.DateTimeField()
+    region = models.CharField(max_length=63, blank=True, default="", help_text="Of the site that stored it.")
 
     class Meta:
         ordering = ("-stored_at",)

@@ -34,6 +34,7 @@ from ledger.selectors import (
 )
 from ledger.services import (
     VERIFIER,
+    ExportRefusedError,
     NothingSealedError,
     PackTooLargeError,
     compare_checkpoint,
@@ -274,8 +275,10 @@ class ExportView(LedgerView):
                         principal=reader_of(request),
                         title=form.cleaned_data["title"],
                         selection=form.selection(),
+                        region=form.cleaned_data["region"],
+                        region_reason=form.cleaned_data["region_reason"],
                     )
-                except (NothingSealedError, PackTooLargeError) as error:
+                except (ExportRefusedError, NothingSealedError, PackTooLargeError) as error:
                     form.add_error(None, str(error))
                 else:
                     # The open file outlives its name: the folder is gone before the answer has been sent.

@@ -1,7 +1,14 @@
 """What other rooms call: record what happened, keep a file, seal, checkpoint, prove, verify."""
 
 from ledger.services.anchoring import AnchorRefusedError, add_anchor, anchor_checkpoint, stamp_holds, tell_anchor
-from ledger.services.artifacts import artifact_path, read_artifact, scratch_folder, store_artifact, store_artifact_file
+from ledger.services.artifacts import (
+    artifact_path,
+    read_artifact,
+    remove_artifacts,
+    scratch_folder,
+    store_artifact,
+    store_artifact_file,
+)
 from ledger.services.checkpoints import NothingSealedError, make_checkpoint, public_key, public_verifier_key
 from ledger.services.forwarding import (
     FORWARD_QUEUE,
@@ -19,6 +26,7 @@ from ledger.services.keeping import NotErasableError, Witnessed, compare_checkpo
 from ledger.services.packing import VERIFIER, PackTooLargeError, export_pack, write_pack
 from ledger.services.proving import ExplainedProof, NotInLogError, explain_proof, prove_consistency, prove_inclusion
 from ledger.services.recording import record
+from ledger.services.residency import ExportRefusedError, ensure_may_leave
 from ledger.services.sealing import log_origin, seal_pending
 from ledger.services.verification_runs import perform_verification, request_verification
 from ledger.services.verifying import Verification, verify_log
@@ -28,6 +36,7 @@ __all__ = [
     "VERIFIER",
     "AnchorRefusedError",
     "ExplainedProof",
+    "ExportRefusedError",
     "ForwarderRefusedError",
     "ForwarderSetup",
     "NotErasableError",
@@ -41,6 +50,7 @@ __all__ = [
     "anchor_checkpoint",
     "artifact_path",
     "compare_checkpoint",
+    "ensure_may_leave",
     "erase_payload",
     "explain_proof",
     "export_pack",
@@ -56,6 +66,7 @@ __all__ = [
     "public_verifier_key",
     "read_artifact",
     "record",
+    "remove_artifacts",
     "remove_forwarder",
     "request_verification",
     "resume_forwarder",

@@ -3,11 +3,13 @@
 import hashlib
 import os
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
+from django.db import transaction
 from django.utils import timezone
 
 from core.identifiers import new_id
@@ -36,7 +38,13 @@ def store_artifact(content: bytes, *, media_type: str, name: str) -> str:
             raise
     Artifact.objects.get_or_create(
         sha256=digest,
-        defaults={"name": name[:255], "media_type": media_type, "size": len(content), "stored_at": timezone.now()},
+        defaults={
+            "name": name[:255],
+            "media_type": media_type,
+            "size": len(content),
+            "stored_at": timezone.now(),
+            "region": settings.REGION,
+        },
     )
     return digest
 
@@ -53,7 +61,13 @@ def store_artifact_file(path: Path, *, media_type: str, name: str) -> str:
     draft.replace(target)
     Artifact.objects.get_or_create(
         sha256=digest,
-        defaults={"name": name[:255], "media_type": media_type, "size": size, "stored_at": timezone.now()},
+        defaults={
+            "name": name[:255],
+            "media_type": media_type,
+            "size": size,
+            "stored_at": timezone.now(),
+            "region": settings.REGION,
+        },
     )
     return digest
 
@@ -71,6 +85,21 @@ def artifact_path(sha256: str) -> Path:
     if parts.scheme != "file":
         raise ImproperlyConfigured(f"ARTIFACT_STORE_URL starts with {parts.scheme!r}; allowed is file:///folder.")
     return Path(unquote(parts.path)) / sha256[:2] / sha256
+
+
+def remove_artifacts(digests: Sequence[str]) -> int:
+    """Remove files whose time is over; returns how many went. The caller records it.
+
+    The record of a file goes first: a file without one is not looked for, one that is recorded must be there.
+    """
+    removed, _ = Artifact.objects.filter(sha256__in=digests).delete()
+
+    def unlink() -> None:
+        for digest in digests:
+            artifact_path(digest).unlink(missing_ok=True)
+
+    transaction.on_commit(unlink)
+    return removed
 
 
 def read_artifact(sha256: str) -> bytes | None:

@@ -25,6 +25,7 @@ from ledger.services.artifacts import artifact_path
 from ledger.services.checkpoints import make_checkpoint, public_verifier_key, signing_key
 from ledger.services.proving import prove_consistency, prove_many
 from ledger.services.recording import record
+from ledger.services.residency import ensure_may_leave
 from ledger.services.sealing import facts_of, log_origin
 
 FORMAT = "assay-evidence-pack"
@@ -108,15 +109,19 @@ def write_pack(
     documents: Mapping[str, Document] | None = None,
     headers: bool = True,
     progress: Callable[[str], None] = lambda _step: None,
+    region: str = "",
+    region_reason: str = "",
 ) -> EvidencePack:
     """Write a pack of the entries that a selection covers to a file, piece by piece, and record that it was made.
 
     The caller has checked that the principal may. `documents` are further files by relative path; they come to lie
     under `documents/` and are covered by the signed manifest. With `headers`, the pack carries the headers (type,
     subject, actor, times; no payload) of every entry of the log, which lets a reader verify that nothing the selection
-    covers was left out. Raises NothingSealedError on an empty log, PackTooLargeError, and ValueError for a document's
-    path that leads elsewhere.
+    covers was left out. `region` is where the pack goes (empty: it stays). Raises NothingSealedError on an empty log,
+    PackTooLargeError, ExportRefusedError for a region outside of this one's residency without a reason, and ValueError
+    for a document's path that leads elsewhere.
     """
+    leaving = ensure_may_leave(region=region, reason=region_reason)
     selection = selection or Selection()
     paths = {_document_path(path): content for path, content in (documents or {}).items()}
     checkpoint = make_checkpoint()
@@ -157,7 +162,8 @@ def write_pack(
         AuditedAction(
             action="ledger.pack_exported",
             target=title[:200],
-            after={"manifest_sha256": digest, "entries": str(len(listed))},
+            after={"manifest_sha256": digest, "entries": str(len(listed)), **leaving},
+            reason=region_reason[:500],
         ),
         actor=principal.reference,
         subject=f"pack:{digest[:16]}",

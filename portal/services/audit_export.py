@@ -13,7 +13,7 @@ from accounts.services import ensure_may
 from core.lists import csv_text
 from ledger.data.access import AuditedAction
 from ledger.selectors import whole_trail
-from ledger.services import record
+from ledger.services import ensure_may_leave, record
 from portal.data import AuditFilters, AuditLine
 from portal.selectors.audit import question_of, streamed_lines
 
@@ -30,16 +30,22 @@ class TrailFormat(StrEnum):
     JSON_LINES = "jsonl"
 
 
-def export_audit_log(*, principal: Principal, asked: AuditFilters, written: TrailFormat) -> Iterator[str]:
+def export_audit_log(
+    *, principal: Principal, asked: AuditFilters, written: TrailFormat, region: str = "", region_reason: str = ""
+) -> Iterator[str]:
     """Return the lines of an audit log, newest first, made while they are read; that it was exported is recorded.
 
-    Raises PermissionDenied. Entries that are recorded meanwhile are not part of it.
+    Raises PermissionDenied, ExportRefusedError when it would leave the region without a reason.
+    Entries that are recorded meanwhile are not part of it.
     """
     ensure_may(principal, Capability.LEDGER_EXPORT)
+    leaving = ensure_may_leave(region=region, reason=region_reason)
     narrowed = {name: str(value) for name, value in vars(asked).items() if value}
     with transaction.atomic():
         record(
-            AuditedAction(action="audit_log.exported", target=written.value, after=narrowed),
+            AuditedAction(
+                action="audit_log.exported", target=written.value, after={**narrowed, **leaving}, reason=region_reason
+            ),
             actor=principal.reference,
             subject="ledger:audit-log",
         )

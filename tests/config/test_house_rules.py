@@ -14,6 +14,7 @@ FLOORS = [
     {"runbooks", "reliability"},
     {"incidents"},
     {"compliance", "chaos"},
+    {"custody"},
     {"portal"},
     {"demo"},
 ]

@@ -15,6 +15,7 @@ from ledger.data.packs import Selection
 from ledger.selectors import anchors, entries, entry_by_seq, latest_checkpoint
 from ledger.services import (
     AnchorRefusedError,
+    ExportRefusedError,
     NotErasableError,
     NothingSealedError,
     NotInLogError,
@@ -231,6 +232,8 @@ class Command(RoomCommand):
         since: Annotated[datetime | None, typer.Option(formats=DATES, help="From this instant, in UTC.")] = None,
         until: Annotated[datetime | None, typer.Option(formats=DATES, help="Before this instant, in UTC.")] = None,
         headers: Annotated[bool, typer.Option(help="Carry the headers of all entries, to prove completeness.")] = True,
+        region: Annotated[str, typer.Option(help="Region that the pack goes to; empty: it stays in this one.")] = "",
+        region_reason: Annotated[str, typer.Option(help="Why it may leave the region.")] = "",
         output: FormatOption = OutputFormat.TEXT,
     ) -> None:
         """Write an evidence pack that anybody can verify offline with the verify.py in it."""
@@ -242,10 +245,18 @@ class Command(RoomCommand):
             until=until.replace(tzinfo=UTC) if until else None,
         )
         try:
-            pack = write_pack(target, principal=CLI, title=title, selection=selection, headers=headers)
+            pack = write_pack(
+                target,
+                principal=CLI,
+                title=title,
+                selection=selection,
+                headers=headers,
+                region=region,
+                region_reason=region_reason,
+            )
         except NothingSealedError as error:
             fail(str(error), ExitCode.NO)
-        except PackTooLargeError as error:
+        except (PackTooLargeError, ExportRefusedError) as error:
             fail(str(error))
         except OSError as error:
             fail(f"{target}: {error.strerror}")

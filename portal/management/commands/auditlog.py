@@ -11,9 +11,10 @@ from django_typer.management import command
 from accounts.data import Capability, Principal, system_principal
 from accounts.selectors import principal_for_user, user_by_username
 from accounts.services import ensure_may
-from core.cli import FormatOption, OutputFormat, RoomCommand, answering, print_rows
+from core.cli import FormatOption, OutputFormat, RoomCommand, answering, fail, print_rows
 from core.parsing import refuse
 from ledger.selectors import trail
+from ledger.services import ExportRefusedError
 from portal.data import AuditFilters
 from portal.selectors.audit import audit_lines, question_of
 from portal.services import TrailFormat, export_audit_log
@@ -93,6 +94,8 @@ class Command(RoomCommand):
         since: SinceOption = None,
         until: UntilOption = None,
         words: WordsOption = "",
+        region: Annotated[str, typer.Option(help="Region that the file goes to; empty: it stays.")] = "",
+        region_reason: Annotated[str, typer.Option(help="Why it may leave the region.")] = "",
         as_user: AsOption = "",
     ) -> None:
         """Write the audit log to a file; that it was exported is recorded."""
@@ -100,7 +103,16 @@ class Command(RoomCommand):
         if written not in set(TrailFormat):
             raise refuse("FILE", found=file.name, allowed="a name that ends in .csv or .jsonl is allowed")
         asked = AuditFilters(who, kind, about, words, _utc(since), _utc(until))
-        lines = export_audit_log(principal=_principal(as_user), asked=asked, written=TrailFormat(written))
+        try:
+            lines = export_audit_log(
+                principal=_principal(as_user),
+                asked=asked,
+                written=TrailFormat(written),
+                region=region,
+                region_reason=region_reason,
+            )
+        except ExportRefusedError as error:
+            fail(str(error))
         count = 0
         with file.open("w", encoding="utf-8", newline="") as target:
             for line in lines:

@@ -1,0 +1,71 @@
+"""What the room keeps of people."""
+
+from django.contrib.sessions.models import Session
+from django.db.models import QuerySet
+
+from accounts.models import ApiToken, RoleGrant, SignInFailure, User
+from core.clock import database_now
+from core.lifecycle import Person, PersonalData, deleted, register_personal
+
+
+def _account(person: Person) -> QuerySet[User]:
+    return User.objects.filter(pk=person.user_id)
+
+
+def _erase_account(person: Person) -> int:
+    """Close the account and empty it. The row stays: what the person did refers to its number."""
+    user = User.objects.get(pk=person.user_id)
+    user.username, user.first_name, user.last_name, user.email = f"erased-{user.pk}", "", "", ""
+    user.is_active, user.time_zone, user.last_login = False, "UTC", None
+    user.set_unusable_password()
+    user.save()
+    user.teams.clear()
+    RoleGrant.objects.filter(user=user).delete()
+    ApiToken.objects.filter(owner=user, revoked_at__isnull=True).update(revoked_at=database_now())
+    ApiToken.objects.filter(owner=user).update(name="erased")
+    for session in Session.objects.filter(expire_date__gt=database_now()).iterator():
+        if session.get_decoded().get("_auth_user_id") == str(user.pk):
+            session.delete()
+    return 1
+
+
+def _failures(person: Person) -> QuerySet[SignInFailure]:
+    return SignInFailure.objects.filter(username=person.username)
+
+
+register_personal(
+    PersonalData(
+        key="accounts.account",
+        name="Account",
+        rows=_account,
+        shown=("username", "first_name", "last_name", "email", "time_zone", "date_joined", "last_login", "is_active"),
+        erase=_erase_account,
+    )
+)
+register_personal(
+    PersonalData(
+        key="accounts.grants",
+        name="Roles",
+        rows=lambda person: RoleGrant.objects.filter(user_id=person.user_id).select_related("team"),
+        shown=("role", "team", "granted_by", "granted_at"),
+        erase=deleted(lambda person: RoleGrant.objects.filter(user_id=person.user_id)),
+    )
+)
+register_personal(
+    PersonalData(
+        key="accounts.sign_in_failures",
+        name="Failed sign-ins",
+        rows=_failures,
+        shown=("address", "failed_at"),
+        erase=deleted(_failures),
+    )
+)
+register_personal(
+    PersonalData(
+        key="accounts.tokens",
+        name="API tokens",
+        rows=lambda person: ApiToken.objects.filter(owner_id=person.user_id),
+        shown=("name", "scopes", "created_at", "expires_at", "last_used_at", "revoked_at"),
+        kept_because="A token is revoked and its name emptied; what it did refers to its number.",
+    )
+)

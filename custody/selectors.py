@@ -1,0 +1,201 @@
+"""Reads: what is kept for how long, what is held, and what is stored about whom."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.contrib.auth import get_user_model
+from django.core.exceptions import ObjectDoesNotExist
+from django.db.models import Manager, QuerySet
+
+from accounts.data import Capability, Principal
+from accounts.services import ensure_may
+from core.fields import EncryptedTextField
+from core.lifecycle import DataClass, Held, Person, data_classes, personal_data
+from custody.models import Erasure, LegalHold, RetentionRule
+
+# Counted no further: a page must not wait for a count of millions.
+COUNT_UP_TO = 10_000
+BY_NUMBER = "It refers to the account's number."
+IN_FORCE = (LegalHold.Status.REQUESTED, LegalHold.Status.ACTIVE, LegalHold.Status.RELEASE_REQUESTED)
+
+
+@dataclass(frozen=True)
+class Holding:
+    """All that is held now."""
+
+    classes: frozenset[str]
+    held: Held
+    references: tuple[str, ...]
+
+    def keeps_all_of(self, one: DataClass) -> bool:
+        """Say whether nothing of a class may go: it is held itself, or it cannot tell what is held apart."""
+        return one.key in self.classes or (bool(self.held) and one.spare is None)
+
+
+def holding() -> Holding:
+    """Return what is held: from the moment that it was asked for until its release was confirmed."""
+    holds = list(LegalHold.objects.filter(status__in=IN_FORCE))
+
+    def targets(kind: str) -> frozenset[str]:
+        return frozenset(hold.target for hold in holds if hold.kind == kind)
+
+    held = Held(
+        services=targets(LegalHold.Kind.SERVICE),
+        incidents=targets(LegalHold.Kind.INCIDENT),
+        engagements=targets(LegalHold.Kind.ENGAGEMENT),
+    )
+    return Holding(targets(LegalHold.Kind.CLASS), held, tuple(sorted(hold.reference for hold in holds)))
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A class of data with its rule, what would go now, and what a hold keeps of it. Counts end at 10 000."""
+
+    data_class: DataClass
+    keep: timedelta | None
+    rule: RetentionRule | None
+    would_go: int
+    held_back: int
+    kept_whole: bool
+
+    @property
+    def state(self) -> str:
+        """How it stands, as a word."""
+        if self.rule is not None and self.rule.error:
+            return "failing"
+        return "held" if self.kept_whole or self.held_back else "ok"
+
+
+def keep_for(one: DataClass, rule: RetentionRule | None) -> timedelta | None:
+    """Return how long a class is kept; None is for ever."""
+    if rule is None or not rule.changed:
+        return one.default
+    return None if rule.keep_days is None else timedelta(days=rule.keep_days)
+
+
+def due_rows(one: DataClass, *, before: datetime, now_held: Holding) -> QuerySet[Any]:
+    """Return the rows of a class that are older and that no hold keeps."""
+    rows = one.old(before)
+    if now_held.keeps_all_of(one):
+        return rows.none()
+    return one.spare(rows, now_held.held) if one.spare is not None and now_held.held else rows
+
+
+def standings(*, now: datetime) -> list[Standing]:
+    """Return every class of data with what would go now (the dry run)."""
+    rules = {rule.key: rule for rule in RetentionRule.objects.all()}
+    now_held = holding()
+    found = []
+    for one in data_classes():
+        rule = rules.get(one.key)
+        keep = keep_for(one, rule)
+        old = would_go = 0
+        if keep is not None:
+            old = _counted(one.old(now - keep))
+            would_go = _counted(due_rows(one, before=now - keep, now_held=now_held))
+        found.append(Standing(one, keep, rule, would_go, max(old - would_go, 0), now_held.keeps_all_of(one)))
+    return found
+
+
+def _counted(rows: QuerySet[Any]) -> int:
+    return rows.order_by("pk").values("pk")[:COUNT_UP_TO].count()
+
+
+def holds() -> QuerySet[LegalHold]:
+    """Return all legal holds, newest first."""
+    return LegalHold.objects.all()
+
+
+def erasures() -> QuerySet[Erasure]:
+    """Return all erasures, newest first."""
+    return Erasure.objects.select_related("user")
+
+
+@dataclass(frozen=True)
+class StoredPart:
+    """One kind of data about a person: how much there is, and what an erasure does with it."""
+
+    key: str
+    name: str
+    count: int
+    erased: bool
+    because: str
+
+
+def person_of(user: Any) -> Person:
+    """Return somebody as their data names them."""
+    return Person(user_id=user.pk, username=user.username, email=user.email, full_name=user.get_full_name())
+
+
+def stored_about(*, viewer: Principal, user: Any) -> list[StoredPart]:
+    """Return what is stored about a person. People see their own, administrators everybody's."""
+    ensure_may_read(viewer, user)
+    person = person_of(user)
+    parts = [
+        StoredPart(one.key, one.name, one.rows(person).count(), one.erase is not None, one.kept_because)
+        for one in personal_data()
+    ]
+    return parts + [
+        StoredPart(name, f"{name} (referred to)", rows.count(), erased=False, because=BY_NUMBER)
+        for name, rows in _other_references(user)
+    ]
+
+
+def exported_about(*, viewer: Principal, user: Any) -> dict[str, Any]:
+    """Return everything that is stored about a person, as plain values; never a secret or a hash of one."""
+    ensure_may_read(viewer, user)
+    person = person_of(user)
+    found: dict[str, Any] = {
+        one.key: [_plain(row, one.shown) for row in one.rows(person)[:COUNT_UP_TO]] for one in personal_data()
+    }
+    for name, rows in _other_references(user):
+        found[name] = [_plain(row, _safe_fields(rows.model)) for row in rows[:COUNT_UP_TO]]
+    return found
+
+
+def ensure_may_read(viewer: Principal, user: Any) -> None:
+    """Raise PermissionDenied unless the data is the viewer's own or they administer the site."""
+    if viewer.user_id != user.pk or viewer.token_id is not None:
+        ensure_may(viewer, Capability.SITE_ADMIN)
+
+
+def _other_references(user: Any) -> Iterator[tuple[str, QuerySet[Any]]]:
+    """Yield the rows of every other table that refers to the account: nothing is left out by forgetting it."""
+    known = {one.rows(person_of(user)).model for one in personal_data()}
+    for relation in get_user_model()._meta.related_objects:  # noqa: SLF001 Django's documented name
+        model = relation.related_model
+        if model in known or relation.many_to_many:
+            continue
+        manager: Manager[Any] = model._default_manager  # noqa: SLF001
+        rows = manager.filter(**{relation.field.name: user.pk})
+        if rows.exists():
+            yield f"{model._meta.label_lower}.{relation.field.name}", rows  # noqa: SLF001
+
+
+UNSAFE = ("secret", "token", "hash", "digest", "password", "key", "data")
+
+
+def _safe_fields(model: Any) -> tuple[str, ...]:
+    return tuple(
+        field.name
+        for field in model._meta.concrete_fields  # noqa: SLF001 Django's documented name
+        if not isinstance(field, EncryptedTextField)
+        and not field.name.startswith("lease")
+        and not any(word in field.name for word in UNSAFE)
+        and field.get_internal_type() != "BinaryField"
+    )
+
+
+def _plain(row: Any, names: tuple[str, ...]) -> dict[str, Any]:
+    plain: dict[str, Any] = {}
+    for name in names:
+        try:
+            value = getattr(row, name)
+        except ObjectDoesNotExist:
+            value = None
+        if isinstance(value, datetime):
+            value = value.isoformat()
+        plain[name] = value if isinstance(value, str | int | float | bool | list | dict | None) else str(value)
+    return plain
