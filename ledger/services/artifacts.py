@@ -95,7 +95,8 @@ def remove_artifacts(digests: Sequence[str]) -> int:
     removed, _ = Artifact.objects.filter(sha256__in=digests).delete()
 
     def unlink() -> None:
-        for digest in digests:
+        again = set(Artifact.objects.filter(sha256__in=digests).values_list("sha256", flat=True))
+        for digest in set(digests) - again:
             artifact_path(digest).unlink(missing_ok=True)
 
     transaction.on_commit(unlink)
