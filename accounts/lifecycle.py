@@ -1,11 +1,14 @@
 """What the room keeps of people."""
 
 from django.contrib.sessions.models import Session
-from django.db.models import QuerySet
+from django.db.models import CASCADE, QuerySet
 
 from accounts.models import ApiToken, RoleGrant, SignInFailure, User
 from core.clock import database_now
 from core.lifecycle import Person, PersonalData, deleted, register_personal
+
+# Identities, factors and sessions, of this room and of the library that signs people in.
+OWN_AND_SIGN_IN = {"accounts", "account", "mfa", "socialaccount"}
 
 
 def _account(person: Person) -> QuerySet[User]:
@@ -23,6 +26,11 @@ def _erase_account(person: Person) -> int:
     RoleGrant.objects.filter(user=user).delete()
     ApiToken.objects.filter(owner=user, revoked_at__isnull=True).update(revoked_at=database_now())
     ApiToken.objects.filter(owner=user).update(name="erased")
+    for relation in User._meta.related_objects:  # noqa: SLF001 Django's documented names
+        model = relation.related_model
+        app = model._meta.app_label  # noqa: SLF001
+        if app in OWN_AND_SIGN_IN and model is not ApiToken and relation.on_delete is CASCADE:
+            model._base_manager.filter(**{relation.field.name: user.pk}).delete()  # noqa: SLF001
     for session in Session.objects.filter(expire_date__gt=database_now()).iterator():
         if session.get_decoded().get("_auth_user_id") == str(user.pk):
             session.delete()

@@ -14,11 +14,12 @@ from django.contrib.auth import get_user_model
 from django.db import transaction
 
 from accounts.data import Capability, Principal, system_principal
-from accounts.services import ensure_may
+from accounts.services import deactivate_user, ensure_may
 from core.clock import database_now
 from core.leases import settle
 from core.lifecycle import EVIDENCE_FLOOR, Person, personal_data
 from core.parsing import refuse
+from core.proving import ensure_recent
 from core.work import wake
 from custody.models import Erasure
 from custody.selectors import Holding, holding, person_of
@@ -38,8 +39,12 @@ UNSEALED = timedelta(minutes=1)
 
 @transaction.atomic
 def request_erasure(*, principal: Principal, username: str, reason: str) -> Erasure:
-    """Erase a person's data in the background. Raises InputRefusedError, PermissionDenied."""
+    """Close a person's account at once and erase their data in the background.
+
+    Raises InputRefusedError, PermissionDenied, LastAdminError.
+    """
     ensure_may(principal, Capability.SITE_ADMIN)
+    ensure_recent(principal)
     user = get_user_model().objects.filter(username=username).first()
     if user is None:
         raise refuse("person", found=username, allowed="the user name of a person is allowed")
@@ -50,6 +55,7 @@ def request_erasure(*, principal: Principal, username: str, reason: str) -> Eras
     if Erasure.objects.filter(user=user).exists():
         raise refuse("person", found=username, allowed="nobody whose erasure was asked for already")
     person = person_of(user)
+    deactivate_user(principal=principal, user=user)
     now = database_now()
     erasure = Erasure.objects.create(
         user=user,

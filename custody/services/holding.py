@@ -9,6 +9,7 @@ from compliance.selectors import access_of, engagements_visible
 from core.clock import database_now
 from core.lifecycle import data_classes, personal_data
 from core.parsing import refuse
+from core.proving import ensure_recent
 from custody.models import LegalHold
 from incidents.selectors import incident_by_reference
 from ledger.data.access import AuditedAction
@@ -66,6 +67,7 @@ def decide_release(*, principal: Principal, hold: LegalHold, approve: bool) -> N
     """End a hold, or let it go on. Raises PermissionDenied for the one who asked."""
     _ensure_keeper(principal)
     ensure_other_person(principal, requester=hold.release_requested_by)
+    ensure_recent(principal)
     if approve:
         _move(
             hold,

@@ -259,6 +259,7 @@ def test_a_person_is_erased_what_must_stay_is_said_and_the_ledger_verifies() -> 
     signed_in.force_login(user)
     seal_pending()
     request_erasure(principal=who("admin"), username="dora", reason="asked in writing")
+    seal_pending()
     drain(ERASE_QUEUE)
     row = Erasure.objects.get()
     user.refresh_from_db()
@@ -293,8 +294,8 @@ def test_what_a_hold_keeps_of_a_person_waits_for_its_end() -> None:
     leaver()
     request_hold(principal=who("carol"), kind="class", target="incidents.contacts", reason="case")
     request_hold(principal=who("carol"), kind="class", target="ledger.entries", reason="case")
-    seal_pending()
     request_erasure(principal=who("admin"), username="dora", reason="asked")
+    seal_pending()
     drain(ERASE_QUEUE)
     row = Erasure.objects.get()
     assert row.payloads_erased == 0

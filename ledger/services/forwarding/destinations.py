@@ -11,6 +11,7 @@ from django.core.exceptions import PermissionDenied
 from django.db import transaction
 
 from core.clock import database_now
+from core.proving import ensure_recent
 from core.work import wake
 from delivery.data import SignatureRefusedError, key_of, new_secret
 from ledger.data.access import AuditedAction
@@ -137,6 +138,7 @@ def remove_forwarder(*, principal: Reader, row: Forwarder) -> None:
 def _ensure_keeper(principal: Reader) -> None:
     if not principal.may(KEEP):
         raise PermissionDenied("Administrators of the site set up where the ledger is told.")
+    ensure_recent(principal)
 
 
 def _checked_secret(setup: ForwarderSetup) -> tuple[str, str]:
