@@ -100,6 +100,7 @@ def test_a_run_that_was_asked_for_before_it_was_mended_proves_nothing(mended: Ch
     assert mended.state == FindingState.PROVEN
 
 
+@pytest.mark.database
 @pytest.mark.django_db
 def test_an_overdue_retest_is_told_once_and_kept_in_the_ledger(mended: ChaosFinding) -> None:
     olga = person("olga", Role.CHAOS_OPERATOR)
@@ -132,6 +133,7 @@ def test_an_overdue_retest_stands_on_the_home_page_the_finding_coverage_and_the_
     assert "Retest: " not in client.get("/").content.decode(), "who may not run it is not bothered"
 
 
+@pytest.mark.database
 @pytest.mark.django_db
 def test_closing_without_a_retest_needs_a_reason_and_the_right(mended: ChaosFinding, client: Client) -> None:
     olga = person("olga", Role.CHAOS_OPERATOR)
@@ -169,6 +171,29 @@ def test_the_command_lists_mends_and_closes(experiment: Experiment, capsys: pyte
     call_command("chaos", "waive", str(finding.pk), "--reason", "taken out of use")
     finding.refresh_from_db()
     assert finding.state == FindingState.WAIVED
+
+
+@pytest.mark.django_db
+def test_the_api_mends_and_closes_for_those_who_may(experiment: Experiment, client: Client) -> None:
+    ended(experiment, Verdict.FAILED)
+    finding = ChaosFinding.objects.get()
+    api = f"/api/v1/chaos/findings/{finding.pk}/"
+    assert client.get(api).status_code in {401, 403}
+    client.force_login(_user(person("victor", Role.VIEWER).reference))
+    assert client.get(api).json()["state"] == "open"
+    assert client.post(f"{api}mend/", {"how": "a timeout"}, content_type="application/json").status_code == 403
+    client.force_login(_user(person("olga", Role.CHAOS_OPERATOR).reference))
+    assert client.post(f"{api}mend/", {}, content_type="application/json").status_code == 400
+    said = client.post(f"{api}mend/", {"how": "a timeout"}, content_type="application/json").json()
+    assert (said["state"], said["overdue"]) == ("mended", False)
+    assert said["retest_due_at"]
+    grow_old(finding, days=1)
+    assert client.get("/api/v1/chaos/findings/").json()["results"][0]["overdue"] is True
+    assert client.post(f"{api}waive/", {"reason": " "}, content_type="application/json").status_code == 400
+    said = client.post(f"{api}waive/", {"reason": "taken out of use"}, content_type="application/json").json()
+    assert (said["state"], said["waived_reason"]) == ("waived", "taken out of use")
+    assert client.put(api, {}, content_type="application/json").status_code == 405
+    assert client.get("/api/v1/chaos/findings/999999/").status_code == 404
 
 
 def _user(reference: str) -> User:
