@@ -25,7 +25,7 @@ class FindingSerializer(serializers.ModelSerializer[ChaosFinding]):
 
     experiment = serializers.SlugRelatedField(slug_field="slug", read_only=True)  # type: ignore[var-annotated]
     found_in = serializers.SlugRelatedField(slug_field="reference", read_only=True)  # type: ignore[var-annotated]
-    proven_in = serializers.SlugRelatedField(slug_field="reference", read_only=True)  # type: ignore[var-annotated]
+    proven_in = serializers.CharField(source="proven_in.reference", read_only=True, allow_null=True, default=None)
     kind = serializers.CharField()
     state = serializers.CharField()
     overdue = serializers.SerializerMethodField(help_text="Said to be mended, and not tried again in time.")

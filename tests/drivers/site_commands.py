@@ -34,21 +34,27 @@ def main() -> None:
         pid = os.fork()
         if pid == 0:
             _do(order)
-        answers.write(f"{_end_of(pid, kill_after=order['kill_after'])}\n")
+        answers.write(f"{_end_of(pid, kill_after=order['kill_after'], once=order['once'])}\n")
         answers.flush()
 
 
-def _end_of(pid: int, *, kill_after: float | None) -> int:
-    """Wait for a command, or kill it and all that it has started when its time is up; returns its exit code."""
+def _end_of(pid: int, *, kill_after: float | None, once: str) -> int:
+    """Wait for a command, or kill it and all that it has started when its time is up; returns its exit code.
+
+    With `once`, its time counts from when something of that name is there: folder and pattern, as `/tmp/site/*.json`.
+    """
     deadline = None if kill_after is None else time.monotonic() + kill_after
+    folder, _, pattern = once.rpartition("/")
     while deadline is not None:
         ended, status = os.waitpid(pid, os.WNOHANG)
         if ended:
             return os.waitstatus_to_exitcode(status)
-        if time.monotonic() >= deadline:
+        if once and not any(Path(folder).glob(pattern)):
+            deadline = time.monotonic() + (kill_after or 0.0)
+        elif time.monotonic() >= deadline:
             os.killpg(pid, signal.SIGKILL)
             break
-        time.sleep(0.001)
+        time.sleep(0.0005)
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 

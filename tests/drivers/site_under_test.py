@@ -36,14 +36,15 @@ class Commander:
         atexit.register(self.end)
 
     def do(
-        self, arguments: list[str], environment: dict[str, str], *, kill_after: float | None = None
+        self, arguments: list[str], environment: dict[str, str], *, kill_after: float | None = None, once: str = ""
     ) -> subprocess.CompletedProcess[str]:
         """Do a command and return what it said; one that takes too long ends the commander, and the test.
 
-        With `kill_after`, it is killed (SIGKILL) after so many seconds; its code is then -9.
+        With `kill_after`, it is killed (SIGKILL) after so many seconds, its code is then -9. With `once` they count from
+        when something of that name is there.
         """
         paths = {name: str(self.folder / name) for name in ("stdout", "stderr")}
-        order = {"arguments": arguments, "environment": environment, "kill_after": kill_after, **paths}
+        order = {"arguments": arguments, "environment": environment, "kill_after": kill_after, "once": once, **paths}
         with self._lock:
             assert self._process.stdin
             assert self._process.stdout
@@ -117,9 +118,9 @@ class Site:
         assert done.returncode == expect, f"{arguments} exited {done.returncode}: {done.stdout} {done.stderr}"
         return done
 
-    def killed(self, *arguments: object, after: float) -> bool:
+    def killed(self, *arguments: object, after: float, once: str = "") -> bool:
         """Do a command and kill it after so many seconds; returns whether it was killed in the midst."""
-        done = commander().do([*map(str, arguments)], self.environment, kill_after=after)
+        done = commander().do([*map(str, arguments)], self.environment, kill_after=after, once=once)
         return done.returncode == -signal.SIGKILL
 
     def code(self, *arguments: object) -> tuple[int, str]:

@@ -262,17 +262,13 @@ def test_a_killed_backup_leaves_no_file_that_looks_like_one(original: Site, key:
 def test_a_killed_restore_leaves_nothing_or_what_refuses_to_start(
     backup: Path, key: Path, empty: Site, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
-    start = time.monotonic()
-    empty.ask("site", "restore", backup, "--key-file", key)
-    whole = time.monotonic() - start
-    chance = random.Random(7)
     seen = set()
-    for number, earliest in enumerate((0.35, 0.7)):
+    # While it reads and checks, and once it has begun to replace: looked for, because times mean little on a busy host.
+    for number, once in enumerate((".restore-*/*", "restore-unfinished.json")):
         site = Site(tmp_path / f"killed-{number}")
         if empty.database_url:
-            site.database_url = new_database(request.getfixturevalue("cluster"), f"killed_{chance.randrange(10**9)}")
-        after = chance.uniform(earliest, earliest + 0.3) * whole
-        site.killed("site", "restore", backup, "--key-file", key, after=after)
+            site.database_url = new_database(request.getfixturevalue("cluster"), f"killed_{random.randrange(10**9)}")
+        killed = site.killed("site", "restore", backup, "--key-file", key, after=0.0, once=f"{site.state}/{once}")
         unfinished = (site.state / "restore-unfinished.json").exists()
         if unfinished:
             refused, said = site.code("migrate", "--verbosity=0", "--plan")
@@ -283,9 +279,10 @@ def test_a_killed_restore_leaves_nothing_or_what_refuses_to_start(
         assert code in {0, 2}
         assert site.json("site", "status", expect=1)["held"]
         assert "Everything holds" in site.ask("ledger", "verify").stdout
-        seen.add((unfinished, code))
+        assert code == 0 or not killed or not unfinished
+        seen.add((killed, code))
         shutil.rmtree(site.state)
-    assert any(code == 0 for _, code in seen)
+    assert (True, 0) in seen, "at least the one that only read was killed"
 
 
 def test_a_site_in_use_is_not_replaced(original: Site, backup: Path, key: Path) -> None:
