@@ -40,8 +40,8 @@ class Commander:
     ) -> subprocess.CompletedProcess[str]:
         """Do a command and return what it said; one that takes too long ends the commander, and the test.
 
-        With `kill_after`, it is killed (SIGKILL) after so many seconds, its code is then -9. With `once` they count from
-        when something of that name is there.
+        With `kill_after`, it is killed (SIGKILL) after so many seconds, its code is then -9. With `once` they count
+        from when something of that name is there.
         """
         paths = {name: str(self.folder / name) for name in ("stdout", "stderr")}
         order = {"arguments": arguments, "environment": environment, "kill_after": kill_after, "once": once, **paths}
