@@ -285,10 +285,20 @@ def _clocks(incident: Incident, now: datetime) -> list[dict[str, Any]]:
             {
                 "label": name.replace("_", " ").capitalize(),
                 "value": now - since if live and since is not None else value,
-                "hint": "running" if live else "" if value is not None else "did not happen",
+                "hint": _hint(incident, name, value=value, live=live),
             }
         )
     return clocks
+
+
+def _hint(incident: Incident, name: str, *, value: timedelta | None, live: bool) -> str:
+    if live:
+        return "running"
+    if value is not None:
+        return ""
+    if incident.first_notified_at is None and name in {"time_to_acknowledge", "time_to_engage"}:
+        return "nobody was paged"
+    return "not yet" if incident.is_open else "did not happen"
 
 
 class IncidentOpenView(RoomView):
