@@ -4,7 +4,7 @@ BIN := .venv/bin
 
 export UV_LINK_MODE ?= copy
 
-.PHONY: run test lint environment development ldap checkov trestle bench soak upgrade-proof
+.PHONY: run test audit lint environment development ldap checkov trestle bench soak upgrade-proof
 
 # Bring up the site with the demo organization and its stack.
 run: environment
@@ -28,6 +28,10 @@ soak: development
 # The database of a commit before (BASE=…) comes to this code, works under both, and goes back.
 upgrade-proof: development
 	@tools/with-servers tools/upgrade-proof
+
+# Known weaknesses of what is locked; asks the package index, so it needs a network.
+audit: .venv/bin/uv
+	@$(BIN)/uvx --quiet pip-audit==2.9.0 --requirement requirements/run.lock --disable-pip --require-hashes
 
 # The infrastructure scanner, in an environment of its own: its pins clash with everything else.
 checkov: .venv-checkov/.done

@@ -57,3 +57,13 @@ def replica_from_url(url: str, *, state_dir: Path) -> dict[str, Any]:
         raise ImproperlyConfigured("REPLICA_DATABASE_URL must be a standby of DATABASE_URL: postgresql://…")
     options = {"connect_timeout": "2", "options": "-c default_transaction_read_only=on", **entry["OPTIONS"]}
     return {**entry, "OPTIONS": options, "TEST": {"MIRROR": "default"}}
+
+
+def bound_statements(database: dict[str, Any], *, seconds: float) -> None:
+    """Let PostgreSQL end a statement that takes longer, so that one page cannot hold a connection for ever.
+
+    For web processes, before they connect. Workers have work that may take long; SQLite has no such bound.
+    """
+    if seconds > 0 and database["ENGINE"] == "django.db.backends.postgresql":
+        options = database["OPTIONS"]
+        options["options"] = f"{options.get('options', '')} -c statement_timeout={round(seconds * 1000)}".strip()

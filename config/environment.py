@@ -42,6 +42,9 @@ class Environment(BaseSettings):
     assay_upload_scanner: str = Field(
         default="", description="Command that reads an uploaded file from its input; ends with 0 clean, 1 harmful."
     )
+    assay_web_statement_seconds: float = Field(
+        default=60.0, ge=0, description="Longest statement of a web process on PostgreSQL; 0: no bound."
+    )
     assay_trust_proxy: bool = Field(
         default=False, description="A proxy before the site ends TLS and sets X-Forwarded-Proto itself."
     )

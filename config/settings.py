@@ -223,6 +223,7 @@ CELERY_BROKER_URL = ENVIRONMENT.broker_url or f"atomicfile://localhost{STATE_DIR
 ARTIFACT_STORE_URL = ENVIRONMENT.artifact_store_url or f"file://{STATE_DIR / 'artifacts'}"
 LEDGER_ORIGIN = urlsplit(SITE_URL).netloc or "assay"
 LEDGER_KEY_FILE = STATE_DIR / "ledger_key"
+WEB_STATEMENT_SECONDS = ENVIRONMENT.assay_web_statement_seconds
 UPLOAD_SCANNER = ENVIRONMENT.assay_upload_scanner
 API_RATE = ENVIRONMENT.assay_api_rate
 REGION = ENVIRONMENT.assay_region

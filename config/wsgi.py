@@ -2,12 +2,15 @@
 
 import os
 
+from django.conf import settings
 from django.core.wsgi import get_wsgi_application
 
+from config.databases import bound_statements
 from config.telemetry import start_telemetry
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
+bound_statements(settings.DATABASES["default"], seconds=settings.WEB_STATEMENT_SECONDS)
 start_telemetry("web")
 handler = get_wsgi_application()
 

@@ -146,7 +146,7 @@ def finish_many(rows: Sequence[tuple[LeasedModel, Mapping[str, Any]]]) -> None:
         )
         for row, changes in rows
     ]
-    statement = f'UPDATE {quote(model._meta.db_table)} SET {columns} WHERE "id" = %s AND "fence" = %s'  # noqa: SLF001, S608 names of the model
+    statement = f'UPDATE {quote(model._meta.db_table)} SET {columns} WHERE "id" = %s AND "fence" = %s'  # noqa: SLF001, S608 names of the model  # nosec B608
     with connection.cursor() as cursor:
         cursor.executemany(statement, values)
         written = cursor.rowcount

@@ -65,7 +65,7 @@ def draw_sparkline(
         Tone(tone).value,
         label,
         label,
-        mark_safe(lines),  # noqa: S308 made of numbers above
+        mark_safe(lines),  # noqa: S308 made of numbers above  # nosec B308, B703
     )
 
 

@@ -75,7 +75,7 @@ class _Pressure(ReversibleFault):
 
     def inject(self, arguments: Any, foreseen: dict[str, Any]) -> ActionResult:  # noqa: ARG002
         command = ["stress-ng", *foreseen["stressors"], "--timeout", f"{foreseen['seconds']}s", "--quiet"]
-        start_marked([find_program("stress-ng"), *command[1:]], mark=foreseen["mark"], folder=Path("/tmp"))  # noqa: S108
+        start_marked([find_program("stress-ng"), *command[1:]], mark=foreseen["mark"], folder=Path("/tmp"))  # noqa: S108  # nosec B108
         if not wait_until(lambda: len(find_marked(foreseen["mark"])) > 1, seconds=STARTS_WITHIN):
             kill_marked(foreseen["mark"])
             return ActionResult(ok=False, error="stress-ng did not start its workers")

@@ -88,7 +88,7 @@ def sqlite_snapshot(path: Path) -> Snapshot:
         tables = {}
         for name in sorted(names):
             digest, count = hashlib.sha256(), 0
-            for row in database.execute(f'SELECT * FROM "{name}" ORDER BY rowid'):  # noqa: S608 a table's own name
+            for row in database.execute(f'SELECT * FROM "{name}" ORDER BY rowid'):  # noqa: S608 a table's own name  # nosec B608
                 digest.update(repr(row).encode())
                 count += 1
             tables[name] = TableFacts(rows=count, sha256=digest.hexdigest())
@@ -210,7 +210,7 @@ def load_postgresql(dump: Path, *, hold: tuple[str, str, str]) -> None:
     instant, reason, backup = (value.replace("'", "''") for value in hold)
     columns = "held_at, reason, backup, released_by, note"
     values = f"'{instant}', '{reason}', '{backup}', '', ''"
-    after = f"INSERT INTO public.core_sitehold ({columns}) VALUES ({values});\n"  # noqa: S608 quotes are doubled above
+    after = f"INSERT INTO public.core_sitehold ({columns}) VALUES ({values});\n"  # noqa: S608 quotes are doubled above  # nosec B608
     before = "SET client_min_messages = warning; DROP SCHEMA public CASCADE; CREATE SCHEMA public;\n"
     script = dump.with_suffix(".sql")
     run_tool(["pg_restore", "--no-owner", "--no-acl", f"--file={script}", str(dump)], connect=False)

@@ -160,7 +160,7 @@ def _loaded(by_shelf: Mapping[int, Additions]) -> dict[tuple[int, int], _Loaded]
                 base, first = shelf * KEY_BASE, firsts[shelf, day]
                 values.append(f"({base + day * MINUTES_A_DAY},{base + first},{base + (day + 1) * MINUTES_A_DAY})")
             cursor.execute(
-                f"WITH wanted (low, first, high) AS (VALUES {','.join(values)}) "  # noqa: S608 numbers of its own
+                f"WITH wanted (low, first, high) AS (VALUES {','.join(values)}) "  # noqa: S608 numbers of its own  # nosec B608
                 "SELECT block.key, block.body FROM wanted JOIN reliability_tallyblock AS block "
                 "ON block.key < wanted.high AND block.key >= COALESCE((SELECT max(earlier.key) "
                 "FROM reliability_tallyblock AS earlier WHERE earlier.key >= wanted.low "
@@ -230,7 +230,7 @@ def _moved_days(grown: Mapping[int, Mapping[int, Mapping[int, Counts]]]) -> list
     known: dict[int, dict[int, int]] = {}
     with connection.cursor() as cursor:
         cursor.execute(
-            f"WITH wanted (low, high) AS (VALUES {values}) SELECT day.key, day.form FROM wanted "  # noqa: S608 numbers
+            f"WITH wanted (low, high) AS (VALUES {values}) SELECT day.key, day.form FROM wanted "  # noqa: S608 numbers  # nosec B608
             "JOIN reliability_tallyday AS day ON day.key >= wanted.low AND day.key < wanted.high"
         )
         for key, form in cursor.fetchall():
