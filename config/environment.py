@@ -39,6 +39,9 @@ class Environment(BaseSettings):
         ge=0,
         description="Requests a second that one API token may make in each web process; 0: no limit.",
     )
+    assay_telemetry_rate: float = Field(
+        default=1000.0, ge=0, description="OTLP requests a second of one token in each web process; 0: no limit."
+    )
     assay_upload_scanner: str = Field(
         default="", description="Command that reads an uploaded file from its input; ends with 0 clean, 1 harmful."
     )

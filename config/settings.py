@@ -225,6 +225,7 @@ LEDGER_ORIGIN = urlsplit(SITE_URL).netloc or "assay"
 LEDGER_KEY_FILE = STATE_DIR / "ledger_key"
 WEB_STATEMENT_SECONDS = ENVIRONMENT.assay_web_statement_seconds
 UPLOAD_SCANNER = ENVIRONMENT.assay_upload_scanner
+TELEMETRY_RATE = ENVIRONMENT.assay_telemetry_rate
 API_RATE = ENVIRONMENT.assay_api_rate
 REGION = ENVIRONMENT.assay_region
 OUTBOUND_ALLOW = ENVIRONMENT.assay_outbound_allow

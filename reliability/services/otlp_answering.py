@@ -1,9 +1,11 @@
 """The answers of the OTLP receiver, the same by whatever way a request came in."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import orjson
+from django.conf import settings
 from django.db import DatabaseError, InterfaceError
 from google.protobuf.json_format import MessageToJson
 from google.protobuf.message import Message
@@ -20,6 +22,7 @@ from accounts.data import Capability
 from accounts.selectors import standing_of_token
 from accounts.services import token_used_by_pk
 from core.clock import database_now
+from core.limiting import RateLimit
 from core.parsing import InputRefusedError
 from reliability.services.intake import note_refused_body
 from reliability.services.otlp import receive_metrics, receive_spans
@@ -27,6 +30,7 @@ from reliability.services.otlp_bodies import MAX_BODY_BYTES, decode
 from reliability.services.otlp_wire import WireRequest
 
 PROTOBUF, JSON = "application/x-protobuf", "application/json"
+EXPORTS = RateLimit(settings.TELEMETRY_RATE)
 
 
 @dataclass(frozen=True)
@@ -91,6 +95,10 @@ def _sender(export: Export) -> str | ExportAnswer:
         return _status(401, 16, "Send `Authorization: Bearer <token>` with a live API token.", export, headers)
     if not standing.may:
         return _status(403, 7, "This token has no scope telemetry.ingest, or its owner may not.", export)
+    if wait := EXPORTS.wait(str(standing.pk)):
+        # OTLP lets an exporter send again after 503 with Retry-After, so nothing is lost by waiting.
+        said = f"This token sends more than {EXPORTS.rate:g} requests a second; send it again later."
+        return _status(503, 14, said, export, {"Retry-After": str(math.ceil(wait))})
     if not standing.used_lately:
         token_used_by_pk(standing.pk)
     return standing.name

@@ -17,6 +17,7 @@ from accounts.models import ApiToken, User
 from accounts.selectors import live_token, principal_for_token, standing_of_token
 from accounts.services import create_api_token, create_user, grant_role
 from core.clock import database_now
+from core.limiting import RateLimit
 from reliability.models import SLO, SLOVersion
 from reliability.services import door, otlp_answering
 from reliability.services.door import with_otlp_door
@@ -161,3 +162,14 @@ def test_a_definition_that_comes_into_force_or_ends_is_counted_by_from_the_next_
     send(7, 9, 9)
     assert counted(other) == (6, 8)
     assert counted(version) == (5, 2)
+
+
+def test_a_token_that_sends_too_often_is_asked_to_send_again_later(
+    version: SLOVersion, token: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("reliability.services.otlp_answering.EXPORTS", RateLimit(0.1))
+    assert knock(points(), token)[0] == 200
+    status, body, headers = knock(points(seconds=10), token)
+    assert status == 503
+    assert int(headers["Retry-After"]) in range(1, 11)
+    assert b"more than 0.1 requests a second" in body
