@@ -30,6 +30,9 @@ app.conf.update(
     broker_connection_max_retries=None,
     broker_connection_timeout=1,
     event_queue_prefix="assay.events",
+    # Else Celery would close each thread's database connection before and after every wake-up, and a new one costs as
+    # much as a page. `core.tasks` asks for each task whether it still lives.
+    CELERY_DB_REUSE_MAX=sys.maxsize,
 )
 if settings.CELERY_BROKER_URL.startswith(f"{SCHEME}:"):
     app.conf.broker_transport_options = transport_options(Path(unquote(urlsplit(settings.CELERY_BROKER_URL).path)))

@@ -5,6 +5,7 @@ import time
 from datetime import timedelta
 
 from celery import shared_task
+from django.db import close_old_connections
 
 from core.clock import database_now
 from core.events import EVENT_QUEUE, Event, EventDelivery, known_addresses
@@ -26,6 +27,7 @@ _broker_rests_until = [0.0]
 @shared_task(name="core.drain")
 def drain_queue(name: str) -> int:
     """Drain one queue."""
+    close_old_connections()
     return drain(name)
 
 
