@@ -67,7 +67,7 @@ class _Records:
         self._rows: dict[int, list[Due]] = defaultdict(list)
         # A period that began in the window and ends after it has its due date there too.
         found = Occurrence.objects.filter(
-            check_run__in=scheduled, due_at__gte=start, due_at__lt=end + timedelta(days=367)
+            check_run__in=scheduled, due_at__gt=start, due_at__lt=end + timedelta(days=367)
         )
         fields = ("check_run", "key", "due_at", "outcome", "happened_at", "verified")
         for check, key, due_at, outcome, happened_at, verified in found.order_by().values_list(*fields):
@@ -106,12 +106,13 @@ class _Records:
         return CheckStanding(check.pk, check.title, Strength(check.strength), rule.cadence, judgement)
 
     def _scheduled_tally(self, check: Check, window: Window) -> Tally:
+        # A period falls due at the instant after its end: what September asks for, on the first of October.
         return tally(
             row
             for row in self._rows[check.pk]
-            if window.start <= row.due_at
+            if window.start < row.due_at
             and (
-                row.due_at < window.end
+                row.due_at <= window.end
                 or (row.happened_at is not None and window.start <= row.happened_at < window.end)
             )
         )

@@ -11,7 +11,7 @@ from compliance.domain.rules import Fact, Rule
 from compliance.models import Check, EntryDay, LogReading, Occurrence
 from compliance.services.noting import Found, forget_older_versions, joined, note
 from ledger.data.reading import SealedEntry
-from ledger.selectors import entries, sealed_of
+from ledger.selectors import sealed_of, unsealed_entries
 
 CHANGED_CONTENT = "the content of an entry is not the one that was recorded"
 # Of a period that failed, this many of its entries are shown.
@@ -126,7 +126,7 @@ class Calendar:
         self.now, self.head, self.since = now, head, since
         self._types = sorted(set().union(*(desk.types for desk in desks)))
         self._days: dict[str, set[date]] | None = None
-        self.unsealed = list(entries(types=self._types).filter(pending__isnull=False)) if self._types else []
+        self.unsealed = unsealed_entries()
         self.open: dict[int, dict[str, datetime]] = defaultdict(dict)
         rows = Occurrence.objects.filter(
             check_run__in=[desk.check.pk for desk in desks], outcome=Outcome.PENDING

@@ -11,7 +11,7 @@ import orjson
 from django.db.models import Case, Q, QuerySet, When
 from django.template.loader import render_to_string
 
-from compliance.data import ASSERTED, WORDS, ControlStanding, RequirementStanding, Standing, Window
+from compliance.data import ASSERTED, WORDS, Cadence, ControlStanding, RequirementStanding, Standing, Window
 from compliance.models import Control, Engagement, Framework, Occurrence
 from compliance.selectors import control_standings, requirement_standings
 from compliance.selectors.registers import audit_registers, control_matrix, registers
@@ -177,8 +177,11 @@ def _control_documents(control: Control, standing: ControlStanding, *, window: W
 
 
 def _occurrences(control: Control, *, window: Window) -> QuerySet[Occurrence]:
-    due = Q(due_at__lt=window.end) | Q(happened_at__lt=window.end)
-    found = Occurrence.objects.filter(due, check_run__control=control, due_at__gte=window.start)
+    events = Q(check_run__cadence=Cadence.EVENT, due_at__gte=window.start, due_at__lt=window.end)
+    # A period falls due at the instant after its end.
+    due = Q(due_at__lte=window.end) | Q(happened_at__gte=window.start, happened_at__lt=window.end)
+    scheduled = ~Q(check_run__cadence=Cadence.EVENT) & Q(due_at__gt=window.start) & due
+    found = Occurrence.objects.filter(events | scheduled, check_run__control=control)
     return found.select_related("check_run").order_by("due_at", "pk")
 
 

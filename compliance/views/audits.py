@@ -1,5 +1,6 @@
 """Pages: the audit room."""
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -84,12 +85,14 @@ class EngagementDetailView(ComplianceView):
             access=Access(framework_ids=frozenset(one.pk for one in engagement.frameworks.all()))
         )
         standings = list(control_standings(controls, window=window, now=now).values())
+        standings.sort(key=lambda one: -one.tone.badness)
         may_export = not self.access.everything or principal_of(request).may(Capability.AUDIT_EXPORT)
         context = {
             "title": engagement.name,
             "engagement": engagement,
             "window": window,
-            "standings": sorted(standings, key=lambda one: -one.tone.badness),
+            "standings": standings,
+            "words": list(Counter(one.word for one in standings).items()),
             "grants": engagement.grants.filter(revoked_at__isnull=True).select_related("user"),
             "exports": engagement.exports.all()[:10],
             "may_export": may_export,

@@ -118,7 +118,9 @@ class FrameworkDetailView(ComplianceView):
 
 
 def _cell(one: RequirementStanding, url: str) -> dict[str, str]:
-    counted = f" {one.judgement.passed}/{one.judgement.due}" if one.judgement.due else ""
+    # Beside "untested", what other controls of the requirement came to would read as if it had passed.
+    shown = one.judgement.due and one.judgement.standing is not Standing.NOT_TESTED
+    counted = f" {one.judgement.passed}/{one.judgement.due}" if shown else ""
     return {
         "text": f"{SHORT[one.judgement.standing]}{counted}",
         "tone": one.tone.value,

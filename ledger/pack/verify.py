@@ -20,6 +20,7 @@ import hashlib
 import json
 import sys
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -282,19 +283,27 @@ class Pack:
             raise BrokenError(f"{name} cannot be read: {error}") from None
         return digest.hexdigest(), size
 
-    def lines(self, name: str) -> list[bytes]:
-        """Return a file's lines."""
-        return self.read(name).splitlines()
+    def lines(self, name: str) -> Iterator[bytes]:
+        """Yield a file's lines, without holding it whole. Raises BrokenError."""
+        if name not in self.names:
+            raise BrokenError(f"{name} is missing")
+        try:
+            folder = self._folder or Path()
+            with self._zip.open(name) if self._zip is not None else (folder / name).open("rb") as file:
+                for line in file:
+                    yield line.removesuffix(b"\n")
+        except (OSError, zipfile.BadZipFile) as error:
+            raise BrokenError(f"{name} cannot be read: {error}") from None
 
-    def records(self, name: str) -> dict[int, dict[str, Any]]:
-        """Return a file of JSON lines by `seq`."""
-        found: dict[int, dict[str, Any]] = {}
+    def records(self, name: str) -> Iterator[dict[str, Any]]:
+        """Yield the records of a file of JSON lines; each speaks of a later entry than the one before."""
+        newest = -1
         for line in self.lines(name):
             record = _json(line, name)
-            if record.get("seq") in found:
-                raise BrokenError(f"{name} says two things of entry {record.get('seq')}")
-            found[record["seq"]] = record
-        return found
+            if record["seq"] <= newest:
+                raise BrokenError(f"{name} says two things of entry {record['seq']}, or is out of order")
+            newest = record["seq"]
+            yield record
 
 
 def _json(raw: bytes, name: str) -> dict[str, Any]:
@@ -448,11 +457,13 @@ def _checkpoint(pack: Pack, manifest: dict[str, Any], name: str, public: bytes) 
 
 
 def _entries(pack: Pack, manifest: dict[str, Any], size: int, root: bytes) -> dict[int, dict[str, Any]]:
-    """Return the entries by seq, each proved to be in the signed log."""
+    """Return what the rest needs of the entries, by seq, each proved to be in the signed log.
+
+    Entries and proofs lie in the same order, so that neither is ever held whole.
+    """
     found: dict[int, dict[str, Any]] = {}
-    leaves: dict[int, bytes] = {}
     proofs = pack.records("proofs.jsonl")
-    newest = -1
+    newest, before = -1, b""
     for line in pack.lines("entries.jsonl"):
         entry = _json(line, "entries.jsonl")
         seq = entry["seq"]
@@ -460,42 +471,46 @@ def _entries(pack: Pack, manifest: dict[str, Any], size: int, root: bytes) -> di
             raise BrokenError(f"entry {seq} is not in canonical form")
         if seq <= newest:
             raise BrokenError(f"entry {seq} is out of order")
-        newest = seq
         leaf = leaf_of(line)
         if entry["log"] != manifest["log"]:
             raise BrokenError(f"entry {seq} belongs to the log {entry['log']}")
-        if seq not in proofs:
+        proof = next((one for one in proofs if one["seq"] >= seq), None)
+        if proof is None or proof["seq"] != seq:
             raise BrokenError(f"entry {seq} has no proof")
-        if root_by_path(leaf, seq, size, [_hex(value) for value in proofs[seq]["path"]]) != root:
+        if root_by_path(leaf, seq, size, [_hex(value) for value in proof["path"]]) != root:
             raise BrokenError(f"entry {seq} is not in the log that was signed")
-        if seq - 1 in leaves and entry["prev"] != leaves[seq - 1].hex():
+        if seq - 1 == newest and entry["prev"] != before.hex():
             raise BrokenError(f"entry {seq} does not follow entry {seq - 1}")
-        leaves[seq] = leaf
-        found[seq] = entry
-    if sorted(found) != [item["seq"] for item in manifest["entries"]]:
+        newest, before = seq, leaf
+        found[seq] = {"artifacts": entry["artifacts"], "payload_sha256": entry["payload_sha256"]}
+    if list(found) != [item["seq"] for item in manifest["entries"]]:
         raise BrokenError("the entries are not the ones that the manifest lists")
     return found
 
 
 def _payloads(pack: Pack, manifest: dict[str, Any], entries: dict[int, dict[str, Any]]) -> str:
-    payloads = pack.records("payloads.jsonl")
     without = {item["seq"] for item in manifest["entries"] if item["payload"] != "included"}
     omitted = {item["what"] for item in manifest["omissions"]}
     for seq in sorted(without):
         if f"the payload of entry {seq}" not in omitted:
             raise BrokenError(f"the payload of entry {seq} is left out, and no omission says why")
-    for seq, entry in entries.items():
-        if seq in without:
-            continue
-        if seq not in payloads:
+    wanted = iter(seq for seq in entries if seq not in without)
+    count = 0
+    for payload in pack.records("payloads.jsonl"):
+        said = payload["seq"]
+        if said not in entries or said in without:
+            raise BrokenError(f"there is a payload for entry {said}, which should have none")
+        seq = next(wanted, None)
+        if seq != said:
             raise BrokenError(f"the payload of entry {seq} is missing")
-        body = payloads[seq]["payload"].encode("utf-8")
-        if hashlib.sha256(_hex(payloads[seq]["nonce"]) + body).hexdigest() != entry["payload_sha256"]:
+        body = payload["payload"].encode("utf-8")
+        if hashlib.sha256(_hex(payload["nonce"]) + body).hexdigest() != entries[seq]["payload_sha256"]:
             raise BrokenError(f"the payload of entry {seq} is not the one that was recorded")
-    if strange := set(payloads) - set(entries) | set(payloads) & without:
-        raise BrokenError(f"there is a payload for entry {min(strange)}, which should have none")
+        count += 1
+    if (seq := next(wanted, None)) is not None:
+        raise BrokenError(f"the payload of entry {seq} is missing")
     missing = f", {len(without)} were erased" if without else ""
-    return f"All {len(payloads)} payloads are the ones that were recorded{missing}"
+    return f"All {count} payloads are the ones that were recorded{missing}"
 
 
 def _tombstones(report: Report, pack: Pack, manifest: dict[str, Any]) -> None:
@@ -546,22 +561,26 @@ def _completeness(
         return
 
     def complete() -> str:
-        lines = pack.lines("headers.jsonl")
-        if len(lines) != size or root_of([leaf_of(line) for line in lines]) != root:
-            raise BrokenError("the headers are not those of the log that was signed")
-        selection = manifest["selection"]
-        for number, line in enumerate(lines):
+        selection, leaves = manifest["selection"], []
+        chosen = None if selection["seqs"] is None else frozenset(selection["seqs"])
+        strange: int | None = None
+        for number, line in enumerate(pack.lines("headers.jsonl")):
+            leaves.append(leaf_of(line))
             header = _json(line, "headers.jsonl")
             if header["seq"] != number:
                 raise BrokenError(f"header {number} speaks of entry {header['seq']}")
-            if _covers(selection, header) != (number in entries):
-                raise BrokenError(f"entry {number} was left out, or is here although the selection does not cover it")
+            if strange is None and _covers(selection, header, chosen) != (number in entries):
+                strange = number
+        if len(leaves) != size or root_of(leaves) != root:
+            raise BrokenError("the headers are not those of the log that was signed")
+        if strange is not None:
+            raise BrokenError(f"entry {strange} was left out, or is here although the selection does not cover it")
         return f"Nothing that the selection covers was left out of the {size} entries of the log"
 
     report.check("The selection is complete", complete)
 
 
-def _covers(selection: dict[str, Any], header: dict[str, Any]) -> bool:
+def _covers(selection: dict[str, Any], header: dict[str, Any], chosen: frozenset[int] | None) -> bool:
     """Say whether the selection covers an entry. Instants are text of one form, so that they compare as text."""
     return (
         (not selection["types"] or header["type"] in selection["types"])
@@ -569,7 +588,7 @@ def _covers(selection: dict[str, Any], header: dict[str, Any]) -> bool:
         and (not selection["subjects"] or header["subject"] in selection["subjects"])
         and (selection["since"] is None or header["occurred_at"] >= selection["since"])
         and (selection["until"] is None or header["occurred_at"] < selection["until"])
-        and (selection["seqs"] is None or header["seq"] in selection["seqs"])
+        and (chosen is None or header["seq"] in chosen)
     )
 
 

@@ -20,6 +20,7 @@ from ledger.selectors.log import (
     sealed_entries,
     sealed_of,
     seq_at,
+    unsealed_entries,
 )
 
 __all__ = [
@@ -45,5 +46,6 @@ __all__ = [
     "sealed_of",
     "seq_at",
     "trail",
+    "unsealed_entries",
     "whole_trail",
 ]

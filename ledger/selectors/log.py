@@ -23,6 +23,7 @@ from ledger.models import (
 
 # An entry of a long transaction is sealed after later ones; sorted by place, times are out of order by less than this.
 LATE = timedelta(days=2)
+MOST_UNSEALED = 10_000
 _SEALED = (
     "pk",
     "seal__seq",
@@ -127,6 +128,12 @@ def receipts() -> QuerySet[AnchorReceipt]:
 def rotations() -> QuerySet[KeyRotation]:
     """Return the hand-overs from one key to the next, in order."""
     return KeyRotation.objects.all()
+
+
+def unsealed_entries() -> list[LedgerEntry]:
+    """Return the oldest entries that wait for their place in the log; there are seldom more than a few."""
+    keys = list(PendingEntry.objects.order_by("pk").values_list("pk", flat=True)[:MOST_UNSEALED])
+    return list(entries().filter(pk__in=keys)) if keys else []
 
 
 def pending_count() -> int:

@@ -205,6 +205,20 @@ def test_what_happened_before_a_check_began_counts_and_what_did_not_is_not_held_
     assert sorted(found) == ["passed", "pending"]
 
 
+def test_a_period_belongs_to_the_window_in_which_it_ends_and_to_no_next_one() -> None:
+    now = timezone.now()
+    control = Control.objects.get(slug="backups-restored")
+    Check.objects.filter(control=control).update(started_at=now - timedelta(days=300))
+    quarter = period_at(Cadence.QUARTERLY, now - timedelta(days=150))
+    run_checks(control=control.slug)
+
+    def due(window: Window) -> int:
+        return control_standings([control], window=window, now=now)[control.pk].judgement.due
+
+    assert due(Window(quarter.start, quarter.end)) == 1, "the missed restore of the quarter falls due with its end"
+    assert due(Window(quarter.end, quarter.end + timedelta(days=30))) == 0, "and is not held against the next month"
+
+
 def test_sums_by_day_equal_the_occurrences() -> None:
     now = timezone.now()
     for number in range(70):

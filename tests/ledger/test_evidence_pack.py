@@ -45,6 +45,7 @@ Files = dict[str, bytes]
 @dataclass(frozen=True)
 class Olga:
     reference: str = "user:7"
+    authenticated_at: None = None
 
     def may(self, capability: Any, *, team_id: int | None = None) -> bool:
         return True
