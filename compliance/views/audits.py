@@ -7,7 +7,8 @@ from typing import Any
 from django.contrib import messages
 from django.contrib.auth.mixins import LoginRequiredMixin
 from django.db.models import QuerySet
-from django.http import FileResponse, Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.views import View
@@ -30,6 +31,7 @@ from compliance.services.audits import close_engagement, note_download
 from compliance.views.base import ComplianceView, FormView, watermark
 from compliance.views.room import room_links
 from core.clock import database_now
+from core.downloads import resumable_file
 from core.lists import Action, Column, Empty, RecordListView
 from core.parsing import refuse
 from ledger.services import artifact_path, public_verifier_key
@@ -125,9 +127,9 @@ class PackProgressView(ComplianceView):
 
 
 class PackDownloadView(ComplianceView):
-    """The finished pack; each download is recorded."""
+    """The finished pack, whole or from where a download was cut off; each download is recorded."""
 
-    def get(self, request: HttpRequest, slug: str, reference: str) -> FileResponse:
+    def get(self, request: HttpRequest, slug: str, reference: str) -> HttpResponseBase:
         export: PackExport = self.find(
             exports_visible(access=self.access),
             engagement__slug=slug,
@@ -138,7 +140,7 @@ class PackDownloadView(ComplianceView):
         if not place.is_file():
             raise Http404("The file is gone from the store; make the pack again.")
         note_download(principal=principal_of(request), export=export)
-        return FileResponse(place.open("rb"), as_attachment=True, filename=export.name)
+        return resumable_file(request, place, name=export.name, digest=export.sha256)
 
 
 class EngagementAddView(FormView):

@@ -501,7 +501,7 @@ def _payloads(pack: Pack, manifest: dict[str, Any], entries: dict[int, dict[str,
         if said not in entries or said in without:
             raise BrokenError(f"there is a payload for entry {said}, which should have none")
         seq = next(wanted, None)
-        if seq != said:
+        if seq is None or seq != said:
             raise BrokenError(f"the payload of entry {seq} is missing")
         body = payload["payload"].encode("utf-8")
         if hashlib.sha256(_hex(payload["nonce"]) + body).hexdigest() != entries[seq]["payload_sha256"]:
