@@ -60,7 +60,9 @@ def seed() -> None:
 
 def serve(port: str) -> None:
     """Serve by a fresh process whenever the one before was killed; a line for each in the file `deaths`."""
-    application = get_wsgi_application()
+    from reliability.services.door import with_otlp_door
+
+    application = with_otlp_door(get_wsgi_application())
     # What the first request would import, each process would import again.
     resolve("/v1/metrics")
     deaths = Path(os.environ["ASSAY_STATE_DIR"]) / "deaths"
