@@ -24,6 +24,8 @@ class SignInForm(AuthenticationForm):
         **AuthenticationForm.error_messages,
         "invalid_login": "This user name and password do not belong together.",
         "locked": "Too many sign-ins failed. Try again in a quarter of an hour, or ask an administrator.",
+        "down": "%(name)s does not answer. Whoever has a password kept here, as a break-glass account has, can still "
+        "sign in with it.",
         "elsewhere": "Sign in with your provider: passwords kept here are for emergencies only.",
     }
 
@@ -39,6 +41,8 @@ class SignInForm(AuthenticationForm):
         try:
             cleaned = dict(super().clean() or {})
         except ValidationError:
+            if down := getattr(self.request, "directory_down", ""):
+                raise ValidationError(self.error_messages["down"] % {"name": down}, code="down") from None
             sign_in_failed(username=username, address=self.address)
             raise
         user = self.get_user()

@@ -12,6 +12,8 @@ from accounts.adapters import refusal
 
 
 def _run(view: Any, request: HttpRequest, organization_slug: str) -> HttpResponse:
+    # The library reads the header, which a request need not have.
+    request.META.setdefault("HTTP_HOST", request.get_host())
     try:
         answer: HttpResponse = view(request, organization_slug=organization_slug)
     except (OneLogin_Saml2_Error, KeyError, ValueError) as error:

@@ -293,3 +293,9 @@ def standing_of_token(*, secret: str, capability: Capability, now: datetime) -> 
     roles = {Role(role) for *_, role, _ in rows if role is not None}
     scoped = capability.value in (orjson.loads(scopes) if isinstance(scopes, str | bytes) else scopes)
     return TokenStanding(pk, name, may=scoped and roles_allow(roles, capability), used_lately=bool(used_lately))
+
+
+def left_since(*, usernames: Iterable[str]) -> dict[str, datetime]:
+    """Return who of these has left, and when."""
+    rows = User.objects.filter(username__in=list(usernames), is_active=False, left_at__isnull=False)
+    return {user.username: user.left_at for user in rows if user.left_at is not None}

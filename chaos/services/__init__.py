@@ -1,6 +1,6 @@
 """Plan, approve, run, stop, schedule, clean."""
 
-from chaos.services.approvals import approve_plan, ask_for_approval
+from chaos.services.approvals import approve_plan, ask_for_approval, withdraw_approvals_of
 from chaos.services.cleaning import Remnant, verify_clean
 from chaos.services.compiling import compile_experiment
 from chaos.services.faults import note
@@ -86,4 +86,5 @@ __all__ = [
     "verify_clean",
     "waive_retest",
     "watch_runs",
+    "withdraw_approvals_of",
 ]

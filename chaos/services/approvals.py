@@ -1,5 +1,6 @@
 """Approval of a plan by another person: asked for, given, bound to the plan as it was."""
 
+from collections.abc import Sequence
 from datetime import timedelta
 
 from django.db import transaction
@@ -12,6 +13,7 @@ from chaos.services.planning import RunPlan, plan_run
 from core.clock import database_now
 from delivery.data import Channel
 from delivery.services import send
+from ledger.data.access import AuditedAction
 from ledger.data.chaos import ChaosPlanApproved
 from ledger.services import record
 
@@ -84,3 +86,16 @@ def _approve(principal: Principal, experiment: Experiment, plan: RunPlan) -> Pla
         subject=f"experiment:{experiment.slug}",
     )
     return approval
+
+
+@transaction.atomic
+def withdraw_approvals_of(*, principal: Principal, references: Sequence[str], username: str) -> int:
+    """End the approvals that somebody gave and no run has used up, and the requests that they made."""
+    now = database_now()
+    given = PlanApproval.objects.filter(approved_by__in=references, expires_at__gt=now).update(expires_at=now)
+    asked = ApprovalRequest.objects.filter(asked_by__in=references, settled_at__isnull=True).update(settled_at=now)
+    if given or asked:
+        after = {"approvals": str(given), "requests": str(asked)}
+        action = AuditedAction(action="chaos.approvals_withdrawn", target=username, after=after, reason="they left")
+        record(action, actor=principal.reference, subject=f"user:{username}")
+    return given + asked

@@ -105,6 +105,15 @@ def revoke_auditor(*, principal: Principal, grant: AuditorGrant) -> None:
         _audit(principal, "auditor.revoked", grant.engagement, after={"auditor": grant.user.username})
 
 
+@transaction.atomic
+def revoke_all_of(*, principal: Principal, user_id: int) -> int:
+    """Take every access of an auditor away, as when they leave; returns how many there were."""
+    grants = list(AuditorGrant.objects.select_related("engagement", "user").filter(user_id=user_id, revoked_at=None))
+    for grant in grants:
+        revoke_auditor(principal=principal, grant=grant)
+    return len(grants)
+
+
 def note_download(*, principal: Principal, export: PackExport) -> None:
     """Record that somebody fetched a pack."""
     _audit(principal, "pack.downloaded", export.engagement, after={"pack": export.reference, "sha256": export.sha256})

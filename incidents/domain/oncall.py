@@ -5,7 +5,7 @@ edit never changes the past. The result is a partition: no two shifts overlap, a
 gives the same as asking for both at once.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -69,6 +69,26 @@ def resolve(versions: Sequence[Version], overrides: Sequence[Override], start: d
         if from_ < until:
             shifts += _resolve_version(version, overrides, from_, until)
     return _coalesce(shifts)
+
+
+def without_leavers(shifts: Sequence[Shift], left: Mapping[str, datetime]) -> list[Shift]:
+    """Return the shifts without whoever had left by then; where nobody remains, there is no shift.
+
+    `left` says when somebody left. What they did before stays.
+    """
+    found: list[Shift] = []
+    for shift in shifts:
+        begins = shift.starts_at
+        for instant in sorted({left[name] for name in shift.people if name in left}):
+            if begins < instant < shift.ends_at:
+                found.append(replace(shift, starts_at=begins, ends_at=instant, people=_still(shift, left, begins)))
+                begins = instant
+        found.append(replace(shift, starts_at=begins, people=_still(shift, left, begins)))
+    return [shift for shift in found if shift.people]
+
+
+def _still(shift: Shift, left: Mapping[str, datetime], at: datetime) -> tuple[str, ...]:
+    return tuple(name for name in shift.people if name not in left or left[name] > at)
 
 
 def gaps(shifts: Sequence[Shift], start: datetime, end: datetime) -> list[tuple[datetime, datetime]]:

@@ -10,9 +10,10 @@ from django.contrib.auth import get_user_model
 from django.db.models import QuerySet
 
 from accounts.data import Capability, Principal
+from accounts.selectors import left_since
 from core.clock import database_now
 from incidents.data import OnCallPerson
-from incidents.domain.oncall import Override, Shift, Version, gaps, resolve
+from incidents.domain.oncall import Override, Shift, Version, gaps, resolve, without_leavers
 from incidents.domain.rotations import Basis, Layer, Restriction, Rotation, Unit
 from incidents.models import Absence, NotificationRule, Schedule, ScheduleOverride, SwapRequest
 
@@ -38,7 +39,9 @@ def shifts_between(*, schedule: Schedule, start: datetime, end: datetime) -> lis
     versions = [
         _version(schedule, row.number, row.effective_from, row.layers, years) for row in schedule.versions.all()
     ]
-    return resolve(versions, _overrides(schedule), start, end)
+    shifts = resolve(versions, _overrides(schedule), start, end)
+    left = left_since(usernames={name for shift in shifts for name in shift.people})
+    return without_leavers(shifts, left) if left else shifts
 
 
 def gaps_between(*, schedule: Schedule, start: datetime, end: datetime) -> list[tuple[datetime, datetime]]:

@@ -60,6 +60,7 @@ from incidents.services.standins import (
     import_overrides,
     make_feed,
     request_swap,
+    take_out_leaver,
     take_swap,
     warn_of_gaps,
 )
@@ -158,6 +159,7 @@ __all__ = [
     "start_escalation",
     "store_internal",
     "subscribe",
+    "take_out_leaver",
     "take_step",
     "take_swap",
     "take_words",

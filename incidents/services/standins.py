@@ -4,6 +4,7 @@ import hashlib
 import secrets
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.conf import settings
 from django.core.exceptions import PermissionDenied
@@ -22,7 +23,9 @@ from incidents.domain.oncall import gaps
 from incidents.models import Absence, FeedToken, Schedule, ScheduleOverride, SwapRequest
 from incidents.selectors.oncall import conflicts_of, shifts_between
 from incidents.services.integrations import hash_of
-from incidents.services.oncall import add_override
+from incidents.services.oncall import add_override, end_override
+from ledger.data.access import AuditedAction
+from ledger.services import record
 
 FEED_BACK = timedelta(days=30)
 FEED_AHEAD = timedelta(days=365)
@@ -223,11 +226,49 @@ def feed_for(*, token: str) -> Feed | None:
     return Feed(content, f'"{hashlib.sha256(content).hexdigest()[:32]}"')
 
 
-def warn_of_gaps() -> int:
-    """Tell those who look after a schedule of gaps and absences ahead, once a day; returns how many were told."""
+@transaction.atomic
+def take_out_leaver(*, principal: Principal, user_id: int, username: str) -> list[str]:
+    """End the stand-ins and requests of somebody who left, and tell of the gaps; returns the schedules concerned.
+
+    Their turns need no change: whoever left is in no shift from then on (`shifts_between`).
+    """
+    now = database_now()
+    for override in ScheduleOverride.objects.select_related("schedule").filter(user_id=user_id, ends_at__gt=now):
+        end_override(principal=principal, override=override)
+    SwapRequest.objects.filter(requester_id=user_id, state=SwapRequest.State.OPEN).update(
+        state=SwapRequest.State.CANCELLED
+    )
+    concerned = [
+        schedule
+        for schedule in Schedule.objects.prefetch_related("versions")
+        if any(username in names_in(version.layers) for version in schedule.versions.all())
+    ]
+    if concerned:
+        slugs = [schedule.slug for schedule in concerned]
+        action = AuditedAction(action="oncall.leaver_taken_out", target=username, after={"schedules": ", ".join(slugs)})
+        record(action, actor=principal.reference, subject=f"user:{username}")
+        warn_of_gaps(only=slugs, occasion=f"left:{user_id}:{now:%Y%m%d%H%M}")
+    return [schedule.slug for schedule in concerned]
+
+
+def names_in(layers: list[dict[str, Any]]) -> set[str]:
+    """Return everybody whom the layers of a schedule name."""
+    found: set[str] = set()
+    for layer in layers:
+        for group in layer["participants"]:
+            found |= set(group)
+    return found
+
+
+def warn_of_gaps(*, only: list[str] | None = None, occasion: str = "") -> int:
+    """Tell those who look after a schedule of gaps and absences ahead, once a day and occasion.
+
+    Returns how many were told.
+    """
     now = database_now()
     told = 0
-    for schedule in Schedule.objects.prefetch_related("versions"):
+    found = Schedule.objects.prefetch_related("versions")
+    for schedule in found if only is None else found.filter(slug__in=only):
         shifts = shifts_between(schedule=schedule, start=now, end=now + WARNED_AHEAD)
         missing = gaps(shifts, now, now + WARNED_AHEAD)
         away = conflicts_of(shifts=shifts)
@@ -245,7 +286,7 @@ def warn_of_gaps() -> int:
             send(
                 channel=Channel.IN_APP,
                 address=f"user:{user.pk}",
-                idempotency_key=f"gaps:{schedule.slug}:{now:%Y-%m-%d}:{user.pk}",
+                idempotency_key=f"gaps:{schedule.slug}:{occasion or now.strftime('%Y-%m-%d')}:{user.pk}",
                 subject=f"{schedule.name}: {len(missing)} gaps and {len(away)} absences within two weeks",
                 text="\n".join(lines),
                 link=f"/oncall/{schedule.slug}/",

@@ -12,6 +12,7 @@ from runbooks.services.answering import (
     resume_run,
     take_over_run,
     tick_command,
+    withdraw_approvals_of,
 )
 from runbooks.services.arguments import keep_secret, resolve_arguments
 from runbooks.services.documents import apply_documents, lint_documents, shipped_playbooks
@@ -50,4 +51,5 @@ __all__ = [
     "start_scheduled_runs",
     "take_over_run",
     "tick_command",
+    "withdraw_approvals_of",
 ]

@@ -264,6 +264,24 @@ def _release(principal: Principal, run: RunbookRun, step: RunStep, block: dict[s
     _go_on(run)
 
 
+@transaction.atomic
+def withdraw_approvals_of(*, principal: Principal, user_id: int, username: str) -> int:
+    """End the approvals that somebody gave to steps that still wait; returns how many there were."""
+    waiting = StepApproval.objects.filter(
+        user_id=user_id, step__finished_at__isnull=True, step__state=StepState.WAITING
+    )
+    withdrawn, _ = waiting.exclude(step__run__state__in=ENDED).delete()
+    if withdrawn:
+        action = AuditedAction(
+            action="runbook.approvals_withdrawn",
+            target=username,
+            after={"approvals": str(withdrawn)},
+            reason="they left",
+        )
+        record(action, actor=principal.reference, subject=f"user:{username}")
+    return withdrawn
+
+
 def _ensure_approver(principal: Principal, run: RunbookRun, block: dict[str, Any]) -> None:
     team_id = run.revision.runbook.team_id
     ensure_may(principal, Capability.APPROVE, team_id=team_id)
