@@ -324,15 +324,34 @@ def _told(provider: IdentityProvider, sociallogin: Any) -> Told:
             groups=_texts(claims.get(configuration.groups_claim)),
         )
     assert isinstance(configuration, SamlConfiguration)  # noqa: S101 the only other kind that browsers use
-    mail = (_texts(said.get(configuration.mail_attribute)) or ("",))[0]
+    mail = (_attribute(said, configuration.mail_attribute, "mail") or ("",))[0]
     return Told(
         subject=str(sociallogin.account.uid),
         username=mail.partition("@")[0] or str(sociallogin.account.uid),
-        name=(_texts(said.get(configuration.name_attribute)) or ("",))[0],
+        name=(_attribute(said, configuration.name_attribute, "name") or ("",))[0],
         mail=mail,
         mail_is_confirmed=bool(mail),
-        groups=_texts(said.get(configuration.groups_attribute)),
+        groups=_attribute(said, configuration.groups_attribute, "groups"),
     )
+
+
+# What providers call these where nobody changed it: LDAP's object identifiers, and the claims of AD FS and Entra ID.
+_CLAIMS = "http://schemas.xmlsoap.org/ws/2005/05/identity/claims"
+USUAL_NAMES = {
+    "mail": ("urn:oid:0.9.2342.19200300.100.1.3", f"{_CLAIMS}/emailaddress"),
+    "name": ("urn:oid:2.16.840.1.113730.3.1.241", "http://schemas.microsoft.com/identity/claims/displayname"),
+    "groups": (
+        "urn:oid:1.3.6.1.4.1.5923.1.5.1.1",
+        "http://schemas.microsoft.com/ws/2008/06/identity/claims/groups",
+    ),
+}
+
+
+def _attribute(said: dict[str, Any], configured: str, meaning: str) -> tuple[str, ...]:
+    for name in (configured, *USUAL_NAMES[meaning]):
+        if found := _texts(said.get(name)):
+            return found
+    return ()
 
 
 def _texts(value: Any) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ from allauth.socialaccount.providers.saml import views
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.views.decorators.csrf import csrf_exempt
+from lxml.etree import XMLSyntaxError
 from onelogin.saml2.errors import OneLogin_Saml2_Error
 
 from accounts.adapters import refusal
@@ -16,7 +17,7 @@ def _run(view: Any, request: HttpRequest, organization_slug: str) -> HttpRespons
     request.META.setdefault("HTTP_HOST", request.get_host())
     try:
         answer: HttpResponse = view(request, organization_slug=organization_slug)
-    except (OneLogin_Saml2_Error, KeyError, ValueError) as error:
+    except (OneLogin_Saml2_Error, XMLSyntaxError, KeyError, ValueError) as error:
         return refusal(request, organization_slug, error)
     return answer
 
