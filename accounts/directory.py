@@ -19,7 +19,7 @@ MISSING = "The extra for directories is not installed: install assay[ldap]."
 class DirectoryBackend(ModelBackend):
     """Ask each directory that is set up whether the password is right."""
 
-    def authenticate(  # type: ignore[override]  # the library's classes differ on what a request is
+    def authenticate(
         self, request: HttpRequest | None, username: str | None = None, password: str | None = None, **_: Any
     ) -> User | None:
         """Return whom a directory knows with this password; `request.directory_down` names one that is silent."""

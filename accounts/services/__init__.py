@@ -3,6 +3,7 @@
 Every change is recorded in the ledger in the same transaction.
 """
 
+from accounts.services.applying import apply_documents
 from accounts.services.federation import SignInRefusedError, Told, admit, follow_groups
 from accounts.services.providers import (
     provider_answered,
@@ -69,6 +70,7 @@ __all__ = [
     "Told",
     "Tried",
     "admit",
+    "apply_documents",
     "begin_session",
     "change_password",
     "close_account",

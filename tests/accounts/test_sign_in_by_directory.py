@@ -148,7 +148,7 @@ access to * by dn.exact="cn=search,dc=example,dc=org" read by * none
                 assert process.poll() is None, (process.stderr.read() if process.stderr else b"").decode()
                 assert time.monotonic() < deadline
                 time.sleep(0.05)
-        yield Directory(*addresses, str(ca_file))
+        yield Directory(addresses[0], addresses[1], str(ca_file))
     finally:
         process.terminate()
         process.wait(timeout=10)

@@ -2,7 +2,7 @@
 
 import base64
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -66,9 +66,7 @@ def provider(keys: dict[str, tuple[str, str]]) -> IdentityProvider:
 
 
 @pytest.fixture
-def idp(
-    provider: IdentityProvider, keys: dict[str, tuple[str, str]], tmp_path: Path
-) -> Iterator[Callable[[str], Server]]:
+def idp(provider: IdentityProvider, keys: dict[str, tuple[str, str]], tmp_path: Path) -> Callable[[str], Server]:
     """Make identity providers that know this site by the metadata that it hands out."""
     answer = Client().get("/sign-in/saml/corp/metadata/")
     assert answer.status_code == 200, answer.content

@@ -1,6 +1,7 @@
 """`manage.py account`: people, roles and tokens."""
 
 from datetime import timedelta
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -9,8 +10,18 @@ from django_typer.management import command
 
 from accounts.data import Capability, Role, system_principal
 from accounts.models import Team, User
-from accounts.selectors import people, team_by_slug, user_by_username
-from accounts.services import create_api_token, create_user, deactivate_user, grant_role, revoke_role
+from accounts.selectors import people, provider_by_slug, team_by_slug, user_by_username
+from accounts.services import (
+    apply_documents,
+    create_api_token,
+    create_user,
+    deactivate_user,
+    grant_role,
+    revoke_role,
+    set_break_glass,
+    try_provider,
+    unlock_sign_in,
+)
 from core.cli import (
     ExitCode,
     FormatOption,
@@ -22,6 +33,7 @@ from core.cli import (
     print_json,
     print_rows,
 )
+from core.parsing import load_yaml_documents
 
 USERNAME = Annotated[str, typer.Argument(help="User name.")]
 TEAM = Annotated[str, typer.Option(help="Slug of a team; without it the role holds for the whole site.")]
@@ -112,6 +124,52 @@ class Command(RoomCommand):
             print_json({"token": secret, "name": token.name, "expires_at": token.expires_at.isoformat()})
         else:
             typer.echo(secret)
+
+    @command()
+    @answering
+    def apply(
+        self,
+        paths: Annotated[list[Path], typer.Argument(help="YAML files, applied together or not at all.")],
+        output: FormatOption = OutputFormat.TEXT,
+    ) -> None:
+        """Apply identity providers and the rules of signing in (kinds IdentityProvider, SignInPolicy)."""
+        documents = [one for path in paths for one in load_yaml_documents(path.read_bytes(), source=str(path))]
+        applied = apply_documents(principal=system_principal("cli"), documents=documents)
+        print_answer({"applied": applied}, output=output, text="\n".join(f"Applied {one}." for one in applied))
+
+    @command(name="try-provider")
+    @answering
+    def try_provider(self, name: str, output: FormatOption = OutputFormat.TEXT) -> None:
+        """Ask a provider of identities whether it answers. Exit code 1: it does not."""
+        provider = provider_by_slug(slug=name)
+        if provider is None:
+            fail(f"There is no provider {name!r}.")
+        tried = try_provider(provider=provider)
+        if not tried.good:
+            fail("\n".join(tried.lines), ExitCode.NO)
+        print_answer({"provider": name, "lines": list(tried.lines)}, output=output, text="\n".join(tried.lines))
+
+    @command()
+    @answering
+    def unlock(self, username: USERNAME, output: FormatOption = OutputFormat.TEXT) -> None:
+        """Forget the failed sign-ins of a name, so that its owner can sign in at once."""
+        unlocked = unlock_sign_in(principal=system_principal("cli"), username=username)
+        text = f"{username} can sign in again." if unlocked else f"{username} was not locked."
+        print_answer({"username": username, "unlocked": unlocked}, output=output, text=text)
+
+    @command(name="break-glass")
+    @answering
+    def break_glass(
+        self,
+        username: USERNAME,
+        off: Annotated[bool, typer.Option("--off", help="Make it an ordinary account again.")] = False,
+        output: FormatOption = OutputFormat.TEXT,
+    ) -> None:
+        """Make an account one for emergencies: its password always opens, and its sign-in alarms."""
+        set_break_glass(principal=system_principal("cli"), user=self._user(username), is_break_glass=not off)
+        kind = "an ordinary" if off else "a break-glass"
+        answer = {"username": username, "break_glass": not off}
+        print_answer(answer, output=output, text=f"{username} is {kind} account.")
 
     @staticmethod
     def _say(username: str, role: Role, team: str, output: OutputFormat, *, verb: str) -> None:
