@@ -6,7 +6,7 @@ from allauth.socialaccount.providers.saml import views
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.views.decorators.csrf import csrf_exempt
-from lxml.etree import XMLSyntaxError
+from lxml.etree import XMLSyntaxError  # type: ignore[import-untyped]
 from onelogin.saml2.errors import OneLogin_Saml2_Error
 
 from accounts.adapters import refusal
