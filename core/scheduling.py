@@ -7,6 +7,7 @@ from datetime import timedelta
 
 from django.db import DatabaseError, close_old_connections
 
+from core.beats import beat
 from core.context import site_version
 from core.holding import site_is_held
 from core.periodic import ensure_jobs
@@ -41,6 +42,7 @@ class Scheduler:
                     enter_release(version=site_version(), formats=queue_formats(), by="system:scheduler")
                     ready = True
                 self.sweep()
+                beat("scheduler")
             except DatabaseError as error:
                 logger.warning("the database did not answer: %s", error)
                 close_old_connections()

@@ -55,7 +55,7 @@ _WORDS = {
         "completed accepted processed rolled-back"
     ),
     Tone.RISK: (
-        "at-risk risk warning degraded slow acknowledged mitigated due due-soon late retrying expiring "
+        "at-risk risk warning degraded slow acknowledged mitigated due due-soon late half-open retrying expiring "
         "awaiting-approval waiting-for-approval in-review waiting needs-attention partial partially-effective "
         "open-finding sev3 high undoing stopping intended"
     ),

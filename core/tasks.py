@@ -7,6 +7,7 @@ from datetime import timedelta
 from celery import shared_task
 from django.db import close_old_connections
 
+from core.beats import beat
 from core.clock import database_now
 from core.events import EVENT_QUEUE, Event, EventDelivery, known_addresses
 from core.leases import due_q
@@ -28,6 +29,7 @@ _broker_rests_until = [0.0]
 def drain_queue(name: str) -> int:
     """Drain one queue."""
     close_old_connections()
+    beat("worker")
     return drain(name)
 
 

@@ -225,6 +225,44 @@ def oldest_overdue() -> dict[str, timedelta]:
     return ages
 
 
+COUNT_UP_TO = 10_000
+
+
+@dataclass(frozen=True)
+class QueueStanding:
+    """How a queue stands. `due` ends at 10 000; `claimed` are rows that a worker holds."""
+
+    name: str
+    due: int
+    oldest_due: timedelta | None
+    claimed: int
+    dead: int
+    last_error: str
+
+
+def queue_standings() -> list[QueueStanding]:
+    """Return how every queue stands, in order of their names."""
+    now = database_now()
+    found = []
+    for name in sorted(_queues):
+        rows = _queues[name].queryset().select_related(None)
+        due = rows.filter(due_q(now))
+        oldest = due.aggregate(oldest=Min("due_at"))["oldest"]
+        dead = rows.filter(dead_at__isnull=False)
+        worst = dead.order_by("-dead_at").values_list("last_error", flat=True).first()
+        found.append(
+            QueueStanding(
+                name=name,
+                due=due.order_by().values("pk")[:COUNT_UP_TO].count(),
+                oldest_due=now - oldest if oldest is not None else None,
+                claimed=rows.filter(lease_until__gte=now, finished_at__isnull=True).count(),
+                dead=dead.count(),
+                last_error=worst or "",
+            )
+        )
+    return found
+
+
 def dead_counts() -> dict[str, int]:
     """Return, for each queue that has any, the number of rows given up."""
     counts = {q.name: q.queryset().filter(dead_at__isnull=False).count() for q in _queues.values()}

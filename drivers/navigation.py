@@ -7,4 +7,5 @@ def may_view(principal: Principal) -> bool:
     return principal.may(Capability.SITE_ADMIN)
 
 
+add_entry(Entry("Settings", "System health", "drivers:system", "heartbeat", 92, may_view))
 add_entry(Entry("Settings", "Backup", "drivers:site", "archive", 97, may_view))

@@ -4,6 +4,7 @@ from ledger.models import LedgerEntry
 from ledger.selectors.audit_trail import Place, Trail, TrailQuestion, trail, whole_trail
 from ledger.selectors.log import (
     anchors,
+    artifact_totals,
     artifacts_of,
     checkpoints,
     entries,
@@ -13,6 +14,7 @@ from ledger.selectors.log import (
     latest_checkpoint,
     latest_verification,
     log_size,
+    oldest_pending,
     pending_count,
     receipts,
     rotations,
@@ -29,6 +31,7 @@ __all__ = [
     "Trail",
     "TrailQuestion",
     "anchors",
+    "artifact_totals",
     "artifacts_of",
     "checkpoints",
     "entries",
@@ -38,6 +41,7 @@ __all__ = [
     "latest_checkpoint",
     "latest_verification",
     "log_size",
+    "oldest_pending",
     "pending_count",
     "receipts",
     "rotations",

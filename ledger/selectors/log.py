@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 
-from django.db.models import QuerySet
+from django.db.models import Count, QuerySet, Sum
 
 from ledger.data import EvidenceType, payload_schemas
 from ledger.data.reading import SealedEntry
@@ -164,3 +164,15 @@ def forwarders() -> QuerySet[Forwarder]:
 def sealed_at(seq: int) -> datetime | None:
     """Return when the entry at a place was sealed, or None while there is none."""
     return Seal.objects.filter(seq=seq).values_list("sealed_at", flat=True).first()
+
+
+def oldest_pending() -> datetime | None:
+    """Return when the entry was recorded that has waited longest for its place, or None when none waits."""
+    oldest = PendingEntry.objects.order_by("pk").select_related("entry").first()
+    return oldest.entry.recorded_at if oldest else None
+
+
+def artifact_totals() -> tuple[int, int]:
+    """Return how many files there are, and their bytes."""
+    found = Artifact.objects.aggregate(count=Count("pk"), size=Sum("size"))
+    return int(found["count"]), int(found["size"] or 0)

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -35,8 +36,10 @@ from drivers.domain.site_encryption import (
 )
 from drivers.domain.site_manifest import Manifest
 from drivers.services.site_backup import back_up, inspect_backup, write_key
+from drivers.services.site_bundle import make_bundle
 from drivers.services.site_check import Verdict, check_site
 from drivers.services.site_database import SiteError
+from drivers.services.site_health import site_health
 from drivers.services.site_hold import release_site
 from drivers.services.site_keys import forget_previous_keys, make_new_key, rotate_keys
 from drivers.services.site_restore import restore_site
@@ -162,6 +165,34 @@ class Command(RoomCommand):
             raise typer.Exit(ExitCode.NO)
         if Verdict.UNKNOWN in verdicts:
             raise typer.Exit(ExitCode.UNKNOWN)
+
+    @command()
+    @answering
+    def health(self, output: FormatOption = OutputFormat.TEXT) -> None:
+        """Say what is wrong with the site itself and what to do. Exit code 1: something is; 3: could not be asked."""
+        found = site_health(principal=system_principal("cli"))
+        if output is OutputFormat.JSON:
+            print_json({**asdict(found), "verdict": found.verdict.value, "sentence": found.sentence})
+        else:
+            typer.echo(found.sentence)
+            for problem in found.problems:
+                typer.echo(f"  {problem.verdict.value}: {problem.says} {problem.do}".rstrip())
+        if found.verdict is Verdict.BAD:
+            raise typer.Exit(ExitCode.NO)
+        if found.verdict is Verdict.UNKNOWN:
+            raise typer.Exit(ExitCode.UNKNOWN)
+
+    @command()
+    @answering
+    def bundle(
+        self, path: Annotated[Path, typer.Argument(help="The ZIP file to write; it must not be there yet.")]
+    ) -> None:
+        """Write the support bundle: how the site is and how it is set up, without secrets. It is recorded."""
+        if path.exists():
+            fail(f"{path} is there already.")
+        _, data = make_bundle(principal=system_principal("cli"))
+        path.write_bytes(data)
+        typer.echo(f"{path}: {len(data)} bytes.")
 
     @command()
     @answering

@@ -1,0 +1,57 @@
+"""Signs of life of schedulers and workers: that they run, of which release, and how far their clocks are apart."""
+
+import os
+import socket
+import time
+from datetime import timedelta
+
+from django.db import models
+from django.utils import timezone
+
+from core.clock import database_now
+from core.context import site_version
+
+EVERY_SECONDS = 15.0
+FORGOTTEN_AFTER = timedelta(days=1)
+SILENT_AFTER = timedelta(seconds=90)
+
+_last: dict[str, float] = {}
+
+
+class ProcessBeat(models.Model):
+    """A process that works for the site, when it was last heard of, and its clock against the database's."""
+
+    name = models.CharField(max_length=120, unique=True, help_text="Kind, host and process number.")
+    kind = models.CharField(max_length=20)
+    host = models.CharField(max_length=80)
+    release = models.CharField(max_length=40)
+    seen_at = models.DateTimeField()
+    clock_offset = models.DurationField(help_text="Its own clock less the database's.")
+
+    class Meta:
+        app_label = "core"
+        ordering = ("kind", "name")
+
+    def __str__(self) -> str:
+        return self.name
+
+
+def beat(kind: str) -> None:
+    """Say that this process lives: at most once in fifteen seconds, whoever asks for it."""
+    now = time.monotonic()
+    if now - _last.get(kind, float("-inf")) < EVERY_SECONDS:
+        return
+    _last[kind] = now
+    host = socket.gethostname()[:80]
+    there = database_now()
+    ProcessBeat.objects.update_or_create(
+        name=f"{kind}:{host}:{os.getpid()}"[:120],
+        defaults={
+            "kind": kind,
+            "host": host,
+            "release": site_version(),
+            "seen_at": there,
+            "clock_offset": timezone.now() - there,
+        },
+    )
+    ProcessBeat.objects.filter(seen_at__lt=there - FORGOTTEN_AFTER).delete()
