@@ -5,6 +5,7 @@ from compliance.api.handed_in import ExceptionViewSet, HandedInViewSet
 from compliance.api.reading import (
     AuditListApi,
     ControlListApi,
+    DocumentsApi,
     EvidenceApi,
     FrameworkListApi,
     RequirementListApi,
@@ -37,6 +38,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("compliance/frameworks/<slug:slug>/requirements/", RequirementListApi.as_view()),
     path("compliance/controls/", ControlListApi.as_view()),
     path("compliance/audits/", AuditListApi.as_view()),
+    path("compliance/documents/", DocumentsApi.as_view()),
     path("compliance/evidence/", EvidenceApi.as_view()),
     path("compliance/scanner-reports/", ScannerReportApi.as_view()),
     *router.urls,

@@ -23,10 +23,11 @@ from compliance.selectors import (
     requirement_standings,
     window_to,
 )
+from compliance.services import apply_documents
 from compliance.services.pushing import push_evidence
 from compliance.services.weaknesses import import_sarif
 from core.clock import database_now
-from core.parsing import refuse
+from core.parsing import load_yaml_documents, refuse
 
 JUDGEMENT: dict[str, serializers.Field[Any, Any, Any, Any]] = {
     "standing": serializers.CharField(),
@@ -147,6 +148,41 @@ class AuditListApi(ComplianceApiView):
                 for one in engagements_visible(access=self.access(request))
             ]
         )
+
+
+class DocumentsBody(serializers.Serializer[Any]):
+    """Controls, risks, vendors and policies as YAML documents."""
+
+    yaml = serializers.CharField(max_length=5 * 1024 * 1024)
+    dry_run = serializers.BooleanField(default=False)
+
+
+class DocumentsApi(ComplianceApiView):
+    """What the organization declares."""
+
+    @extend_schema(
+        request=DocumentsBody,
+        responses=inline_serializer(
+            "ComplianceDeclared",
+            {
+                name: serializers.ListField(child=serializers.CharField())
+                for name in ("created", "changed", "unchanged")
+            },
+        ),
+        operation_id="compliance_declare",
+        description="All documents, or with one mistake none; with `dry_run` nothing is changed.",
+    )
+    def post(self, request: Request) -> Response:
+        sent = DocumentsBody(data=request.data)
+        sent.is_valid(raise_exception=True)
+        documents = load_yaml_documents(sent.validated_data["yaml"].encode(), source="yaml")
+        found = apply_documents(
+            principal=principal_of(request),
+            documents=documents,
+            source="yaml",
+            dry_run=sent.validated_data["dry_run"],
+        )
+        return Response({"created": found.created, "changed": found.changed, "unchanged": found.unchanged})
 
 
 class PushedEvidence(serializers.Serializer[Any]):

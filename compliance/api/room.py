@@ -50,7 +50,7 @@ class RoomViewSet(ComplianceViewSet[Any]):
         return found
 
 
-class MessageSerializer(serializers.ModelSerializer[RequestMessage]):
+class AuditMessageSerializer(serializers.ModelSerializer[RequestMessage]):
     """A line of a request's thread."""
 
     evidence = serializers.SlugRelatedField(slug_field="reference", read_only=True)  # type: ignore[var-annotated]
@@ -60,11 +60,11 @@ class MessageSerializer(serializers.ModelSerializer[RequestMessage]):
         fields = ("at", "author_label", "text", "state", "evidence")
 
 
-class RequestSerializer(serializers.ModelSerializer[AuditRequest]):
+class AuditRequestSerializer(serializers.ModelSerializer[AuditRequest]):
     """Something that an auditor asked for, with its thread."""
 
     control = serializers.SlugRelatedField(slug_field="slug", read_only=True)  # type: ignore[var-annotated]
-    messages = MessageSerializer(many=True, read_only=True)
+    messages = AuditMessageSerializer(many=True, read_only=True)
 
     class Meta:
         model = AuditRequest
@@ -82,7 +82,7 @@ class RequestSerializer(serializers.ModelSerializer[AuditRequest]):
         )
 
 
-class RequestBody(serializers.Serializer[Any]):
+class AuditRequestBody(serializers.Serializer[Any]):
     """What is asked for."""
 
     title = serializers.CharField(max_length=200)
@@ -91,7 +91,7 @@ class RequestBody(serializers.Serializer[Any]):
     due_on = serializers.DateField(required=False, allow_null=True, default=None)
 
 
-class MessageBody(serializers.Serializer[Any]):
+class AuditMessageBody(serializers.Serializer[Any]):
     """A message, evidence handed over, or a change of state."""
 
     text = serializers.CharField(required=False, allow_blank=True, default="")
@@ -104,32 +104,32 @@ REQUESTS = {"state": Narrow("state", "How it stands.", AuditRequest.State.values
 
 @extend_schema_view(
     list=extend_schema(parameters=[AUDIT, *parameters(REQUESTS)]),
-    retrieve=extend_schema(parameters=[AUDIT, NUMBER], responses=RequestSerializer),
+    retrieve=extend_schema(parameters=[AUDIT, NUMBER], responses=AuditRequestSerializer),
 )
 class RequestViewSet(RoomViewSet):
     """Requests of an audit: open, submitted, flagged with a reason, accepted, withdrawn."""
 
     queryset = AuditRequest.objects.none()
-    serializer_class = RequestSerializer
+    serializer_class = AuditRequestSerializer
     narrows = REQUESTS
 
     def records(self) -> QuerySet[AuditRequest]:
         found = AuditRequest.objects.filter(engagement=self.engagement)
         return found.select_related("engagement", "control").prefetch_related("messages__evidence")
 
-    @extend_schema(parameters=[AUDIT], request=RequestBody, responses={201: RequestSerializer})
+    @extend_schema(parameters=[AUDIT], request=AuditRequestBody, responses={201: AuditRequestSerializer})
     def create(self, request: Request, audit: str) -> Response:  # noqa: ARG002 DRF's signature
         """Ask for something."""
-        given = self.body(RequestBody)
+        given = self.body(AuditRequestBody)
         control = self.control(given.pop("control"))
         made = ask_for(principal=self.principal, engagement=self.engagement, control=control, **given)
         return self.shown(made, status=201)
 
-    @extend_schema(parameters=[AUDIT, NUMBER], request=MessageBody, responses={201: RequestSerializer})
+    @extend_schema(parameters=[AUDIT, NUMBER], request=AuditMessageBody, responses={201: AuditRequestSerializer})
     @action(detail=True, methods=["post"])
     def messages(self, request: Request, audit: str, number: str) -> Response:  # noqa: ARG002 DRF's signature
         """Say something, hand over evidence, or change the state: the auditor judges, the organization submits."""
-        given, one = self.body(MessageBody), self.get_object()
+        given, one = self.body(AuditMessageBody), self.get_object()
         evidence = self._evidence(given["evidence"])
         move_request(principal=self.principal, request=one, state=given["state"], text=given["text"], evidence=evidence)
         return self.shown(self.records().get(pk=one.pk), status=201)
@@ -144,7 +144,7 @@ class RequestViewSet(RoomViewSet):
         return known
 
 
-class FindingSerializer(serializers.ModelSerializer[AuditFinding]):
+class AuditFindingSerializer(serializers.ModelSerializer[AuditFinding]):
     """A shortcoming on record, with the management's answer."""
 
     control = serializers.SlugRelatedField(slug_field="slug", read_only=True)  # type: ignore[var-annotated]
@@ -167,7 +167,7 @@ class FindingSerializer(serializers.ModelSerializer[AuditFinding]):
         )
 
 
-class FindingBody(serializers.Serializer[Any]):
+class AuditFindingBody(serializers.Serializer[Any]):
     """What falls short."""
 
     title = serializers.CharField(max_length=200)
@@ -176,7 +176,7 @@ class FindingBody(serializers.Serializer[Any]):
     control = serializers.SlugField(required=False, allow_blank=True, default="")
 
 
-class AnswerBody(serializers.Serializer[Any]):
+class AuditAnswerBody(serializers.Serializer[Any]):
     """The management's answer."""
 
     response = serializers.CharField()
@@ -191,35 +191,35 @@ FINDINGS = {
 
 @extend_schema_view(
     list=extend_schema(parameters=[AUDIT, *parameters(FINDINGS)]),
-    retrieve=extend_schema(parameters=[AUDIT, NUMBER], responses=FindingSerializer),
+    retrieve=extend_schema(parameters=[AUDIT, NUMBER], responses=AuditFindingSerializer),
 )
 class FindingViewSet(RoomViewSet):
     """Findings of an audit."""
 
     queryset = AuditFinding.objects.none()
-    serializer_class = FindingSerializer
+    serializer_class = AuditFindingSerializer
     narrows = FINDINGS
 
     def records(self) -> QuerySet[AuditFinding]:
         return AuditFinding.objects.filter(engagement=self.engagement).select_related("engagement", "control")
 
-    @extend_schema(parameters=[AUDIT], request=FindingBody, responses={201: FindingSerializer})
+    @extend_schema(parameters=[AUDIT], request=AuditFindingBody, responses={201: AuditFindingSerializer})
     def create(self, request: Request, audit: str) -> Response:  # noqa: ARG002 DRF's signature
         """Put a shortcoming on record."""
-        given = self.body(FindingBody)
+        given = self.body(AuditFindingBody)
         control = self.control(given.pop("control"))
         made = raise_finding(principal=self.principal, engagement=self.engagement, control=control, **given)
         return self.shown(made, status=201)
 
-    @extend_schema(parameters=[AUDIT, NUMBER], request=AnswerBody, responses=FindingSerializer)
+    @extend_schema(parameters=[AUDIT, NUMBER], request=AuditAnswerBody, responses=AuditFindingSerializer)
     @action(detail=True, methods=["post"])
     def answer(self, request: Request, audit: str, number: str) -> Response:  # noqa: ARG002 DRF's signature
         """Write the management's answer."""
         one = self.get_object()
-        answer_finding(principal=self.principal, finding=one, **self.body(AnswerBody))
+        answer_finding(principal=self.principal, finding=one, **self.body(AuditAnswerBody))
         return self.shown(one)
 
-    @extend_schema(parameters=[AUDIT, NUMBER], request=None, responses=FindingSerializer)
+    @extend_schema(parameters=[AUDIT, NUMBER], request=None, responses=AuditFindingSerializer)
     @action(detail=True, methods=["post"])
     def close(self, request: Request, audit: str, number: str) -> Response:  # noqa: ARG002 DRF's signature
         """Close a finding that was answered; never who answered it."""

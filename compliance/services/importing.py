@@ -33,6 +33,7 @@ RESERVED = frozenset(
         "changes",
         "checks",
         "collectors",
+        "declare",
         "due",
         "evidence",
         "exceptions",

@@ -34,7 +34,7 @@ from compliance.selectors import (
 from compliance.views.base import ComplianceView
 from core.clock import database_now
 from core.drawings import Interval, Lane, TimeAxis
-from core.lists import Column, Empty, Filter, RecordListView
+from core.lists import Action, Column, Empty, Filter, RecordListView
 from core.states import Tone
 from core.templatetags.assay import state
 
@@ -90,6 +90,10 @@ class ControlListView(RecordListView):
 
     def may_view(self, principal: Principal) -> bool:
         return access_of(principal).anything
+
+    def get_actions(self) -> Sequence[Action]:
+        may = principal_of(self.request).may(Capability.COMPLIANCE_EDIT)
+        return (Action("Declare as YAML", reverse("compliance:declare")),) if may else ()
 
     def get_records(self) -> Sequence[ControlStanding]:
         now = database_now()

@@ -173,6 +173,34 @@ def test_exceptions_end_and_are_approved_by_another(carol: Caller, bob: Caller) 
     carol("post", "exceptions/", {**body, "expires_at": far}, expect=400)
 
 
+def test_documents_are_checked_and_declared_by_rest_and_on_a_page(carol: Caller, person: Callable[..., User]) -> None:
+    policy = """
+apiVersion: assay/v1
+kind: Policy
+metadata: {name: desk, title: "Clean desk"}
+spec: {owner: Carol, text: "Nothing confidential stays on a desk."}
+"""
+    tried = carol("post", "documents/", {"yaml": policy, "dry_run": True})
+    assert tried["created"] == ["Policy desk"]
+    assert carol("get", "policies/")["results"] == []
+    wrong = carol("post", "documents/", {"yaml": policy.replace("owner", "owned_by")}, expect=400)
+    assert "owned_by" in str(wrong["problems"])
+    Caller(person("charlie", Role.VIEWER))("post", "documents/", {"yaml": policy}, expect=403)
+    client = Client()
+    client.force_login(User.objects.get(username="carol"))
+    page = "/compliance/declare/"
+    checked = client.post(page, {"text": policy, "only_check": "on"}).content.decode()
+    assert "would be new: Policy desk" in checked
+    assert "Nothing confidential" in checked, "what was typed is still there"
+    assert client.post(page, {"text": policy.replace("Policy", "Rule")}).status_code == 400
+    assert client.post(page, {}).status_code == 400
+    assert client.post(page, {"text": policy}).status_code == 302
+    assert carol("post", "documents/", {"yaml": policy})["unchanged"] == ["Policy desk"]
+    assert page in client.get("/controls/").content.decode()
+    client.force_login(User.objects.get(username="charlie"))
+    assert client.get(page).status_code == 403
+
+
 def test_a_scan_is_asked_for_and_a_folder_only_by_an_administrator(carol: Caller, person: Callable[..., User]) -> None:
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w") as archive:
