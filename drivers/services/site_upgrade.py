@@ -79,7 +79,7 @@ def upgrade_site(
         saved = backup() if backup is not None and now and executor.loader.applied_migrations else ""
         if now:
             executor.migrate([(one.app_label, one.name) for one in now], plan=[(one, False) for one in now])
-            _keep_defaults(now)
+            keep_defaults(now)
         raised = enter_release(version=site_version(), formats=queue_formats(), by=principal.reference)
         ensure_jobs()
         plan = UpgradePlan(stood, site_version(), tuple(map(str, now)), tuple(map(str, later)), tuple(raised))
@@ -163,7 +163,7 @@ def _removes(executor: MigrationExecutor, migration: Migration) -> bool:
     return False
 
 
-def _keep_defaults(applied: list[Migration]) -> None:
+def keep_defaults(applied: list[Migration]) -> None:
     """Let the database fill a new column that the release before does not know: it would insert rows without it."""
     if connection.vendor != "postgresql":
         return

@@ -188,7 +188,7 @@ def test_a_new_column_takes_rows_of_a_process_that_does_not_know_it() -> None:
     added = migrations.Migration("a", "core")
     # A column as it is there: the statement that an older process writes leaves it out.
     vars(added)["operations"] = [migrations.AddField("sitehold", "note", models.CharField(max_length=300, default=""))]
-    site_upgrade._keep_defaults([added])
+    site_upgrade.keep_defaults([added])
     with connection.cursor() as cursor:
         cursor.execute("INSERT INTO core_sitehold (held_at, reason, backup, released_by) VALUES (now(), 'r', '', '')")
         cursor.execute("SELECT note FROM core_sitehold")

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 from django.conf import settings
+from django.core.management import call_command
 from django_typer.management import command
 
 from accounts.data import Principal, system_principal
@@ -24,6 +25,7 @@ from core.cli import (
     print_json,
     print_rows,
 )
+from core.generating import generator
 from core.holding import current_hold
 from core.rekeying import survey_keys
 from core.work import oldest_overdue
@@ -233,6 +235,28 @@ class Command(RoomCommand):
                 plan = upgrade_site(principal=me, contract=contract, backup=save if backup_to else None)
         _print_plan(plan, output, planned=plan_only)
 
+    @command()
+    @answering
+    def generate(
+        self,
+        scale: Annotated[
+            float, typer.Option(min=0.001, max=2, help="1: 10,000 SLOs, 1,000,000 alerts, 5,000,000 ledger entries.")
+        ] = 0.1,
+        seed: Annotated[int, typer.Option(help="The same seed and scale make the same site.")] = 1,
+        output: FormatOption = OutputFormat.TEXT,
+    ) -> None:
+        """Make a large site on an empty PostgreSQL, to measure it. Not for a site that anybody uses."""
+        make = generator()
+        if make is None:
+            fail("This installation has no generator.")
+        call_command("migrate", verbosity=0)
+        try:
+            made = make(scale, seed, lambda line: typer.echo(line, err=True))
+        except RuntimeError as error:
+            fail(str(error))
+        text = f"made in {sum(made.seconds.values()):.0f} s; sign in as admin, carol or victor"
+        print_answer({"counts": made.counts, "seconds": made.seconds}, output=output, text=text)
+
     @command("rotate-keys")
     @answering
     def rotate(
@@ -302,7 +326,7 @@ def _print_plan(plan: UpgradePlan, output: OutputFormat, *, planned: bool) -> No
     if output is OutputFormat.JSON:
         print_json({**vars(plan), "restart": plan.restart, "planned": planned})
         return
-    typer.echo(f"{plan.from_version or 'an empty database'} → {plan.to_version}")
+    typer.echo(f"{plan.from_version or 'no release noted'} → {plan.to_version}")
     for name in plan.now:
         typer.echo(f"  {'to apply' if planned else 'applied'}: {name}")
     for name in plan.later:
