@@ -8,7 +8,7 @@ from core.states import tone_of
 from portal.data import BudgetLine
 from portal.links import page
 from reliability.data import BudgetState, BudgetStatus
-from reliability.selectors import budget_statuses
+from reliability.selectors import recent_statuses
 
 SOON = timedelta(days=7)
 FAR = timedelta(days=28)
@@ -17,7 +17,7 @@ FAR = timedelta(days=28)
 def budget_lines(slos: Iterable[Any], *, now: datetime) -> list[BudgetLine]:
     """Return the SLOs with what is left, the most urgent first."""
     slos = list(slos)
-    statuses = budget_statuses(slos, now=now)
+    statuses = recent_statuses(slos, now=now)
     lines = [_line(slo, statuses.get(slo.pk), now) for slo in slos]
     return sorted(
         lines,

@@ -39,8 +39,15 @@ TONES = {
 def service_page(*, viewer: Principal, service: Any, now: datetime) -> ServicePage:
     """Return everything that the page of a service shows, read in a fixed number of queries."""
     incidents = open_incidents_seen_by(viewer)
-    budgets = budget_lines(slos_visible(viewer=viewer), now=now)
-    lines = {line.slug: line for line in standing_of_all(viewer, incidents, budgets)}
+    # Of a large site's services only those that lean on this one, or it on them, are reckoned.
+    pairs = list(dependencies())
+    near = _reached(service.slug, pairs) | _reached(
+        service.slug, [(provider, consumer) for consumer, provider in pairs]
+    )
+    budgets = budget_lines(slos_visible(viewer=viewer).filter(service__slug__in=near), now=now)
+    near_services = services_visible(viewer=viewer).filter(slug__in=near)
+    standing = service_lines(near_services, worst_by_service(budgets), incident_counts(incidents))
+    lines = {line.slug: line for line in standing}
     own = lines[service.slug]
     people = on_call_now(team_id=service.team_id, at=now) if service.team_id else []
     return ServicePage(
@@ -54,7 +61,7 @@ def service_page(*, viewer: Principal, service: Any, now: datetime) -> ServicePa
         incidents=incident_lines(
             [incident for incident in incidents if any(touched.pk == service.pk for touched in incident.services.all())]
         ),
-        graph=_graph(service.slug, lines),
+        graph=_graph(service.slug, lines, pairs),
         axis=_axis(service, now),
         runbooks=[
             Line(title=one.title, url=page("runbooks:runbook_detail", one.slug))
@@ -102,9 +109,9 @@ def _facts(service: Any) -> list[tuple[str, object]]:
     return facts
 
 
-def _graph(slug: str, lines: dict[str, ServiceLine]) -> Graph:
-    """Return the service with everything that it needs and everything that needs it."""
-    pairs = [(consumer, provider) for consumer, provider in dependencies() if {consumer, provider} <= set(lines)]
+def _graph(slug: str, lines: dict[str, ServiceLine], known: Sequence[tuple[str, str]]) -> Graph:
+    """Return the service with all that it needs and all that needs it, as far as the viewer may see it."""
+    pairs = [(consumer, provider) for consumer, provider in known if {consumer, provider} <= set(lines)]
     near = _reached(slug, pairs) | _reached(slug, [(provider, consumer) for consumer, provider in pairs])
     return Graph(
         label=f"What {slug} needs and what needs it",

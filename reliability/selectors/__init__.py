@@ -33,6 +33,7 @@ from reliability.selectors.gates import (
     policies_in_force,
     policy_standing,
 )
+from reliability.selectors.recent import recent_statuses
 from reliability.selectors.reckoning import Subject, reckon, subjects_of
 from reliability.selectors.sources import data_statuses
 from reliability.selectors.tallies import (
@@ -88,6 +89,7 @@ __all__ = [
     "overrides_visible",
     "policies_in_force",
     "policy_standing",
+    "recent_statuses",
     "reckon",
     "result_as_json",
     "services_budget_state",

@@ -21,7 +21,7 @@ from core.templatetags.assay import budget_bar, sparkline
 from reliability.data import BudgetState, BudgetStatus
 from reliability.models import SLO
 from reliability.navigation import may_view
-from reliability.selectors import budget_statuses, slos_visible, versions_in_force
+from reliability.selectors import recent_statuses, slos_visible, versions_in_force
 from reliability.selectors.history import burn_sparklines
 
 TONES = {"BREACHED": "bad", "AT RISK": "risk", "OK": "ok"}
@@ -203,7 +203,7 @@ class SLOListView(RecordListView):
     def _rows(self) -> list[SLORow]:
         now = database_now()
         slos = list(slos_visible(viewer=principal_of(self.request)))
-        statuses = budget_statuses(slos, now=now)
+        statuses = recent_statuses(slos, now=now)
         burn = burn_sparklines(versions=versions_in_force(slos=slos), now=now)
         return [SLORow(slo, statuses.get(slo.pk), burn.get(slo.pk, [])) for slo in slos]
 

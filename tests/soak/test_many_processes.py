@@ -314,6 +314,9 @@ WAITING = """SELECT
  (SELECT count(*) FROM delivery_delivery WHERE state = 'pending'),
  (SELECT count(*) FROM runbooks_runbookrun WHERE finished_at IS NULL),
  (SELECT count(*) FROM chaos_chaosrun WHERE state <> 'finished')"""
+STUCK = """SELECT r.reference, r.state, r.attempts, r.due_at, r.lease_until, r.dead_at, r.last_error,
+ s.step_id, s.state, s.detail, s.waiting_until
+ FROM runbooks_runbookrun r LEFT JOIN runbooks_runstep s ON s.run_id = r.id WHERE r.finished_at IS NULL LIMIT 9"""
 
 
 def storm(folder: Path, broker: Broker, *, seconds: float, kinds: list[str], seed: int) -> dict[str, Any]:
@@ -375,7 +378,7 @@ def storm(folder: Path, broker: Broker, *, seconds: float, kinds: list[str], see
             if seconds < 60:
                 machines.expire_leases()
             found = machines.rows(WAITING)[0]
-            return found == (0, 0, 0, 0, 0) or found
+            return found == (0, 0, 0, 0, 0) or (found, machines.rows(STUCK))
 
         wait(nothing_waits, "still waiting")
         settled = time.monotonic() - calm
