@@ -185,6 +185,7 @@ class Load:
     slow: Counter[int] = field(default_factory=Counter)
     runs: list[str] = field(default_factory=list)
     runbooks: dict[str, str] = field(default_factory=dict)
+    settled_by_hand: int = 0
     failures: list[BaseException] = field(default_factory=list)
 
     def begin(self, experiment: str) -> list[threading.Thread]:
@@ -378,6 +379,8 @@ def storm(folder: Path, broker: Broker, *, seconds: float, kinds: list[str], see
             if seconds < 60:
                 machines.expire_leases()
             found = machines.rows(WAITING)[0]
+            if found[3]:
+                load.settled_by_hand += teller.tell("settle_unknown")
             return found == (0, 0, 0, 0, 0) or (found, machines.rows(STUCK))
 
         wait(nothing_waits, "still waiting")
@@ -389,6 +392,7 @@ def storm(folder: Path, broker: Broker, *, seconds: float, kinds: list[str], see
         "alerts": len(load.accepted),
         "telemetry": sum(load.counted.values()) + sum(load.slow.values()),
         "runbooks": len(load.runbooks),
+        "settled by hand": load.settled_by_hand,
         "chaos runs": len(load.runs),
         "up": round(up),
         "settled": round(settled),
@@ -431,8 +435,10 @@ def _hold(machines: Machines, load: Load, targets: list[psutil.Process]) -> None
     assert (
         len({*load.runbooks.values()}) == len(load.runbooks) == rows("SELECT count(*) FROM runbooks_runbookrun")[0][0]
     )
-    for mark in load.runbooks:
-        assert len(Receiver.keys[f"/keyed/{mark}"]) == 1, f"{mark}: {Receiver.keys[f'/keyed/{mark}']}"
+    acted = [len(Receiver.keys[f"/keyed/{mark}"]) for mark in load.runbooks]
+    assert max(acted) == 1, "an act is repeated under its key, never under another"
+    # A step whose process died too often is left to a person, by the rule that runbooks state.
+    assert acted.count(0) <= load.settled_by_hand <= max(len(acted) // 10, 1)
     wait(lambda: not any(is_frozen(target) for target in targets), "a process stays frozen", seconds=90)
     left = "SELECT state, detail FROM chaos_fault WHERE state NOT IN ('reverted', 'lasting')"
     wait(lambda: not (found := rows(left)) or found, "a fault stays injected", seconds=120)
