@@ -1,13 +1,18 @@
 """The files in deploy/ keep what they promise, as far as reading them can tell."""
 
+import json
+import os
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from kubernetes import client as kubernetes_client
+from pydantic import ValidationError
 
 DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
 COMPOSE = yaml.safe_load((DEPLOY / "compose" / "compose.yaml").read_text("utf-8"))
@@ -61,3 +66,127 @@ def test_systemd_understands_the_unit(unit: Path, tmp_path: Path) -> None:
     done = subprocess.run(["systemd-analyze", "verify", copy], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert not [line for line in done.stderr.splitlines() if unit.name in line]
+
+
+# --- the chart, as deploy/kubernetes/assay.yaml has it rendered
+
+RENDERED = DEPLOY / "kubernetes" / "assay.yaml"
+OBJECTS: list[dict[str, Any]] = [one for one in yaml.safe_load_all(RENDERED.read_text("utf-8")) if one]
+GO = shutil.which("go")
+
+
+def of_kind(kind: str) -> list[dict[str, Any]]:
+    return [one for one in OBJECTS if one["kind"] == kind]
+
+
+def model_of(document: dict[str, Any]) -> str:
+    group, _, version = document["apiVersion"].rpartition("/")
+    prefix = "" if group in {"", "apps", "batch", "policy", "autoscaling", "networking.k8s.io"} else group
+    return f"{prefix}{version[0].upper()}{version[1:]}{document['kind']}"
+
+
+def misfits(document: dict[str, Any]) -> set[str]:
+    """Return where an object has what the API does not know, or lacks what it asks for, or has it of another type."""
+    try:
+        getattr(kubernetes_client, model_of(document)).model_validate(document)
+    except ValidationError as error:
+        return {f"{'.'.join(map(str, one['loc']))}: {one['type']}" for one in error.errors()}
+    return set()
+
+
+@pytest.mark.parametrize("document", OBJECTS, ids=lambda one: f"{one['kind']}-{one['metadata']['name']}")
+def test_an_object_of_the_chart_is_one_that_kubernetes_knows(document: dict[str, Any]) -> None:
+    assert misfits(document) == set()
+
+
+def test_the_schema_finds_a_field_that_is_misspelt_or_missing() -> None:
+    template = {"metadata": {}, "spec": {"containers": [{"name": "web", "imagePolicy": "Always"}]}}
+    broken = {"apiVersion": "apps/v1", "kind": "Deployment", "spec": {"replicas": "two", "template": template}}
+    assert misfits(broken) == {
+        "spec.replicas: int_type",
+        "spec.selector: missing",
+        "spec.template.spec.containers.0.imagePolicy: extra_forbidden",
+    }
+
+
+def test_each_part_is_deployed_spread_budgeted_and_probed() -> None:
+    parts = {one["metadata"]["name"]: one["spec"] for one in of_kind("Deployment")}
+    assert set(parts) == {"assay-web", "assay-worker", "assay-scheduler"}
+    budgets = {tuple(one["spec"]["selector"]["matchLabels"].items()) for one in of_kind("PodDisruptionBudget")}
+    for name, spec in parts.items():
+        labels = spec["template"]["metadata"]["labels"]
+        assert spec["selector"]["matchLabels"].items() <= labels.items()
+        assert tuple(spec["selector"]["matchLabels"].items()) in budgets
+        (container,) = spec["template"]["spec"]["containers"]
+        assert {"livenessProbe", "readinessProbe"} <= container.keys(), name
+        assert spec["template"]["spec"]["topologySpreadConstraints"]
+    for one in of_kind("HorizontalPodAutoscaler"):
+        target = one["spec"]["scaleTargetRef"]["name"]
+        assert "replicas" not in parts[target], "the autoscaler counts, not the chart"
+
+
+def test_secrets_come_from_a_secret_that_the_chart_does_not_make() -> None:
+    assert not of_kind("Secret")
+    for one in [*of_kind("Deployment"), *of_kind("Job")]:
+        pod = one["spec"]["template"]["spec"]
+        assert {"secretName": "assay", "defaultMode": 0o440} in [volume.get("secret") for volume in pod["volumes"]]
+        names = {variable["name"] for variable in pod["containers"][0]["env"]}
+        assert {"SECRET_KEY_FILE", "DATABASE_URL_FILE", "BROKER_URL_FILE"} <= names
+        assert not names & {"SECRET_KEY", "DATABASE_URL", "BROKER_URL"}
+
+
+def test_the_upgrade_runs_before_the_processes_of_a_release() -> None:
+    (job,) = of_kind("Job")
+    assert "pre-upgrade" in job["metadata"]["annotations"]["helm.sh/hook"]
+    assert job["spec"]["template"]["spec"]["containers"][0]["args"] == ["python", "manage.py", "site", "upgrade"]
+
+
+def test_every_skip_of_the_scanner_says_why() -> None:
+    skips = [
+        text
+        for one in OBJECTS
+        for key, text in one["metadata"].get("annotations", {}).items()
+        if key.startswith("checkov.io/")
+    ]
+    assert skips
+    assert all(re.fullmatch(r"CKV2?_\w+=.{20,}", text) for text in skips)
+
+
+def test_containers_of_compose_and_chart_run_the_same_commands() -> None:
+    arguments = {
+        one["metadata"]["name"].removeprefix("assay-"): one["spec"]["template"]["spec"]["containers"][0]["args"]
+        for one in of_kind("Deployment")
+    }
+    assert arguments["worker"] == COMPOSE["services"]["worker"]["command"]
+    assert arguments["scheduler"] == COMPOSE["services"]["scheduler"]["command"]
+
+
+@pytest.mark.skipif(
+    GO is None or not Path("/usr/share/gocode/src/github.com/Masterminds/sprig").is_dir(),
+    reason="needs golang-go and golang-github-masterminds-sprig-dev",
+)
+def test_the_chart_renders_to_the_objects_that_are_kept(tmp_path: Path) -> None:
+    root = DEPLOY.parent
+    done = subprocess.run(
+        [root / "tools" / "render-chart", root / "deploy" / "helm" / "with-ingress.yaml"],
+        env={**os.environ, "GOCACHE": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == RENDERED.read_text("utf-8")
+
+
+def test_the_bill_of_materials_has_every_locked_package_and_nothing_else() -> None:
+    root = DEPLOY.parent
+    lock = root / "requirements" / "run.lock"
+    done = subprocess.run([sys.executable, root / "tools" / "sbom", lock], capture_output=True, text=True, check=True)
+    bill = json.loads(done.stdout)
+    pinned = dict(re.findall(r"^([A-Za-z0-9._-]+)(?:\[.*\])?==([^\s;\\]+)", lock.read_text("utf-8"), re.MULTILINE))
+    locked = {re.sub(r"[-_.]+", "-", name).lower(): version for name, version in pinned.items()}
+    assert (bill["bomFormat"], bill["specVersion"]) == ("CycloneDX", "1.6")
+    assert {one["name"]: one["version"] for one in bill["components"]} == locked
+    assert all(one["externalReferences"][0]["hashes"] for one in bill["components"])
+    references = {one["bom-ref"] for one in bill["components"]}
+    assert "pkg:pypi/django@" in str(bill["dependencies"][0]["dependsOn"])
+    assert set(bill["dependencies"][0]["dependsOn"]) <= references
