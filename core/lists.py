@@ -27,6 +27,7 @@ from django.views import View
 from core import formatting
 from core.list_groups import Group, Grouping, Subtotal, grouped
 from core.paging import BoundedPaginator
+from core.replicas import reading_from_replica
 from core.saved_views import ALL, Offered, offered
 from core.templatetags.assay import state as state_badge
 
@@ -417,9 +418,10 @@ class RecordListView(LoginRequiredMixin, View):
 
         def lines() -> Iterator[str]:
             yield writer.writerow([column.label for column in self.columns])
-            source = records.iterator(chunk_size=500) if isinstance(records, QuerySet) else records
-            for record in source:
-                yield writer.writerow([csv_text(column.value(record)) for column in self.columns])
+            with reading_from_replica():
+                source = records.iterator(chunk_size=500) if isinstance(records, QuerySet) else records
+                for record in source:
+                    yield writer.writerow([csv_text(column.value(record)) for column in self.columns])
 
         response = StreamingHttpResponse(lines(), content_type="text/csv; charset=utf-8")
         response["Content-Disposition"] = f'attachment; filename="{self.noun.replace(" ", "-")}.csv"'

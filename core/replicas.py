@@ -46,11 +46,13 @@ def reading_from_replica() -> Iterator[bool]:
     Not within a transaction that has written: what it wrote is not there yet. Inside one, the primary is read.
     """
     use = not connections[DEFAULT_DB_ALIAS].in_atomic_block and replica_is_close()
-    token = _reading.set(use)
+    before = _reading.get()
+    _reading.set(use)
     try:
         yield use
     finally:
-        _reading.reset(token)
+        # Not by a token: an export that is streamed may be ended elsewhere than where it began.
+        _reading.set(before)
 
 
 def replica_is_close() -> bool:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Generic, TypeVar
 
-from django.db import models, transaction
+from django.db import InterfaceError, OperationalError, models, transaction
 from django.db.models import Min, Q, QuerySet
 
 from core.clock import database_now
@@ -27,6 +27,7 @@ logger = logging.getLogger(__name__)
 Row = TypeVar("Row", bound=LeasedModel)
 
 BACKOFF = (1, 5, 15, 60, 300, 900, 3600)
+CUT_OFF_DELAY = timedelta(seconds=5)
 
 
 @dataclass(frozen=True)
@@ -323,10 +324,15 @@ def _record_failure(queue: WorkQueue[Any], row: LeasedModel, error: Exception) -
     text = "".join(traceback.format_exception_only(error)).strip()
     logger.warning("%s %s failed (attempt %d): %s", queue.name, row.pk, row.attempts, text, exc_info=error)
     try:
-        if row.attempts >= queue.max_attempts:
+        if isinstance(error, OperationalError | InterfaceError):
+            # The connection was cut or the server restarts: nothing is wrong with the row, and it must not wait an hour
+            # for it, or be given up. What is wrong for longer is retried at this pace.
+            retry_later(row, delay=CUT_OFF_DELAY, error=text)
+        elif row.attempts >= queue.max_attempts:
             give_up(row, error=text)
         else:
-            seconds = BACKOFF[min(row.attempts - 1, len(BACKOFF) - 1)]
+            # A handler that has settled its row before it failed has set `attempts` to 0.
+            seconds = BACKOFF[min(max(row.attempts - 1, 0), len(BACKOFF) - 1)]
             retry_later(row, delay=timedelta(seconds=seconds), error=text)
     except StaleFenceError:
         logger.info("%s %s: lost the claim while failing", queue.name, row.pk)
