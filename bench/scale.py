@@ -108,6 +108,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as state:
         port = free_port()
         address = f"http://127.0.0.1:{port}"
+        os.environ.setdefault("ASSAY_LOG_LEVEL", "ERROR")
         os.environ.update(ASSAY_STATE_DIR=os.environ.get("ASSAY_STATE_DIR") or state, ASSAY_SITE_URL=address)
         if not given.made:
             began = time.perf_counter()

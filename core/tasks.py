@@ -9,6 +9,7 @@ from django.db import close_old_connections
 
 from core.beats import beat
 from core.clock import database_now
+from core.deleting import delete_in_batches
 from core.events import EVENT_QUEUE, Event, EventDelivery, known_addresses
 from core.leases import due_q
 from core.periodic import periodic
@@ -56,7 +57,7 @@ _wake_ups = WakeUps(_publish)
 def forget_heard_events() -> None:
     """Delete events that every subscriber has heard, after a week."""
     unheard = EventDelivery.objects.filter(finished_at__isnull=True).values("event_id")
-    Event.objects.filter(published_at__lt=database_now() - KEEP_HEARD_EVENTS).exclude(pk__in=unheard).delete()
+    delete_in_batches(Event.objects.filter(published_at__lt=database_now() - KEEP_HEARD_EVENTS).exclude(pk__in=unheard))
 
 
 @periodic("core.give_up_unknown_subscribers", every=timedelta(hours=1))

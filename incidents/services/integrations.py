@@ -15,6 +15,7 @@ from accounts.data import Capability, Principal
 from accounts.selectors import users_with
 from accounts.services import ensure_may
 from core.clock import database_now
+from core.deleting import delete_in_batches
 from core.formatting import written_duration
 from core.identifiers import new_id
 from core.parsing import parse_document, refuse
@@ -226,7 +227,7 @@ def forget_old_beats() -> int:
     old = InboundEvent.objects.filter(
         integration__kind=IntegrationKind.HEARTBEAT, received_at__lt=before, finished_at__isnull=False, alerts=None
     )
-    return old.delete()[0]
+    return delete_in_batches(old)
 
 
 def hash_of(token: str) -> str:
