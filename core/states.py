@@ -62,7 +62,7 @@ _WORDS = {
     Tone.BAD: (
         "breached firing dirty failed failure fail error critical open triggered overdue exhausted dead rejected "
         "refused aborted not-effective ineffective invalid missing expired broken sev1 sev2 rollback-failed timed-out "
-        "spent failing"
+        "spent failing bad silent"
     ),
     Tone.UNKNOWN: (
         "unknown inconclusive stale no-data not-measured unparsed not-tested never not-judged undetermined unsealed "

@@ -34,6 +34,7 @@ from ledger.selectors import (
 )
 
 LATE = timedelta(minutes=5)
+LONGEST_SENTENCE = 240
 SEALING_LATE = timedelta(minutes=1)
 LIBRARIES = (
     "celery", "cryptography", "Django", "django-allauth", "djangorestframework", "granian", "kombu",
@@ -98,7 +99,7 @@ def site_health(*, principal: Principal) -> Health:
     advice = {"work": "Look at the queues below.", "storage": "Make room.", "broker": "Look at the broker."}
     for one in health.checks:
         if one.verdict is not Verdict.GOOD:
-            health.problems.append(Problem(one.verdict, one.says, advice.get(one.check, "")))
+            health.problems.append(Problem(one.verdict, _short(one.says), advice.get(one.check, "")))
     parts: tuple[tuple[str, Callable[[Health, Principal], None]], ...] = (
         ("queues", _queues),
         ("jobs", _jobs),
@@ -125,6 +126,10 @@ def _now() -> datetime:
         return database_now()
     except DatabaseError:
         return timezone.now()
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= LONGEST_SENTENCE else f"{text[: LONGEST_SENTENCE - 1]}…"
 
 
 def _queues(health: Health, _: Principal) -> None:
@@ -252,7 +257,7 @@ def _storage(health: Health, _: Principal) -> None:
     used = shutil.disk_usage(state)
     count, size = artifact_totals()
     health.storage = [
-        {"what": "state folder", "bytes": used.total - used.free, "free_bytes": used.free, "count": None},
+        {"what": "disk of the state folder", "bytes": used.total - used.free, "free_bytes": used.free, "count": None},
         {"what": "database", "bytes": _database_bytes(), "free_bytes": None, "count": None},
         {"what": "artifacts", "bytes": size, "free_bytes": None, "count": count},
     ]

@@ -10,6 +10,7 @@ from portal.data import AuditFilters, AuditLine
 
 CHUNK = 500
 NOBODY = "nobody:-"
+SHOWN_APART = {"action", "address", "outcome"}
 
 
 def question_of(asked: AuditFilters) -> TrailQuestion:
@@ -72,6 +73,10 @@ def _details(payload: dict[str, Any]) -> str:
         parts = [
             f"{name.replace('_', ' ')}: {value}"
             for name, value in payload.items()
-            if isinstance(value, str | int) and not isinstance(value, bool) and value != "" and name != "action"
+            if isinstance(value, str | int)
+            and not isinstance(value, bool)
+            and value != ""
+            and name not in SHOWN_APART
+            and not name.endswith("sha256")
         ][:4]
     return "; ".join(part if len(part) <= 160 else f"{part[:159]}…" for part in parts)

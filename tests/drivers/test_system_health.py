@@ -68,7 +68,7 @@ def test_a_well_site_says_so() -> None:
     assert {one.name for one in found.queues} >= {"core.events", "core.periodic", "ledger.forward"}
     assert found.versions["Django"].startswith("5.")
     assert [one["name"] for one in found.channels] == ["other"]
-    assert {one["what"] for one in found.storage} == {"state folder", "database", "artifacts"}
+    assert {one["what"] for one in found.storage} == {"disk of the state folder", "database", "artifacts"}
 
 
 def test_what_is_wrong_is_said_with_what_to_do_the_worst_first() -> None:
