@@ -40,14 +40,25 @@ def encrypted_fields() -> list[tuple[type[models.Model], EncryptedTextField]]:
     ]
 
 
+_sealed: list[Callable[[bool], FieldKeys]] = []
+
+
+def register_sealed(walk: Callable[[bool], FieldKeys]) -> Callable[[bool], FieldKeys]:
+    """Let `walk(rewrite)` tell of, and renew, secrets that are sealed in something else than a field of their own."""
+    _sealed.append(walk)
+    return walk
+
+
 def survey_keys() -> list[FieldKeys]:
     """Count under which keys values are stored; nothing is changed."""
-    return [_work_through(model, field, rewrite=False) for model, field in encrypted_fields()]
+    fields = [_work_through(model, field, rewrite=False) for model, field in encrypted_fields()]
+    return fields + [walk(False) for walk in _sealed]  # noqa: FBT003 whether to rewrite
 
 
 def store_under_current_key(*, progress: Callable[[str, int], None] = lambda *_: None) -> list[FieldKeys]:
     """Store what is under an accepted older key under the one in use; returns what was found and done."""
-    return [_work_through(model, field, rewrite=True, progress=progress) for model, field in encrypted_fields()]
+    fields = [_work_through(model, field, rewrite=True, progress=progress) for model, field in encrypted_fields()]
+    return fields + [walk(True) for walk in _sealed]  # noqa: FBT003 whether to rewrite
 
 
 def _work_through(

@@ -31,7 +31,7 @@ from accounts.services import (
 from core.events import Event
 from ledger.selectors import entries
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.database]
 SITE = system_principal("test")
 PATCH_OP = "urn:ietf:params:scim:api:messages:2.0:PatchOp"
 

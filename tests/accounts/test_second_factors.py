@@ -23,6 +23,7 @@ from accounts.services import (
     sign_in_is_locked,
 )
 from core.parsing import InputRefusedError
+from core.rekeying import store_under_current_key, survey_keys
 from delivery.models import Delivery
 from ledger.selectors import entries
 
@@ -106,6 +107,22 @@ def test_the_secret_of_an_app_is_not_kept_in_the_clear() -> None:
     client, _ = sign_in("alice")
     secret, _ = enrol(client)
     assert secret not in str([one.data for one in factors_of(user=User.objects.get(username="alice"))])
+
+
+def test_secrets_of_factors_are_renewed_with_the_key(settings: Any) -> None:
+    client, _ = sign_in("alice")
+    secret, _ = enrol(client)
+    settings.SECRET_KEY_FALLBACKS = [settings.SECRET_KEY]
+    settings.SECRET_KEY = "another key " * 5
+    (before,) = [one for one in survey_keys() if one.name == "mfa.Authenticator.data"]
+    assert (before.current, before.older) == (0, 2)
+    store_under_current_key()
+    settings.SECRET_KEY_FALLBACKS = []
+    (after,) = [one for one in survey_keys() if one.name == "mfa.Authenticator.data"]
+    assert (after.current, after.older, after.unreadable) == (2, 0, 0)
+    other, _ = sign_in("alice")
+    with time_machine.travel(datetime.now(tz=UTC) + timedelta(seconds=90)):
+        assert other.post("/sign-in/code/", {"code": code_now(secret)})["Location"] == "/"
 
 
 def test_guessing_codes_locks_as_guessing_passwords_does() -> None:

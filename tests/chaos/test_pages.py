@@ -2,10 +2,11 @@ from typing import Any
 
 import pytest
 from django.test import Client
+from django.utils import timezone
 
 from accounts.data import system_principal
 from accounts.models import User
-from accounts.services import create_user
+from accounts.services import create_user, deactivate_user
 from chaos.models import ApprovalRequest, ChaosRun, KillSwitch, PlanApproval
 from core.work import drain_all
 from delivery.models import Notification
@@ -47,6 +48,15 @@ def test_only_an_approver_approves() -> None:
     assert not PlanApproval.objects.exists()
     assert ask("bob", EXPERIMENT, {"action": "approve"}).status_code == 302
     assert PlanApproval.objects.count() == 1
+
+
+def test_an_approval_ends_with_the_account_of_whoever_gave_it() -> None:
+    ask("bob", EXPERIMENT, {"action": "approve"})
+    deactivate_user(principal=system_principal("test"), user=User.objects.get(username="bob"))
+    drain_all()
+    assert PlanApproval.objects.get().expires_at <= timezone.now()
+    ask("olga", EXPERIMENT, {"action": "run"})
+    assert not ChaosRun.objects.exclude(verdict="refused").exists()
 
 
 def test_who_asks_for_approval_puts_the_plan_before_those_who_may_give_it() -> None:

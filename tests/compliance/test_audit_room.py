@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from accounts.data import Principal, Role, system_principal
 from accounts.models import User
 from accounts.selectors import principal_for_user
-from accounts.services import create_team
+from accounts.services import create_team, deactivate_user
 from compliance.domain.sampling import draw, items_digest
 from compliance.models import AuditFinding, AuditorAccess, AuditRequest, Engagement, SampleItem
 from compliance.services import (
@@ -38,6 +38,7 @@ from compliance.services import (
     run_checks,
 )
 from core.parsing import InputRefusedError
+from core.work import drain_all
 from ledger.data.access import AuditedAction
 from ledger.selectors import entries
 from ledger.services import record, seal_pending
@@ -82,6 +83,12 @@ def ada(room: Engagement, manager: Principal, person: Callable[..., User]) -> Pr
     until = timezone.now() + timedelta(days=9)
     grant_auditor(principal=manager, engagement=room, user_id=user.pk, expires_at=until)
     return principal_for_user(user=user)
+
+
+def test_an_engagement_closes_with_the_auditors_account(room: Engagement, ada: Principal) -> None:
+    deactivate_user(principal=system_principal("test"), user=User.objects.get(username="ada"))
+    drain_all()
+    assert room.grants.get().revoked_at is not None
 
 
 def freeze(principal: Principal, room: Engagement, **more: Any) -> Any:

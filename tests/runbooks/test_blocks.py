@@ -10,8 +10,9 @@ from django.utils import timezone
 
 from accounts.data import Role, system_principal
 from accounts.models import User
-from accounts.services import create_team, revoke_role, set_team_members
+from accounts.services import create_team, deactivate_user, revoke_role, set_team_members
 from core.parsing import InputRefusedError
+from core.work import drain_all
 from delivery.data import Channel
 from delivery.models import Delivery
 from drivers.data import ActionResult
@@ -256,6 +257,20 @@ def test_whoever_takes_a_run_over_operates_it_and_cannot_have_approved_it(bench:
         approve_step(principal=both, run=run, step_id="agree")
     approve_step(principal=bench.person("bob", Role.APPROVER), run=run, step_id="agree")
     assert bench.go(run).state == RunState.SUCCEEDED
+
+
+def test_an_approval_ends_with_the_account_of_whoever_gave_it(bench: Bench) -> None:
+    bench.apply(block("approve id=agree", before="[burn]") + step("burn", "do.destroy"))
+    run = bench.start(system_principal("incident-trigger"))
+    left = bench.person("left", Role.APPROVER, Role.RESPONDER)
+    pause_run(principal=left, run=run)
+    approve_step(principal=left, run=run, step_id="agree")
+    deactivate_user(principal=system_principal("test"), user=User.objects.get(username="left"))
+    drain_all()
+    resume_run(principal=bench.person("olive", Role.RESPONDER), run=run)
+    bench.go(run)
+    assert bench.destroy.names == []
+    assert bench.states(run)["agree"] == "waiting"
 
 
 def test_a_run_is_handed_over_only_to_somebody_who_may_run_it(bench: Bench) -> None:
