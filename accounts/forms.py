@@ -188,8 +188,9 @@ class ProviderForm(forms.Form):
     def __init__(self, *args: Any, kind: ProviderKind, known: bool = False, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.kind = kind
-        self.own = list(CONFIGURATIONS[kind].model_fields)
-        for name, field in CONFIGURATIONS[kind].model_fields.items():
+        fields = CONFIGURATIONS[kind].model_fields
+        self.own = sorted(fields, key=lambda name: fields[name].annotation is bool)
+        for name, field in fields.items():
             self.fields[name] = _field_for(name, field.annotation, field.default)
         self.order_fields(["slug", "name", *self.own, "secret", "mappings"])
         if kind in {ProviderKind.SAML, ProviderKind.SCIM}:

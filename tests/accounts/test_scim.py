@@ -19,7 +19,7 @@ from scim2_models import (
 )
 
 from accounts.data import Capability, ProviderKind, Role, system_principal
-from accounts.models import ApiToken, DirectoryGroup, RoleGrant, User
+from accounts.models import ApiToken, DirectoryGroup, RoleGrant, Team, User
 from accounts.services import (
     create_api_token,
     create_team,
@@ -196,7 +196,8 @@ def test_a_directory_never_removes_the_last_administrator(secret: str) -> None:
     key = created(secret)
     group = call(secret, "POST", "Groups", {"displayName": "Admins", "members": [{"value": key}]}).json()["id"]
     RoleGrant.objects.filter(user__username="ada").delete()
-    RoleGrant.objects.create(user=User.objects.get(username="ada"), role="admin", team_id=1, granted_by="test")
+    team = Team.objects.get(slug="inference")
+    RoleGrant.objects.create(user=User.objects.get(username="ada"), role="admin", team=team, granted_by="test")
     empty = {"Operations": [{"op": "replace", "path": "members", "value": []}]}
     token = create_api_token(
         principal=SITE, owner=User.objects.get(username="nora"), name="own", scopes=[Capability.SCIM_PROVISION]
