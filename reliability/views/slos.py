@@ -21,7 +21,8 @@ from core.templatetags.assay import budget_bar, sparkline
 from reliability.data import BudgetState, BudgetStatus
 from reliability.models import SLO
 from reliability.navigation import may_view
-from reliability.selectors import recent_statuses, slos_visible, versions_in_force
+from reliability.selectors import recent_statuses, slos_visible
+from reliability.selectors.budgets import countable_versions
 from reliability.selectors.history import burn_sparklines
 
 TONES = {"BREACHED": "bad", "AT RISK": "risk", "OK": "ok"}
@@ -204,7 +205,7 @@ class SLOListView(RecordListView):
         now = database_now()
         slos = list(slos_visible(viewer=principal_of(self.request)))
         statuses = recent_statuses(slos, now=now)
-        burn = burn_sparklines(versions=versions_in_force(slos=slos), now=now)
+        burn = burn_sparklines(versions=countable_versions(slos=slos), now=now)
         return [SLORow(slo, statuses.get(slo.pk), burn.get(slo.pk, [])) for slo in slos]
 
     def subtotals(self, records: Sequence[SLORow]) -> list[Subtotal]:
