@@ -114,7 +114,7 @@ def _files(health: Health) -> Iterator[tuple[str, Any]]:
     yield "health.json", {**asdict(health), "verdict": health.verdict, "sentence": health.sentence}
     yield "configuration.json", _configuration()
     yield "migrations.txt", "\n".join(_migrations()) + "\n"
-    folder = Path(settings.STATE_DIR) / "logs"
+    folder = Path(settings.STATE_DIR) / "log"
     logs = sorted(folder.glob("*.log*"))[:MOST_LOGS] if folder.is_dir() else []
     for path in logs:
         yield f"logs/{path.name}", _tail(path)

@@ -182,7 +182,7 @@ def test_no_planted_secret_is_in_the_bundle(settings: Any, tmp_path: Path, monke
         f"-----BEGIN PRIVATE KEY-----\n{one['private key']}\n-----END PRIVATE KEY-----",
         "an ordinary line",
     ]
-    logs = tmp_path / "logs"
+    logs = tmp_path / "log"
     logs.mkdir()
     (logs / "web.log").write_text("\n".join(lines) + "\n")
     (logs / "worker.log").write_text("x" * 300_000 + f"{one['bearer in a log']}\nlast line\n")
