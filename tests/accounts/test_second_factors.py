@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import time_machine
+from django.core.cache import cache
 from django.test import Client
 
 from accounts.data import Role, system_principal
@@ -91,6 +92,18 @@ def test_a_code_of_the_app_is_asked_for_after_the_password(django_capture_on_com
         assert answer["Location"] == "/"
         assert other.get("/settings/account/").status_code == 200
     assert recorded("access.signed_in")[-1]["second_factor"] == "totp"
+
+
+def test_a_code_of_the_app_is_good_once_over_all_processes() -> None:
+    client, _ = sign_in("alice")
+    secret, _ = enrol(client)
+    with time_machine.travel(datetime.now(tz=UTC) + timedelta(seconds=90), tick=False):
+        code = code_now(secret)
+        first, _ = sign_in("alice")
+        assert first.post("/sign-in/code/", {"code": code})["Location"] == "/"
+        cache.clear()  # another process remembers nothing of this one
+        second, _ = sign_in("alice")
+        assert "used already" in second.post("/sign-in/code/", {"code": code}).content.decode()
 
 
 def test_a_recovery_code_works_once() -> None:
