@@ -3,7 +3,7 @@
 from django.contrib.sessions.models import Session
 from django.db.models import CASCADE, QuerySet
 
-from accounts.models import ApiToken, RoleGrant, SignInFailure, User
+from accounts.models import ApiToken, ProvidedIdentity, RoleGrant, SignInFailure, SignInSession, User
 from core.clock import database_now
 from core.lifecycle import Person, PersonalData, deleted, register_personal
 
@@ -75,5 +75,23 @@ register_personal(
         rows=lambda person: ApiToken.objects.filter(owner_id=person.user_id),
         shown=("name", "scopes", "created_at", "expires_at", "last_used_at", "revoked_at"),
         kept_because="A token is revoked and its name emptied; what it did refers to its number.",
+    )
+)
+register_personal(
+    PersonalData(
+        key="accounts.sessions",
+        name="Sessions",
+        rows=lambda person: SignInSession.objects.filter(user_id=person.user_id),
+        shown=("method", "address", "agent", "signed_in_at", "seen_at", "ended_at"),
+        erase=deleted(lambda person: SignInSession.objects.filter(user_id=person.user_id)),
+    )
+)
+register_personal(
+    PersonalData(
+        key="accounts.identities",
+        name="Known to identity providers",
+        rows=lambda person: ProvidedIdentity.objects.filter(user_id=person.user_id).select_related("provider"),
+        shown=("provider", "subject", "groups", "told_at"),
+        erase=deleted(lambda person: ProvidedIdentity.objects.filter(user_id=person.user_id)),
     )
 )
