@@ -1,23 +1,26 @@
 """Things that recur: registered in an app's `tasks.py`, run by whichever worker claims the turn."""
 
 import logging
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 
-from django.db import DatabaseError
+from django.db import DatabaseError, connection
 from django.db.models import Q
 
 from core.clock import database_now
 from core.holding import site_is_held
-from core.leases import extend, settle
+from core.leases import StaleFenceError, extend, settle
 from core.work import PeriodicJob, WorkQueue, register_queue
 
 logger = logging.getLogger(__name__)
 
 # A held site looks this often whether it was released, for jobs that seldom come.
 HELD_TURN = timedelta(seconds=30)
-LEASE = timedelta(minutes=10)
+# Kept alive while a turn goes on: a worker that is killed in it keeps the job from the others for a minute only.
+LEASE = timedelta(seconds=60)
 GONE_AFTER = timedelta(days=1)
 CUT_OFF_TURN = timedelta(seconds=15)
 
@@ -41,7 +44,7 @@ def periodic(
 ) -> Callable[[Callable[[], None]], Callable[[], None]]:
     """Register the decorated function to run every `every`; on a site that is held, only with `while_held`.
 
-    A worker that is killed in a turn keeps the job from everybody for `lease_for`: short for what must not pause.
+    A worker that is killed in a turn keeps the job from everybody for `lease_for`: shorter for what must not pause.
     """
 
     def register(run: Callable[[], None]) -> Callable[[], None]:
@@ -82,7 +85,8 @@ def _run_turn(row: PeriodicJob) -> None:
     if job.lease_for != LEASE:
         extend(row, lease_for=job.lease_for)
     try:
-        job.run()
+        with _kept_alive(row, job.lease_for):
+            job.run()
     except DatabaseError as failure:
         # The connection was cut or the server restarted: what comes once an hour must not lose an hour by that.
         logger.warning("periodic job %s failed: %s", row.name, failure)
@@ -100,6 +104,29 @@ def _run_turn(row: PeriodicJob) -> None:
         last_error=error[:4000],
         **({} if error else {"last_succeeded_at": now}),
     )
+
+
+@contextmanager
+def _kept_alive(row: PeriodicJob, lease_for: timedelta) -> Iterator[None]:
+    """Extend the lease from a thread of its own for as long as the block goes on; a short turn never comes to it."""
+    over = threading.Event()
+
+    def extend_again() -> None:
+        while not over.wait(lease_for.total_seconds() / 3):
+            try:
+                extend(row, lease_for=lease_for)
+            except (DatabaseError, StaleFenceError) as error:
+                logger.warning("the lease of %s was not extended: %s", row.name, error)
+            finally:
+                connection.close()
+
+    thread = threading.Thread(target=extend_again, name=f"lease-{row.name}", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join(5)
 
 
 PERIODIC_QUEUE = register_queue(

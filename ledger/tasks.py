@@ -54,7 +54,8 @@ FORWARDERS = register_queue(
 )
 
 
-@periodic("ledger.seal", every=timedelta(seconds=1), while_held=True)
+# A worker that is killed in a turn keeps it from the others for this long; two sealers at once take turns on the head.
+@periodic("ledger.seal", every=timedelta(seconds=1), while_held=True, lease_for=timedelta(seconds=20))
 def seal() -> None:
     """Seal what has committed, and wake those who tell it outside."""
     if seal_pending():

@@ -1,3 +1,4 @@
+import time
 from datetime import timedelta
 
 import pytest
@@ -5,6 +6,7 @@ from django.db import OperationalError
 from django.utils import timezone
 
 from core import periodic
+from core.leases import claim_due
 from core.work import PeriodicJob, drain
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
@@ -59,6 +61,33 @@ def test_a_job_whose_connection_was_cut_does_not_wait_for_its_next_turn(monkeypa
     daily = PeriodicJob.objects.get(name="daily")
     assert "terminating connection" in daily.last_error
     assert daily.due_at < timezone.now() + timedelta(minutes=1)
+
+
+def test_a_worker_that_is_killed_in_a_turn_keeps_the_job_for_a_minute_at_most(jobs: list[str]) -> None:
+    periodic.ensure_jobs()
+    claimed = claim_due(periodic.PERIODIC_QUEUE.claimable(), lease_for=periodic.PERIODIC_QUEUE.lease_for, limit=2)
+    assert len(claimed) == 2
+    assert all(one.lease_until and one.lease_until <= timezone.now() + timedelta(seconds=61) for one in claimed)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_turn_that_takes_longer_than_its_lease_keeps_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[int] = []
+
+    def slow() -> None:
+        before = PeriodicJob.objects.get().lease_until
+        deadline = time.monotonic() + 30
+        while PeriodicJob.objects.get().lease_until == before and time.monotonic() < deadline:
+            time.sleep(0.02)
+        seen.append(len(claim_due(PeriodicJob.objects.all(), lease_for=timedelta(seconds=1))))
+
+    brief = periodic.Periodic("slow", timedelta(minutes=1), slow, lease_for=timedelta(seconds=0.6))
+    monkeypatch.setattr(periodic, "_jobs", {"slow": brief})
+    periodic.ensure_jobs()
+    drain("core.periodic")
+    assert seen == [0]
+    job = PeriodicJob.objects.get()
+    assert (job.lease_until, job.last_error) == (None, "")
 
 
 def test_the_row_of_a_job_that_is_gone_for_a_day_is_dropped(jobs: list[str]) -> None:
