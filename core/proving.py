@@ -24,7 +24,9 @@ def decide_with(decider: Callable[[Any], None]) -> None:
 def ensure_recent(principal: Any) -> None:
     """Raise SignInAgainError for a person in a browser who has not shown for a while who they are.
 
-    Tokens and the site itself pass: they prove themselves with each call.
+    Tokens, commands and the site itself pass: they prove themselves with each call, or are not in a browser.
     """
+    if getattr(principal, "authenticated_at", None) is None:
+        return
     for decider in _deciders:
         decider(principal)

@@ -367,5 +367,11 @@ def test_the_pages_and_the_command_set_it_up(capsys: pytest.CaptureFixture[str])
         assert Client().get(address).status_code == 302
     call_command("forwarder", "list", "--format", "json")
     assert orjson.loads(capsys.readouterr().out)[0]["name"] == "siem"
+    call_command(
+        "forwarder", "add", "second", "--kind", "webhook", "--to", "https://other.example.org/", "--from", "now"
+    )
+    assert "whsec_" in capsys.readouterr().out
+    call_command("forwarder", "rewind", "second", "0", "--reason", "from the beginning")
+    call_command("forwarder", "remove", "second")
     assert one.post("/settings/forwarding/siem/", {"step": "remove"}).status_code == 302
     assert one.get("/settings/forwarding/siem/").status_code == 404
