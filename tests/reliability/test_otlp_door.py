@@ -173,3 +173,9 @@ def test_a_token_that_sends_too_often_is_asked_to_send_again_later(
     assert status == 503
     assert int(headers["Retry-After"]) in range(1, 11)
     assert b"more than 0.1 requests a second" in body
+
+
+def test_a_body_in_pieces_is_counted_too(version: SLOVersion, token: str) -> None:
+    status, _, _ = knock(points(), token, CONTENT_LENGTH="", HTTP_TRANSFER_ENCODING="chunked")
+    assert status == 200
+    assert knock(points(), token, CONTENT_LENGTH="")[0] == 299
