@@ -22,8 +22,8 @@ from demo.services.people import PASSWORD
 
 SCREENSHOTS = Path("test-artifacts") / "screenshots"
 LOOKS_PER_KIND = 2
-RECORDS_PER_KIND = 6
-QUERIES_PER_PAGE = 4
+RECORDS_PER_KIND = 3
+QUERIES_PER_PAGE = 2
 LINK = re.compile(r"<a\s([^>]*)>")
 HREF = re.compile(r'href="([^"]*)"')
 
