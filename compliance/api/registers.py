@@ -95,6 +95,7 @@ class RiskViewSet(RegisterViewSet[Risk]):
     queryset = Risk.objects.none()
     serializer_class = RiskSerializer
     lookup_field = "slug"
+    lookup_value_regex = "[-a-zA-Z0-9_]{1,63}"
     narrows = RISKS
 
     def records(self) -> QuerySet[Risk]:
@@ -183,6 +184,7 @@ class VendorViewSet(RegisterViewSet[Vendor]):
     queryset = Vendor.objects.none()
     serializer_class = VendorSerializer
     lookup_field = "slug"
+    lookup_value_regex = "[-a-zA-Z0-9_]{1,63}"
     narrows = VENDORS
 
     def records(self) -> QuerySet[Vendor]:
@@ -250,6 +252,7 @@ class PolicyViewSet(RegisterViewSet[Policy]):
     queryset = Policy.objects.none()
     serializer_class = PolicySerializer
     lookup_field = "slug"
+    lookup_value_regex = "[-a-zA-Z0-9_]{1,63}"
     narrows = POLICIES
 
     def records(self) -> QuerySet[Policy]:
@@ -364,6 +367,7 @@ class CampaignViewSet(RegisterViewSet[AccessCampaign]):
     queryset = AccessCampaign.objects.none()
     serializer_class = CampaignSerializer
     lookup_field = "slug"
+    lookup_value_regex = "[-a-zA-Z0-9_]{1,63}"
     narrows = CAMPAIGNS
 
     def records(self) -> QuerySet[AccessCampaign]:

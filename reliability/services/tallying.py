@@ -138,7 +138,7 @@ def _select_shelves(numbers: Sequence[int]) -> dict[int, Any]:
     marks = ",".join(map(str, numbers))
     with connection.cursor() as cursor:
         cursor.execute(
-            f"SELECT number, last_measured FROM reliability_tallyshelf WHERE number IN ({marks}) "  # noqa: S608 numbers
+            f"SELECT number, last_measured FROM reliability_tallyshelf WHERE number IN ({marks}) "  # noqa: S608 numbers  # nosec B608
             f"ORDER BY number{lock}"
         )
         return dict(cursor.fetchall())
