@@ -166,6 +166,7 @@ class VendorSerializer(serializers.ModelSerializer[Vendor]):
             "reports",
         )
         read_only_fields = ("slug", "created_at", "ended_at")
+        extra_kwargs = {"tier": {"required": True}}
 
 
 VENDORS = {
