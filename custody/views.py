@@ -87,10 +87,9 @@ class ClassListView(RecordListView):
         return standings(now=database_now())
 
     def get_actions(self) -> Sequence[Action]:
-        return (
-            Action("Legal holds", reverse("custody:hold_list"), icon="lock", primary=False),
-            Action("Erasures", reverse("custody:erasure_list"), icon="trash", primary=False),
-        )
+        holds = Action("Legal holds", reverse("custody:hold_list"), icon="lock", primary=False)
+        erased = Action("Erasures", reverse("custody:erasure_list"), icon="trash", primary=False)
+        return (holds, erased) if principal_of(self.request).may(Capability.SITE_ADMIN) else (holds,)
 
 
 class ClassDetailView(KeeperView):

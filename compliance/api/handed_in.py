@@ -7,7 +7,7 @@ from django.db.models import QuerySet
 from drf_spectacular.utils import extend_schema, extend_schema_view
 from rest_framework import serializers
 from rest_framework.decorators import action
-from rest_framework.parsers import FormParser, JSONParser, MultiPartParser
+from rest_framework.parsers import FormParser, MultiPartParser
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -24,6 +24,7 @@ from compliance.services import (
     submit_evidence,
 )
 from core.clock import database_now
+from core.json_body import StrictJSONParser
 from core.parsing import refuse
 
 
@@ -100,7 +101,7 @@ class HandedInViewSet(ReviewedViewSet):
     serializer_class = EvidenceSerializer
     lookup_field = "reference"
     lookup_value_regex = r"[-\w]+"
-    parser_classes = (JSONParser, MultiPartParser, FormParser)
+    parser_classes = (StrictJSONParser, MultiPartParser, FormParser)
     narrows = EVIDENCE
 
     def records(self) -> QuerySet[Evidence]:

@@ -7,7 +7,7 @@ from django.shortcuts import get_object_or_404
 from drf_spectacular.utils import extend_schema, extend_schema_view
 from rest_framework import serializers
 from rest_framework.decorators import action
-from rest_framework.parsers import FormParser, JSONParser, MultiPartParser
+from rest_framework.parsers import FormParser, MultiPartParser
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -40,6 +40,7 @@ from compliance.services.reviewing import (
 )
 from compliance.services.risks import RiskSpec, accept_risk, assess_risk, close_risk
 from compliance.services.scan_runs import request_scan
+from core.json_body import StrictJSONParser
 from core.parsing import parse_document, refuse
 
 OPEN = ("true", "false")
@@ -477,7 +478,7 @@ class ScanViewSet(RegisterViewSet[ScanRun]):
     serializer_class = ScanSerializer
     lookup_field = "reference"
     lookup_value_regex = r"[-\w]+"
-    parser_classes = (JSONParser, MultiPartParser, FormParser)
+    parser_classes = (StrictJSONParser, MultiPartParser, FormParser)
     narrows = SCANS
 
     def records(self) -> QuerySet[ScanRun]:

@@ -190,10 +190,19 @@ class Story:
         return incident is not None and incident.status == "resolved" and timeline_of(incident=incident).exists()
 
     def _prove(self) -> None:
-        run_checks()
-        counts = self._new_evidence()
-        if missing := [ref for ref in PROVEN if not counts.get(ref)]:
-            raise StoryError(f"no new evidence for {', '.join(missing)}")
+        counts: dict[str, int] = {}
+
+        def all_proven() -> bool:
+            # An entry counts once it is sealed, some seconds after what it tells of.
+            run_checks()
+            counts.update(self._new_evidence())
+            return all(counts.get(ref) for ref in PROVEN)
+
+        try:
+            self._until("the controls have read what happened", all_proven, seconds=90)
+        except StoryError as error:
+            missing = [ref for ref in PROVEN if not counts.get(ref)]
+            raise StoryError(f"no new evidence for {', '.join(missing)}") from error
         shown = ", ".join(f"{ref} {counts[ref]}" for ref in PROVEN)
         self._note(f"new entries behind the controls of each requirement: {shown}")
         found = verify_log()
