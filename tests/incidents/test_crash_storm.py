@@ -183,11 +183,12 @@ def test_nothing_that_was_accepted_is_lost_or_done_twice(tmp_path: Path, moody: 
         waiting = (
             "SELECT (SELECT count(*) FROM incidents_inboundevent WHERE finished_at IS NULL), "
             "(SELECT count(*) FROM core_eventdelivery WHERE finished_at IS NULL), "
+            "(SELECT count(*) FROM incidents_escalationrun WHERE finished_at IS NULL AND loop = 0 AND step = 0), "
             "(SELECT count(*) FROM delivery_delivery WHERE state = 'pending' AND channel <> 'webhook'), "
             "(SELECT count(*) FROM delivery_delivery WHERE channel = 'webhook' AND tries = 0 AND state = 'pending')"
         )
         settled_by = time.monotonic() + 400
-        while site.rows(waiting)[0] != (0, 0, 0, 0):
+        while site.rows(waiting)[0] != (0, 0, 0, 0, 0):
             assert time.monotonic() < settled_by, f"still waiting: {site.rows(waiting)}"
             time.sleep(1)
             site.expire_leases()
