@@ -103,7 +103,7 @@ def without_control(slug: str) -> None:
 class Sameness(TestCase):
     """Runs after each step leave what one run over everything leaves."""
 
-    @settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=5, deadline=None, suppress_health_check=list(HealthCheck))
     @given(
         steps=st.lists(
             st.tuples(

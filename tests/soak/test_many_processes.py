@@ -455,6 +455,7 @@ def ensure_installed(kind: type[Redis] | type[RabbitMQ]) -> None:
         pytest.skip(f"needs {kind.__name__}'s server")
 
 
+@pytest.mark.soak
 def test_many_processes_lose_nothing_whatever_is_killed(tmp_path: Path) -> None:
     ensure_installed(Redis)
     kinds = ["worker", "connections", "broker", "web", "scheduler", "database"]
