@@ -41,16 +41,6 @@ else:
 app.autodiscover_tasks()
 
 
-# A thread that comes back from the database waits this long for one that computes. At Python's 5 ms a page, which is a
-# hundred statements, would wait half a second for each report that is being made beside it.
-SWITCH_SECONDS = 0.0005
-
-
-@worker_init.connect
-def _let_threads_take_turns(**_: object) -> None:
-    sys.setswitchinterval(SWITCH_SECONDS)
-
-
 @worker_init.connect
 def _start_telemetry(**_: object) -> None:
     start_telemetry("worker")

@@ -49,7 +49,10 @@ class Scheduler:
             self._stop.wait(max(SWEEP_SECONDS - (time.monotonic() - started), 0.05))
 
     def sweep(self) -> None:
-        """Wake a worker for each queue that has due rows; drain those that nobody hears of."""
+        """Wake a worker for each queue that has due rows; help with those that nobody seems to hear of.
+
+        A worker is woken for these too: a backlog is overdue while all is well, and takes more than one to work off.
+        """
         now = time.monotonic()
         held = site_is_held()
         for queue, age in oldest_overdue().items():
@@ -58,6 +61,6 @@ class Scheduler:
             if age > UNHEARD_AFTER:
                 logger.warning("%s: the oldest row is %.0f s overdue; draining it here", queue, age.total_seconds())
                 drain(queue, limit=50)
-            elif now - self._woken.get(queue, 0.0) >= REPEAT_AFTER_SECONDS:
+            if now - self._woken.get(queue, 0.0) >= REPEAT_AFTER_SECONDS:
                 self._woken[queue] = now
                 send_wake_up(queue)

@@ -46,8 +46,7 @@ class WorkQueue(Generic[Row]):
     `known` is the condition of rows that this code can handle; others wait for a worker whose code can.
 
     `parallel` is how many threads of one process may drain it at once: what waits for one lock, or must leave threads
-    to others, says so. Rows that a drain of another queue makes due wait for a wake-up; with `at_once` that same thread
-    handles them before it claims more of its own, so that what is urgent does not wait behind what goes on coming in.
+    to others, says so.
     """
 
     name: str
@@ -64,7 +63,6 @@ class WorkQueue(Generic[Row]):
     format: int = 1
     known: Callable[[], Q] | None = None
     parallel: int | None = None
-    at_once: bool = False
 
     def queryset(self) -> QuerySet[Row]:
         """Return the rows this queue looks at."""
@@ -123,6 +121,7 @@ def drain(name: str, *, limit: int = 1000) -> int:
     """Do all that is due in a queue, up to `limit` rows, and return how many rows were handled.
 
     Where as many threads of this process drain it as may, one of them is told to look once more, and this returns 0.
+    At the limit a worker is asked to go on: whoever was turned away meanwhile will not ask again.
     """
     queue = _queues[name]
     if not queue.while_held and site_is_held():
@@ -133,7 +132,10 @@ def drain(name: str, *, limit: int = 1000) -> int:
             done += _drain(queue, limit=limit - done)
         finally:
             again = _turns.end(queue)
-        if not again or done >= limit:
+        if done >= limit:
+            _send_wake_up(name)
+            break
+        if not again:
             break
     return done
 
@@ -184,7 +186,7 @@ _gathering = threading.local()
 
 @contextlib.contextmanager
 def _gathered_wake_ups() -> Iterator[None]:
-    """Hold the wake-ups that the handling of a claim asks for until its end; then each leaves once, or is done here."""
+    """Hold the wake-ups that the handling of a claim asks for until its end; then each leaves once."""
     before = getattr(_gathering, "names", None)
     _gathering.names = names = dict[str, None]()
     try:
@@ -192,11 +194,7 @@ def _gathered_wake_ups() -> Iterator[None]:
     finally:
         _gathering.names = before
         for name in names:
-            if name not in _queues or not _queues[name].at_once:
-                _send_wake_up(name)
-    for name in names:
-        if name in _queues and _queues[name].at_once:
-            drain(name)
+            _send_wake_up(name)
 
 
 def drain_all(*, rounds: int = 20) -> int:

@@ -52,12 +52,7 @@ for name, rows in ((INBOUND_QUEUE, _calm), (SPILL_QUEUE, _spilled)):
             parallel=1,
         )
     )
-# A page leaves before more is taken in.
-register_queue(
-    WorkQueue(
-        name=ESCALATION_QUEUE, model=EscalationRun, handle=take_step, transactional=True, parallel=2, at_once=True
-    )
-)
+register_queue(WorkQueue(name=ESCALATION_QUEUE, model=EscalationRun, handle=take_step, transactional=True, parallel=2))
 
 
 @periodic("incidents.resolve_quiet", every=timedelta(seconds=5))

@@ -58,8 +58,11 @@ class _New:
 def process_events(events: Sequence[InboundEvent]) -> None:
     """Process claimed events and settle them. Raises when any of them cannot be; then nothing may be kept."""
     wanted = sorted({event.integration_id for event in events})
-    # Always in one order, so that two workers do not wait for each other.
-    locked = {one.pk: one for one in Integration.objects.select_for_update().filter(pk__in=wanted).order_by("pk")}
+    # Always in one order, so that two workers do not wait for each other; and no lock that a new event of theirs, which
+    # refers to them, would have to wait for at the door.
+    locked = {
+        one.pk: one for one in Integration.objects.select_for_update(no_key=True).filter(pk__in=wanted).order_by("pk")
+    }
     now = database_now()
     rules = load_rules(now=now)
     plain = {one.event.pk: one for one in _plain_ones(events, locked, rules)}

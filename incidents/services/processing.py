@@ -37,7 +37,7 @@ TRAIL = 60
 def process_event(event: InboundEvent) -> None:
     """Process a claimed event; a body that cannot be read is kept as unparsed, with the reason."""
     # One event of an integration at a time: the alerts of one fingerprint must not be judged side by side.
-    process_locked(Integration.objects.select_for_update().get(pk=event.integration_id), event)
+    process_locked(Integration.objects.select_for_update(no_key=True).get(pk=event.integration_id), event)
 
 
 def process_locked(integration: Integration, event: InboundEvent) -> None:

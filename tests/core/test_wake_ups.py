@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from core import tasks, work
-from core.leases import finish
+from core import scheduling, tasks, work
 from core.waking import WakeUps
 from core.work import PeriodicJob, WorkQueue, drain, wake
 
@@ -57,10 +56,6 @@ def queues(monkeypatch: pytest.MonkeyPatch) -> dict[str, WorkQueue[Any]]:
     return found
 
 
-def jobs_of(prefix: str) -> Callable[[], Any]:
-    return lambda: PeriodicJob.objects.filter(name__startswith=prefix)
-
-
 def put(*names: str) -> None:
     now = timezone.now() - timedelta(seconds=1)
     PeriodicJob.objects.bulk_create([PeriodicJob(name=name, due_at=now) for name in names])
@@ -68,30 +63,15 @@ def put(*names: str) -> None:
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.database
-def test_what_is_urgent_is_done_before_more_is_taken_in(
+def test_what_a_claim_makes_due_is_woken_once_for_the_claim(
     queues: dict[str, WorkQueue[Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    done: list[str] = []
     woken: list[str] = []
     monkeypatch.setattr(tasks, "send_wake_up", woken.append)
-
-    def take_in(row: PeriodicJob) -> None:
-        done.append(row.name)
-        put(f"page-{row.name}")
-        wake("pages")
-        wake("pages")
-        wake("elsewhere")
-        finish(row)
-
-    def page(row: PeriodicJob) -> None:
-        done.append(row.name)
-
-    queues["intake"] = WorkQueue("intake", PeriodicJob, take_in, True, rows=jobs_of("in-"), batch=2)
-    queues["pages"] = WorkQueue("pages", PeriodicJob, page, True, rows=jobs_of("page-"), at_once=True)
+    queues["intake"] = WorkQueue("intake", PeriodicJob, lambda _: wake("pages"), True, batch=2)
     put("in-1", "in-2", "in-3")
     assert drain("intake") == 3
-    assert done == ["in-1", "in-2", "page-in-1", "page-in-2", "in-3", "page-in-3"]
-    assert woken == ["elsewhere", "elsewhere"], "one wake-up for each claim, not one for each row"
+    assert woken == ["pages", "pages"], "one wake-up for each claim, not one for each row"
 
 
 @pytest.mark.django_db
@@ -119,3 +99,30 @@ def test_a_thread_that_is_turned_away_makes_the_one_at_work_look_once_more(
     assert drain("alone") == 1
     assert looks == ["alone", "alone"]
     assert done == ["first"]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_drain_that_ends_at_its_limit_asks_that_somebody_goes_on(
+    queues: dict[str, WorkQueue[Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    woken: list[str] = []
+    monkeypatch.setattr(tasks, "send_wake_up", woken.append)
+    queues["long"] = WorkQueue("long", PeriodicJob, lambda _: None, True, batch=2, parallel=1)
+    put(*(f"row-{number}" for number in range(5)))
+    assert drain("long", limit=4) == 4
+    assert woken == ["long"]
+    assert drain("long", limit=4) == 1
+    assert woken == ["long"]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_backlog_that_is_long_overdue_still_wakes_the_workers(
+    queues: dict[str, WorkQueue[Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    woken: list[str] = []
+    monkeypatch.setattr(scheduling, "send_wake_up", woken.append)
+    queues["late"] = WorkQueue("late", PeriodicJob, lambda _: None, True)
+    PeriodicJob.objects.create(name="old", due_at=timezone.now() - timedelta(minutes=1))
+    scheduling.Scheduler(threading.Event()).sweep()
+    assert woken == ["late"]
+    assert PeriodicJob.objects.get().finished_at is not None, "nobody may be there to hear it, so it was done here"
