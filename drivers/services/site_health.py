@@ -138,7 +138,8 @@ def _queues(health: Health, _: Principal) -> None:
     if late:
         worst = max(late, key=lambda one: one.oldest_due or timedelta(0))
         minutes = int((worst.oldest_due or timedelta(0)).total_seconds() // 60)
-        says = f"{len(late)} queues are late, {worst.name} by {minutes} minutes."
+        some = "1 queue is" if len(late) == 1 else f"{len(late)} queues are"
+        says = f"{some} late, {worst.name} by {minutes} minutes."
         health.problems.append(Problem(Verdict.BAD, says, "Start workers and a scheduler, or look at their logs."))
 
 
