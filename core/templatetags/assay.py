@@ -1,5 +1,6 @@
 """Template tags and filters that every page may use; `docs/reference/pages.md` shows each of them."""
 
+import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -12,7 +13,7 @@ from django.forms.boundfield import BoundWidget
 from django.forms.widgets import ChoiceWidget
 from django.http import HttpRequest
 from django.template import Context
-from django.utils.html import format_html
+from django.utils.html import conditional_escape, format_html
 from django.utils.safestring import SafeString, mark_safe
 
 from core import formatting
@@ -28,6 +29,15 @@ register = template.Library()
 def icon(name: str, classes: str = "") -> SafeString:
     """An icon from the sprite, as decoration."""
     return draw_icon(name, classes=classes)
+
+
+_CODED = re.compile(r"`([^`]+)`")
+
+
+@register.filter
+def coded(text: Any) -> SafeString:
+    """Text in which `what stands so` is shown as code; all else is escaped, unless it is markup already."""
+    return mark_safe(_CODED.sub(r"<code>\1</code>", conditional_escape(text)))  # noqa: S308 escaped before  # nosec B308, B703
 
 
 @register.simple_tag
