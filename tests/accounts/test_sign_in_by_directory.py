@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ pytestmark = [
     pytest.mark.django_db,
     pytest.mark.integration,
     pytest.mark.skipif(not Path(SLAPD).exists(), reason="needs slapd"),
+    pytest.mark.skipif(find_spec("django_auth_ldap") is None, reason="needs the directory's client: make ldap"),
 ]
 SITE = system_principal("test")
 PEOPLE = """
