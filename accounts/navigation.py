@@ -1,7 +1,8 @@
 from collections.abc import Iterable
 
 from accounts.data import Capability, Principal
-from accounts.selectors import people
+from accounts.selectors import names_of_references, people
+from core.naming import set_names
 from core.navigation import Entry, Hit, SearchProvider, add_entry, add_search
 
 
@@ -24,4 +25,5 @@ def may_administer(principal: Principal) -> bool:
 add_entry(Entry("Settings", "People", "accounts:person_list", "users", 90, may_administer))
 add_entry(Entry("Settings", "Signing in", "accounts:sign_in_policy", "lock", 91, may_administer))
 add_entry(Entry("Settings", "Identity providers", "accounts:provider_list", "plug-connected", 92, may_administer))
+set_names(names_of_references)
 add_search(SearchProvider("Person", 90, find_people))

@@ -222,6 +222,9 @@ class RecordListView(LoginRequiredMixin, View):
         """Return what the records of a group come to, beside their count."""
         return ()
 
+    def prepare(self, records: Sequence[Any]) -> None:
+        """Look up together what the shown records need besides themselves."""
+
     def row_tone(self, record: Any) -> str:  # noqa: ARG002 subclasses use it
         """Return a tone for the edge of the row, or nothing."""
         return ""
@@ -379,7 +382,9 @@ class RecordListView(LoginRequiredMixin, View):
         self, page: Page[Any], visible: list[Column], grouping: Grouping | None, headed: dict[str, Group]
     ) -> list[Row]:
         now, rows, above = timezone.now(), [], None
-        for record in page.object_list:
+        shown = list(page.object_list)
+        self.prepare(shown)
+        for record in shown:
             group = headed[grouping.of(record)] if grouping is not None else None
             cells = [self._cell(column, record, now) for column in visible]
             rows.append(Row(record, cells, self.row_tone(record), group if group is not above else None))

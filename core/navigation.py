@@ -39,6 +39,8 @@ class SearchProvider:
     find: Callable[[Any, str, int], Iterable[Hit]]
 
 
+FOLDED_SECTIONS = frozenset({"Settings"})
+
 _entries: list[Entry] = []
 _providers: list[SearchProvider] = []
 

@@ -15,6 +15,7 @@ from django.urls import reverse
 from django.views import View
 
 from core.lists import Action, Column, Empty, Filter, RecordListView
+from core.naming import names_of
 from ledger.data import EVIDENCE_NAMES
 from ledger.data.packs import EXPORT, Reader
 from ledger.forms import PackForm
@@ -92,7 +93,8 @@ class EntryListView(RecordListView):
         ),
         Column("evidence", "Evidence", lambda e: e.evidence_type, order_by=("evidence_type",)),
         Column("subject", "About", lambda e: e.subject, order_by=("subject",)),
-        Column("actor", "By", lambda e: e.actor, kind="code", order_by=("actor",), wide_only=True),
+        Column("actor", "By", lambda e: getattr(e, "actor_name", e.actor), order_by=("actor",), wide_only=True),
+        Column("reference", "By, as recorded", lambda e: e.actor, kind="code", order_by=("actor",), shown=False),
         Column("recorded", "Recorded", lambda e: e.recorded_at, kind="time", order_by=("recorded_at",), shown=False),
         Column("sha256", "Payload SHA-256", lambda e: e.payload_sha256, kind="code", shown=False),
     )
@@ -112,6 +114,11 @@ class EntryListView(RecordListView):
         kinds = [(kind.value, f"{kind.value}: {name}") for kind, name in EVIDENCE_NAMES.items()]
         types = [(name, name) for name in entry_types()]
         return (Filter("evidence_type", "Evidence", kinds), Filter("entry_type", "Type", types))
+
+    def prepare(self, records: Sequence[LedgerEntry]) -> None:
+        names = names_of(entry.actor for entry in records)
+        for entry in records:
+            vars(entry)["actor_name"] = names[entry.actor]
 
     def get_actions(self) -> Sequence[Action]:
         actions = [

@@ -19,7 +19,7 @@ from django.utils.safestring import SafeString, mark_safe
 from core import formatting
 from core.drawings import Graph, TimeAxis, draw_budget_bar, draw_graph, draw_sparkline, draw_time_axis
 from core.drawings.icons import draw_icon
-from core.navigation import Entry, entries_for
+from core.navigation import FOLDED_SECTIONS, Entry, entries_for
 from core.states import Tone, shown, tone_of
 
 register = template.Library()
@@ -184,7 +184,10 @@ def is_choice_group(field: BoundField) -> bool:
 
 @register.simple_tag(takes_context=True)
 def menu(context: Context) -> list[dict[str, Any]]:
-    """The menu for this reader as sections of entries; `current` marks where the reader is."""
+    """The menu for this reader as sections of entries; `current` marks where the reader is.
+
+    What is seldom opened is folded until the reader is there.
+    """
     request: HttpRequest | None = context.get("request")
     if request is None:
         return []
@@ -193,13 +196,12 @@ def menu(context: Context) -> list[dict[str, Any]]:
     sections: dict[str, list[Entry]] = {}
     for entry in entries_for(getattr(request, "principal", None)):
         sections.setdefault(entry.section, []).append(entry)
-    return [
-        {
-            "label": label,
-            "entries": [{"entry": entry, "current": _is_within(here, entry.url_name)} for entry in entries],
-        }
-        for label, entries in sections.items()
-    ]
+    shown = []
+    for label, entries in sections.items():
+        items = [{"entry": entry, "current": _is_within(here, entry.url_name)} for entry in entries]
+        folded = label in FOLDED_SECTIONS and not any(item["current"] for item in items)
+        shown.append({"label": label, "entries": items, "folded": folded})
+    return shown
 
 
 @register.filter

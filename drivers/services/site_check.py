@@ -160,8 +160,8 @@ def _keys() -> Finding:
         if path.exists() and path.stat().st_mode & 0o077:
             return Finding("keys", Verdict.BAD, f"{path} can be read by others: chmod 600.")
     if older:
-        return Finding("keys", Verdict.WARNING, f"{older} secrets are under an older key: run site rotate-keys.")
-    return Finding("keys", Verdict.GOOD, f"{sum(one.current for one in found)} stored secrets can be read.")
+        return Finding("keys", Verdict.WARNING, f"Secrets under an older key: {older}; run site rotate-keys.")
+    return Finding("keys", Verdict.GOOD, f"All stored secrets can be read: {sum(one.current for one in found)}.")
 
 
 def _work() -> Finding:

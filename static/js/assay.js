@@ -117,4 +117,13 @@
     if (event.target.matches(".records") && event.target.querySelector(".dropdown-menu.show")) { event.preventDefault(); }
   });
   window.setInterval(refreshTimes, 15000);
+
+  // A long menu shows where one is; it alone is scrolled, never the page.
+  const here = document.querySelector(".navbar-vertical .nav-item.active");
+  for (let box = here && here.parentElement; box && box !== document.body; box = box.parentElement) {
+    if (box.scrollHeight > box.clientHeight + 1 && /auto|scroll/.test(getComputedStyle(box).overflowY)) {
+      box.scrollTop = Math.max(0, here.offsetTop - box.clientHeight / 2);
+      break;
+    }
+  }
 })();

@@ -1,3 +1,5 @@
+import re
+
 import pytest
 from django.test import Client
 
@@ -156,3 +158,20 @@ def test_a_failed_page_quotes_its_id_and_needs_no_database(monkeypatch: pytest.M
     answer = server_error(request)
     assert answer.status_code == 500
     assert "req_test1234" in answer.content.decode()
+
+
+@pytest.mark.usefixtures("organization")
+def test_the_ledger_names_who_acted_and_keeps_the_reference_at_hand() -> None:
+    page = get("carol", "/ledger/?columns=type&columns=actor&columns=reference").content.decode()
+    assert "Assay (test)" in page
+    assert "system:test" in page
+
+
+@pytest.mark.usefixtures("organization")
+def test_the_menu_folds_the_settings_until_one_is_there() -> None:
+    assert folded_sections(get("admin", "/").content.decode()) == ["Settings"]
+    assert folded_sections(get("admin", "/settings/people/").content.decode()) == []
+
+
+def folded_sections(page: str) -> list[str]:
+    return re.findall(r'<details class="menu-fold">\s*<summary[^>]*>([^<]+)<', page)
