@@ -18,9 +18,10 @@ from django.urls import reverse
 
 from accounts.data import ProviderKind
 from accounts.domain.providers import OidcConfiguration, SamlConfiguration
-from accounts.models import IdentityProvider, User
+from accounts.models import IdentityProvider, ProviderKey, User
 from accounts.selectors import active_providers, has_second_factor, identities_of
 from accounts.services import (
+    SAML_TOLD,
     SignInAgainError,
     SignInRefusedError,
     Told,
@@ -73,11 +74,11 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # the librar
 
     def login(self, request: HttpRequest, user: User) -> None:
         """Begin the session and record how the person signed in."""
-        before = request.session.session_key
+        before, told = request.session.session_key, request.session.pop(SAML_TOLD, None)
         super().login(request, user)
         session_closed(session_key=before, why="signed in again")
         method, factor, trusted = _how(get_authentication_records(request, user))
-        begin_session(request=request, user=user, method=method, trusted_factor=trusted)
+        begin_session(request=request, user=user, method=method, trusted_factor=trusted, told=told)
         signed_in(user=user, address=address_of(request), method=method, second_factor=factor)
 
     def logout(self, request: HttpRequest) -> None:
@@ -295,19 +296,34 @@ def _library_settings(provider: IdentityProvider) -> tuple[str, dict[str, Any]]:
             "oauth_pkce_enabled": True,
         }
     assert isinstance(configuration, SamlConfiguration)  # noqa: S101 the only other kind that browsers use
+    keys = {one.state: one for one in provider.keys.all()}
+    current, following = keys.get(ProviderKey.State.CURRENT), keys.get(ProviderKey.State.NEXT)
+    advanced: dict[str, Any] = {
+        "want_assertion_signed": True,
+        "want_assertion_encrypted": configuration.must_encrypt,
+        "want_name_id": True,
+        "reject_idp_initiated_sso": True,
+        "allow_single_label_domains": True,
+    }
+    if current is not None:
+        advanced |= {
+            "x509cert": current.certificate,
+            "private_key": current.private_key,
+            "authn_request_signed": configuration.signs_requests,
+            "logout_request_signed": True,
+            "logout_response_signed": True,
+        }
+    if following is not None:
+        advanced["x509cert_new"] = following.certificate
     return provider.slug, {
         "idp": {
             "entity_id": configuration.entity_id,
             "sso_url": configuration.sso_url,
-            "x509cert": configuration.certificate,
+            "slo_url": configuration.slo_url,
+            "x509cert": configuration.certificates[0],
         },
         "attribute_mapping": {"email": configuration.mail_attribute, "first_name": configuration.name_attribute},
-        "advanced": {
-            "want_assertion_signed": True,
-            "want_name_id": True,
-            "reject_idp_initiated_sso": True,
-            "allow_single_label_domains": True,
-        },
+        "advanced": advanced,
     }
 
 

@@ -11,7 +11,7 @@ from django.contrib.auth.validators import UnicodeUsernameValidator
 from django.core.exceptions import ValidationError
 
 from accounts.data import Capability, Principal, ProviderKind, Role
-from accounts.domain.providers import CONFIGURATIONS
+from accounts.domain.providers import CONFIGURATIONS, LONGEST_CLOCK_TOLERANCE
 from accounts.models import SignInPolicy, Team, User
 from accounts.selectors import sign_in_policy
 from accounts.services import sign_in_failed, sign_in_is_locked
@@ -192,18 +192,27 @@ class ProviderForm(forms.Form):
         self.own = sorted(fields, key=lambda name: fields[name].annotation is bool)
         for name, field in fields.items():
             self.fields[name] = _field_for(name, field.annotation, field.default)
-        self.order_fields(["slug", "name", *self.own, "secret", "mappings"])
+        if kind is ProviderKind.SAML:
+            self.fields["metadata"] = forms.FileField(label="Its metadata", required=False, help_text=METADATA_HELP)
+            for name in TOLD_BY_METADATA:
+                self.fields[name].required = False
+        self.order_fields(["slug", "name", "metadata", "metadata_url", *self.own, "secret", "mappings"])
         if kind in {ProviderKind.SAML, ProviderKind.SCIM}:
             del self.fields["secret"]
         if known:
             self.fields["slug"].disabled = True
+
+    def metadata(self) -> bytes:
+        """Return the metadata that were uploaded, if any."""
+        uploaded = self.cleaned_data.get("metadata")
+        return bytes(uploaded.read()) if uploaded else b""
 
     def clean_mappings(self) -> list[tuple[str, str, str]]:
         return [_mapping(line) for line in self.cleaned_data["mappings"].splitlines() if line.strip()]
 
     def order(self) -> dict[str, Any]:
         """Return what `save_provider` is asked for."""
-        given = {name: self.cleaned_data[name] for name in self.own}
+        given = {name: self.cleaned_data[name] for name in self.own if self.cleaned_data[name] is not None}
         if "scopes" in given:
             given["scopes"] = given["scopes"].split()
         secret = self.cleaned_data.get("secret") or None
@@ -217,6 +226,8 @@ class ProviderForm(forms.Form):
         }
 
 
+METADATA_HELP = "An XML file that the provider hands out: it fills in entity ID, addresses and certificates."
+TOLD_BY_METADATA = ("entity_id", "sso_url", "slo_url", "certificate")
 LABELS = {
     "issuer": ("Issuer", "The address under which its discovery document is found."),
     "client_id": ("Client ID", "As registered there for this site."),
@@ -228,7 +239,15 @@ LABELS = {
     "links_by_mail": ("The same confirmed mail address is the same person", ""),
     "entity_id": ("Entity ID", "From its metadata."),
     "sso_url": ("Sign-in address", "Its HTTP-Redirect endpoint."),
-    "certificate": ("Signing certificate", "In PEM, from its metadata."),
+    "slo_url": ("Sign-out address", "Its HTTP-Redirect endpoint for single logout; empty: sessions end apart."),
+    "metadata_url": (
+        "Address of its metadata",
+        "Read now where the fields below are empty, and four times a day from then on: a new certificate is followed.",
+    ),
+    "certificate": ("Signing certificates", "In PEM, from its metadata; several while the provider changes them."),
+    "clock_tolerance_seconds": ("Seconds that the clocks may differ", "0 to 300."),
+    "must_encrypt": ("Assertions have to be encrypted", ""),
+    "signs_requests": ("It wants requests to be signed", ""),
     "groups_attribute": ("Attribute with the groups", ""),
     "mail_attribute": ("Attribute with the mail address", ""),
     "name_attribute": ("Attribute with the full name", ""),
@@ -249,6 +268,10 @@ def _field_for(name: str, annotation: Any, default: Any) -> forms.Field:
         return forms.BooleanField(label=label, required=False, initial=bool(default))
     if name == "certificate":
         return forms.CharField(label=label, help_text=help_text, widget=forms.Textarea(attrs={"rows": 4}))
+    if annotation is int:
+        return forms.IntegerField(
+            label=label, help_text=help_text, min_value=0, max_value=LONGEST_CLOCK_TOLERANCE, initial=default
+        )
     initial = " ".join(default) if isinstance(default, tuple) else default
     needed = not isinstance(initial, str)
     return forms.CharField(

@@ -151,6 +151,30 @@ class IdentityProvider(models.Model):
         return f"provider:{self.slug}"
 
 
+class ProviderKey(models.Model):
+    """A key of this site towards one provider: signs what is said to it, opens what it encrypts."""
+
+    class State(models.TextChoices):
+        """Where the key is in its life; the metadata name the next and the current one."""
+
+        NEXT = "next"
+        CURRENT = "current"
+        OLD = "old"
+
+    provider = models.ForeignKey(IdentityProvider, on_delete=models.CASCADE, related_name="keys")
+    state = models.CharField(max_length=8, choices=State.choices)
+    private_key = EncryptedTextField()
+    certificate = models.TextField(help_text="DER in base64.")
+    made_at = models.DateTimeField()
+
+    class Meta:
+        ordering = ("provider_id", "-made_at", "-pk")
+        constraints = (models.UniqueConstraint(fields=("provider", "state"), name="one_provider_key_per_state"),)
+
+    def __str__(self) -> str:
+        return f"{self.state} key for {self.provider}"
+
+
 class GroupMapping(models.Model):
     """Who is in a provider's group is a member of a team, holds a role for it, or for the whole site."""
 
@@ -261,10 +285,18 @@ class SignInSession(models.Model):
     seen_at = models.DateTimeField()
     ended_at = models.DateTimeField(null=True, blank=True)
     ended_why = models.CharField(max_length=40, blank=True, default="")
+    name_id = models.CharField(
+        max_length=512, blank=True, default="", help_text="The provider's name for the person, to end it there too."
+    )
+    name_id_told = models.JSONField(default=dict, help_text="The name's format and qualifiers, as the provider said.")
+    session_index = models.CharField(max_length=255, blank=True, default="", help_text="The provider's own session.")
 
     class Meta:
         ordering = ("-seen_at", "-pk")
-        indexes = (models.Index(fields=("user",), name="open_sessions_by_user", condition=Q(ended_at__isnull=True)),)
+        indexes = (
+            models.Index(fields=("user",), name="open_sessions_by_user", condition=Q(ended_at__isnull=True)),
+            models.Index(fields=("name_id",), name="open_sessions_by_name", condition=Q(ended_at__isnull=True)),
+        )
 
     def __str__(self) -> str:
         return f"{self.user} since {self.signed_in_at:%Y-%m-%d %H:%M}"

@@ -12,6 +12,7 @@ from django.db import connection
 from django.db.models import Count, Max, Q, QuerySet
 
 from accounts.data import Capability, Principal, PrincipalKind, ProviderKind
+from accounts.domain.certificates import Certificate, certificate_bodies, read_certificate
 from accounts.domain.groups import Mapping
 from accounts.domain.permissions import ROLE_CAPABILITIES, Role, roles_allow
 from accounts.domain.sessions import SessionRules
@@ -20,6 +21,7 @@ from accounts.models import (
     GroupMapping,
     IdentityProvider,
     ProvidedIdentity,
+    ProviderKey,
     RoleGrant,
     SignInFailure,
     SignInPolicy,
@@ -213,6 +215,16 @@ def active_providers(*, kinds: Iterable[ProviderKind]) -> QuerySet[IdentityProvi
 def provider_by_slug(*, slug: str) -> IdentityProvider | None:
     """Return a provider."""
     return identity_providers().filter(slug=slug).first()
+
+
+def keys_of(*, provider: IdentityProvider) -> list[tuple[ProviderKey, Certificate]]:
+    """Return this site's keys towards a provider with their certificates, the newest first."""
+    return [(key, read_certificate(key.certificate)) for key in provider.keys.all()]
+
+
+def certificates_of(*, provider: IdentityProvider) -> list[Certificate]:
+    """Return the certificates that a SAML provider is known to sign with."""
+    return [read_certificate(body) for body in certificate_bodies(provider.configuration.get("certificate", ""))]
 
 
 def mappings_of(*, provider: IdentityProvider) -> list[Mapping]:

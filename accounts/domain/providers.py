@@ -6,6 +6,8 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from accounts.domain.certificates import certificate_bodies, read_certificate
+
 
 class ProviderKind(StrEnum):
     """How a provider tells who somebody is."""
@@ -29,11 +31,20 @@ def _directory_address(value: str) -> str:
     return value
 
 
-def _certificate(value: str) -> str:
-    body = "".join(line for line in value.split() if "CERTIFICATE" not in line and not line.startswith("-----"))
-    if not body.startswith("MII"):
+def _certificates(value: str) -> str:
+    bodies = certificate_bodies(value)
+    try:
+        for body in bodies:
+            read_certificate(body)
+    except ValueError:
+        bodies = ()
+    if not bodies:
         raise ValueError("the certificate in PEM is needed, as the provider's metadata has it")
-    return body
+    return "\n".join(bodies)
+
+
+def _address_or_none(value: str) -> str:
+    return _web_address(value) if value else ""
 
 
 def _subtree(value: str) -> str:
@@ -42,7 +53,10 @@ def _subtree(value: str) -> str:
     return value
 
 
+LONGEST_CLOCK_TOLERANCE = 300
+
 WebAddress = Annotated[str, Field(max_length=500), AfterValidator(_web_address)]
+MaybeAddress = Annotated[str, Field(max_length=500), AfterValidator(_address_or_none)]
 Subtree = Annotated[str, Field(max_length=500), AfterValidator(_subtree)]
 
 
@@ -73,11 +87,23 @@ class SamlConfiguration(_Newcomers):
 
     entity_id: Annotated[str, Field(min_length=1, max_length=500)]
     sso_url: WebAddress
-    certificate: Annotated[str, Field(max_length=20_000), AfterValidator(_certificate)]
+    certificate: Annotated[str, Field(max_length=40_000), AfterValidator(_certificates)]
+    """What it signs with: one, or several while it changes them; each on a line of its own."""
+    slo_url: MaybeAddress = ""
+    metadata_url: MaybeAddress = ""
     groups_attribute: Annotated[str, Field(min_length=1, max_length=200)] = "groups"
     mail_attribute: Annotated[str, Field(min_length=1, max_length=200)] = "mail"
     name_attribute: Annotated[str, Field(min_length=1, max_length=200)] = "displayName"
+    clock_tolerance_seconds: Annotated[int, Field(ge=0, le=LONGEST_CLOCK_TOLERANCE)] = 120
+    must_encrypt: bool = False
+    signs_requests: bool = False
     asks_second_factor: bool = False
+    private_network: bool = False
+
+    @property
+    def certificates(self) -> tuple[str, ...]:
+        """The certificates that it signs with."""
+        return certificate_bodies(self.certificate)
 
 
 class LdapConfiguration(_Configuration):

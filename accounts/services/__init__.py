@@ -5,6 +5,8 @@ Every change is recorded in the ledger in the same transaction.
 
 from accounts.services.applying import apply_documents
 from accounts.services.federation import SignInRefusedError, Told, admit, follow_groups
+from accounts.services.provider_keys import drop_old_key, ensure_key, prepare_next_key, use_next_key
+from accounts.services.provider_metadata import configuration_with_metadata, follow_all_metadata, follow_metadata
 from accounts.services.providers import (
     provider_answered,
     provider_configuration,
@@ -35,6 +37,8 @@ from accounts.services.rights import (
     token_used_by_pk,
 )
 from accounts.services.sessions import (
+    SAML_TOLD,
+    SIGNING_OUT,
     begin_session,
     end_sessions_of,
     may_end_sessions_of,
@@ -45,10 +49,12 @@ from accounts.services.sessions import (
     see_session,
     session_closed,
     session_is_known,
+    session_to_end_elsewhere,
 )
 from accounts.services.signing_in import (
     end_own_sessions,
     end_sessions_by_administrator,
+    end_sessions_told,
     factor_changed,
     remove_factors,
     save_sign_in_policy,
@@ -64,6 +70,8 @@ from core.proving import SignInAgainError, ensure_recent
 __all__ = [
     "DEFAULT_TOKEN_LIFE",
     "LONGEST_TOKEN_LIFE",
+    "SAML_TOLD",
+    "SIGNING_OUT",
     "LastAdminError",
     "SignInAgainError",
     "SignInRefusedError",
@@ -74,23 +82,30 @@ __all__ = [
     "begin_session",
     "change_password",
     "close_account",
+    "configuration_with_metadata",
     "create_api_token",
     "create_team",
     "create_user",
     "deactivate_user",
+    "drop_old_key",
     "end_own_sessions",
     "end_sessions_by_administrator",
     "end_sessions_of",
+    "end_sessions_told",
+    "ensure_key",
     "ensure_may",
     "ensure_other_person",
     "ensure_recent",
     "factor_changed",
+    "follow_all_metadata",
     "follow_groups",
+    "follow_metadata",
     "grant_role",
     "may_end_sessions_of",
     "move_session",
     "must_enrol",
     "note_proof",
+    "prepare_next_key",
     "principal_of",
     "proved_at",
     "provider_answered",
@@ -105,6 +120,7 @@ __all__ = [
     "see_session",
     "session_closed",
     "session_is_known",
+    "session_to_end_elsewhere",
     "set_break_glass",
     "set_provider_state",
     "set_team_members",
@@ -116,4 +132,5 @@ __all__ = [
     "token_used_by_pk",
     "try_provider",
     "unlock_sign_in",
+    "use_next_key",
 ]

@@ -9,6 +9,7 @@ from django.db import transaction
 from pydantic import BaseModel, ConfigDict, Field
 
 from accounts.data import Principal, ProviderKind, Role
+from accounts.services.provider_metadata import configuration_with_metadata
 from accounts.services.providers import save_provider
 from accounts.services.signing_in import save_sign_in_policy
 from core.parsing import LineIndex, parse_document, refuse
@@ -34,6 +35,7 @@ class _ProviderSpec(_Strict):
     configuration: dict[str, Any] = {}
     secret_file: Annotated[str, Field(alias="secretFile")] = ""
     secret_variable: Annotated[str, Field(alias="secretVariable")] = ""
+    metadata_file: Annotated[str, Field(alias="metadataFile")] = ""
     mappings: list[_Mapping] = []
     paused: bool = False
 
@@ -70,17 +72,29 @@ KINDS: dict[str, type[ProviderDocument] | type[PolicyDocument]] = {
 }
 
 
-@transaction.atomic
 def apply_documents(
     *, principal: Principal, documents: Sequence[tuple[Any, LineIndex]], source: str = "documents"
 ) -> list[str]:
     """Apply documents of the kinds above; returns what they are about. Raises InputRefusedError; then nothing holds."""
-    applied = []
+    parsed = []
     for raw, lines in documents:
         kind = raw.get("kind") if isinstance(raw, dict) else None
         if kind not in KINDS:
             raise refuse(f"{source} kind", found=kind, allowed=f"{', '.join(KINDS)} are allowed")
         document = parse_document(KINDS[kind], raw, source=source, lines=lines)
+        if isinstance(document, ProviderDocument):
+            # Providers are asked before the transaction begins: it holds up others.
+            document.spec.configuration = configuration_with_metadata(
+                kind=document.spec.protocol, configuration=document.spec.configuration, metadata=_metadata(document)
+            )
+        parsed.append(document)
+    return _apply(principal, parsed)
+
+
+@transaction.atomic
+def _apply(principal: Principal, documents: Sequence[ProviderDocument | PolicyDocument]) -> list[str]:
+    applied = []
+    for document in documents:
         if isinstance(document, ProviderDocument):
             spec = document.spec
             save_provider(
@@ -95,8 +109,18 @@ def apply_documents(
             )
         elif isinstance(document, PolicyDocument):
             save_sign_in_policy(principal=principal, **document.spec.model_dump())
-        applied.append(f"{kind} {document.metadata.name}")
+        applied.append(f"{document.kind} {document.metadata.name}")
     return applied
+
+
+def _metadata(document: ProviderDocument) -> bytes:
+    path = document.spec.metadata_file
+    if not path:
+        return b""
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise refuse("metadataFile", found=path, allowed=f"a file to read ({error.strerror})") from None
 
 
 def _secret(spec: _ProviderSpec) -> str | None:

@@ -9,10 +9,12 @@ from django.db import transaction
 from pydantic import ValidationError as ShapeError
 
 from accounts.data import Capability, Principal, ProviderKind, Role
-from accounts.domain.providers import Configuration, configuration_of
+from accounts.domain.certificates import certificate_bodies, read_certificate
+from accounts.domain.providers import Configuration, SamlConfiguration, configuration_of
 from accounts.models import GroupMapping, IdentityProvider, ProvidedIdentity, SignInPolicy, Team
 from accounts.selectors import sign_in_policy, team_by_slug
 from accounts.services.federation import follow_groups, withdraw
+from accounts.services.provider_keys import ensure_key
 from accounts.services.rights import ensure_may
 from core.clock import database_now
 from core.parsing import InputRefusedError, Problem, refuse
@@ -63,6 +65,8 @@ def save_provider(
     provider = IdentityProvider.objects.filter(slug=slug).first()
     if provider is not None and provider.kind != kind.value:
         raise refuse("kind", found=kind.value, allowed=f"{slug} is of the kind {provider.kind}; remove it first")
+    if isinstance(parsed, SamlConfiguration):
+        _ensure_holds(parsed, before=provider.configuration if provider else {})
     change = "changed" if provider else "added"
     before = _written(provider) if provider else {}
     provider = provider or IdentityProvider(slug=slug, kind=kind.value)
@@ -72,6 +76,8 @@ def save_provider(
         provider.secret = secret
     provider.full_clean(exclude=["configuration"])
     provider.save()
+    if kind is ProviderKind.SAML:
+        ensure_key(provider=provider)
     if mappings is not None:
         _set_mappings(provider, mappings)
     after = _written(provider)
@@ -118,6 +124,22 @@ def provider_answered(*, provider: IdentityProvider, error: str = "") -> None:
         IdentityProvider.objects.filter(pk=provider.pk).update(last_success_at=now, last_error="", last_error_at=None)
 
 
+def _ensure_holds(configuration: SamlConfiguration, *, before: Mapping[str, Any]) -> None:
+    """Refuse a new certificate that has expired, and metadata that anybody on the way could change."""
+    if configuration.metadata_url.startswith("http:") and not configuration.private_network:
+        raise refuse("metadata_url", found=configuration.metadata_url, allowed="an https address is needed")
+    if configuration.certificate == before.get("certificate"):
+        return
+    known, now = [read_certificate(body) for body in configuration.certificates], database_now()
+    if not any(now < one.not_after for one in known):
+        last = max(known, key=lambda one: one.not_after)
+        raise refuse(
+            "certificate",
+            found=str(last)[:80],
+            allowed=f"it has expired on {last.not_after:%Y-%m-%d}: the provider's present one is needed",
+        )
+
+
 def _set_mappings(provider: IdentityProvider, mappings: Iterable[tuple[str, str, str]]) -> None:
     rows: list[GroupMapping] = []
     known = {role.value for role in Role}
@@ -143,6 +165,8 @@ def _written(provider: IdentityProvider) -> dict[str, str]:
         for key, value in provider.configuration.items()
         if key != "certificate"
     }
+    if bodies := provider.configuration.get("certificate"):
+        told["certificates"] = ", ".join(str(read_certificate(body)) for body in certificate_bodies(bodies))[:500]
     mappings = GroupMapping.objects.filter(provider=provider).select_related("team")
     told["mappings"] = "; ".join(
         f"{one.group}: {one.role or 'member'} ({one.team.slug if one.team else 'site'})" for one in mappings

@@ -10,20 +10,34 @@ from django.db import transaction
 from django.http import HttpRequest
 from django.utils import timezone
 
-from accounts.data import Capability, Principal
+from accounts.data import Capability, Principal, ProviderKind
 from accounts.domain.sessions import Ended, SessionRules, why_over
-from accounts.models import SignInSession, User
-from accounts.selectors import has_second_factor, needs_second_factor, session_rules
+from accounts.models import IdentityProvider, SignInSession, User
+from accounts.selectors import active_providers, has_second_factor, needs_second_factor, session_rules
 
 KEPT = "assay_sign_in"
 # Where django-allauth notes that somebody has shown again who they are.
 RECORDS = "account_authentication_methods"
+# Where a SAML provider's name for the session waits until the person is signed in.
+SAML_TOLD = "assay_saml"
+# Which session a browser that has just signed out here may end at its provider too.
+SIGNING_OUT = "assay_signing_out"
 SEEN_RESOLUTION = timedelta(minutes=1)
 KEPT_FOR = timedelta(days=90)
 
 
-def begin_session(*, request: HttpRequest, user: User, method: str, trusted_factor: bool = False) -> None:
-    """Note that somebody has signed in with this browser; `trusted_factor`: a second factor was shown elsewhere."""
+def begin_session(
+    *,
+    request: HttpRequest,
+    user: User,
+    method: str,
+    trusted_factor: bool = False,
+    told: dict[str, Any] | None = None,
+) -> None:
+    """Note that somebody has signed in with this browser; `trusted_factor`: a second factor was shown elsewhere.
+
+    `told` is what a provider calls the person and its session, by which either side can end it.
+    """
     session, now = request.session, timezone.now()
     if session.session_key is None:
         session.create()
@@ -42,6 +56,7 @@ def begin_session(*, request: HttpRequest, user: User, method: str, trusted_fact
                 "seen_at": now,
                 "ended_at": None,
                 "ended_why": "",
+                **_names(method, told or {}),
             },
         )
 
@@ -121,9 +136,24 @@ def end_sessions_of(*, user: User, why: str, keys: list[str] | None = None, but:
     return len(open_keys)
 
 
+def session_to_end_elsewhere(*, session_key: str | None) -> tuple[int, IdentityProvider] | None:
+    """Return the number of a session that its provider wants to be told the end of, and that provider."""
+    row = SignInSession.objects.filter(session_key=session_key or "").exclude(name_id="").first()
+    if row is None:
+        return None
+    provider = active_providers(kinds=(ProviderKind.SAML,)).filter(slug=row.method.removeprefix("provider:")).first()
+    return (row.pk, provider) if provider is not None and provider.configuration.get("slo_url") else None
+
+
 def may_end_sessions_of(*, principal: Principal, user: User) -> bool:
     """Say whether the principal may end the person's sessions: their own, or an administrator anybody's."""
     return principal.user_id == user.pk or principal.may(Capability.SITE_ADMIN)
+
+
+def _names(method: str, told: dict[str, Any]) -> dict[str, Any]:
+    if method != f"provider:{told.get('provider')}":
+        return {"name_id": "", "name_id_told": {}, "session_index": ""}
+    return {"name_id": told["name_id"][:512], "name_id_told": told["told"], "session_index": told["index"][:255]}
 
 
 def _keep(

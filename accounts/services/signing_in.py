@@ -8,7 +8,7 @@ from django.db import transaction
 
 from accounts.data import Capability, Principal, Role
 from accounts.events import BreakGlassUsed, SignInLocked
-from accounts.models import SignInFailure, SignInPolicy, User
+from accounts.models import IdentityProvider, SignInFailure, SignInPolicy, SignInSession, User
 from accounts.selectors import sign_in_policy, users_with
 from accounts.services.rights import audit_person, ensure_may
 from accounts.services.sessions import end_sessions_of
@@ -162,6 +162,24 @@ def end_own_sessions(*, principal: Principal, user: User, keys: list[str]) -> in
     ended = end_sessions_of(user=user, why="ended from another browser", keys=keys)
     if ended:
         audit_person(principal, action="account.sessions_ended", user=user, after={"sessions": str(ended)})
+    return ended
+
+
+@transaction.atomic
+def end_sessions_told(
+    *, principal: Principal, provider: IdentityProvider, name_id: str, indexes: list[str]
+) -> set[str]:
+    """End the sessions that a provider names, with all of that name when it names none; returns their keys."""
+    rows = SignInSession.objects.select_related("user").filter(
+        ended_at__isnull=True, method=f"provider:{provider.slug}", name_id=name_id
+    )
+    if indexes:
+        rows = rows.filter(session_index__in=indexes)
+    ended: set[str] = set()
+    for row in rows.exclude(name_id=""):
+        end_sessions_of(user=row.user, why="the provider ended it", keys=[row.session_key])
+        audit_person(principal, action="account.sessions_ended", user=row.user, after={"sessions": "1"})
+        ended.add(row.session_key)
     return ended
 
 

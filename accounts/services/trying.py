@@ -1,18 +1,18 @@
 """Try a provider before anybody relies on it: does it answer, does it say what it should?"""
 
-import ssl
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import requests
-from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
 from django.utils.module_loading import import_string
 
+from accounts.domain.certificates import read_certificate
 from accounts.domain.providers import LdapConfiguration, OidcConfiguration, SamlConfiguration
 from accounts.models import IdentityProvider
+from accounts.services.provider_metadata import follow_metadata
 from accounts.services.providers import provider_answered, provider_configuration
 from core.http import guarded_session
+from core.parsing import InputRefusedError
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ def try_provider(*, provider: IdentityProvider) -> Tried:
     if isinstance(configuration, OidcConfiguration):
         tried = _try_oidc(configuration)
     elif isinstance(configuration, SamlConfiguration):
-        tried = _try_saml(configuration)
+        tried = _try_saml(provider, configuration)
     elif isinstance(configuration, LdapConfiguration):
         tried = import_string("accounts.directory.try_directory")(provider)
     else:
@@ -61,16 +61,28 @@ def _try_oidc(configuration: OidcConfiguration) -> Tried:
     )
 
 
-def _try_saml(configuration: SamlConfiguration) -> Tried:
-    pem = f"-----BEGIN CERTIFICATE-----\n{configuration.certificate}\n-----END CERTIFICATE-----\n"
+def _try_saml(provider: IdentityProvider, configuration: SamlConfiguration) -> Tried:
+    if configuration.metadata_url:
+        try:
+            changed = follow_metadata(provider=provider)
+        except InputRefusedError as error:
+            return Tried(good=False, lines=(f"Its metadata cannot be followed: {error}",))
+        if changed:
+            provider.refresh_from_db()
+            followed = provider_configuration(provider)
+            assert isinstance(followed, SamlConfiguration)  # noqa: S101 its kind does not change
+            configuration = followed
     try:
-        certificate = x509.load_der_x509_certificate(ssl.PEM_cert_to_DER_cert(pem))
-        certificate.public_bytes(Encoding.DER)
+        known = [read_certificate(body) for body in configuration.certificates]
     except ValueError as error:
         return Tried(good=False, lines=(f"The certificate cannot be read: {error}",))
-    until = certificate.not_valid_after_utc
+    until = max(one.not_after for one in known)
     if until < datetime.now(tz=UTC):
-        return Tried(good=False, lines=(f"The signing certificate has expired on {until:%Y-%m-%d}.",))
-    return Tried(
-        good=True, lines=(f"The signing certificate holds until {until:%Y-%m-%d}.", "Sign in by it to see the rest.")
-    )
+        return Tried(
+            good=False,
+            lines=(f"The signing certificate has expired on {until:%Y-%m-%d}: upload its present metadata.",),
+        )
+    lines = [f"The signing certificate holds until {until:%Y-%m-%d}."]
+    if configuration.metadata_url:
+        lines.append("Its metadata were read and are followed.")
+    return Tried(good=True, lines=(*lines, "Sign in by it to see the rest."))

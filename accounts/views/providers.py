@@ -1,6 +1,6 @@
 """Settings of signing in: the rules, and the providers of identities."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from django.contrib import messages
@@ -13,10 +13,20 @@ from django.views import View
 from accounts.data import Capability, Principal, ProviderKind, Role
 from accounts.forms import PolicyForm, ProviderForm
 from accounts.models import IdentityProvider
-from accounts.selectors import identity_providers, lately_locked, provider_by_slug, sign_in_policy
+from accounts.selectors import (
+    certificates_of,
+    identity_providers,
+    keys_of,
+    lately_locked,
+    provider_by_slug,
+    sign_in_policy,
+)
 from accounts.services import (
     LastAdminError,
+    configuration_with_metadata,
+    drop_old_key,
     ensure_may,
+    prepare_next_key,
     principal_of,
     remove_provider,
     save_provider,
@@ -24,10 +34,16 @@ from accounts.services import (
     set_provider_state,
     try_provider,
     unlock_sign_in,
+    use_next_key,
 )
 from core.lists import Action, Column, Empty, RecordListView
 from core.parsing import InputRefusedError
 
+KEY_STEPS: dict[str, Callable[..., object]] = {
+    "announce-key": prepare_next_key,
+    "use-key": use_next_key,
+    "drop-key": drop_old_key,
+}
 KIND_WORDS = {
     ProviderKind.OIDC: "OpenID Connect",
     ProviderKind.SAML: "SAML",
@@ -120,7 +136,7 @@ class ProviderCreateView(LoginRequiredMixin, View):
 
     def post(self, request: HttpRequest, kind: str) -> HttpResponse:
         ensure_may(principal_of(request), Capability.SITE_ADMIN)
-        form = ProviderForm(request.POST, kind=_kind(kind))
+        form = ProviderForm(request.POST, request.FILES, kind=_kind(kind))
         if form.is_valid() and provider_by_slug(slug=form.cleaned_data["slug"]):
             form.add_error("slug", "A provider has this short name already.")
         if not form.is_valid() or not _saved(request, form):
@@ -151,10 +167,25 @@ class ProviderDetailView(LoginRequiredMixin, View):
             return redirect("accounts:provider_detail", slug=slug)
         if step == "remove":
             return self._remove(request, provider)
-        form = ProviderForm(request.POST, kind=ProviderKind(provider.kind), known=True, initial={"slug": provider.slug})
+        if step in KEY_STEPS:
+            return self._key_step(request, provider, step)
+        form = ProviderForm(
+            request.POST,
+            request.FILES,
+            kind=ProviderKind(provider.kind),
+            known=True,
+            initial={"slug": provider.slug},
+        )
         if not form.is_valid() or not _saved(request, form):
             return self._page(request, provider, form)
         return redirect("accounts:provider_detail", slug=slug)
+
+    def _key_step(self, request: HttpRequest, provider: IdentityProvider, step: str) -> HttpResponse:
+        try:
+            KEY_STEPS[step](principal=principal_of(request), provider=provider)
+        except InputRefusedError as error:
+            messages.error(request, str(error))
+        return redirect("accounts:provider_detail", slug=provider.slug)
 
     def _remove(self, request: HttpRequest, provider: IdentityProvider) -> HttpResponse:
         try:
@@ -176,6 +207,8 @@ class ProviderDetailView(LoginRequiredMixin, View):
             "form": form,
             "tried": tried,
             "addresses": _addresses(request, provider),
+            "keys": keys_of(provider=provider),
+            "certificates": certificates_of(provider=provider),
         }
         return render(request, "accounts/provider_detail.html", page)
 
@@ -207,8 +240,12 @@ def _form(provider: IdentityProvider) -> ProviderForm:
 
 
 def _saved(request: HttpRequest, form: ProviderForm) -> bool:
+    order = form.order()
     try:
-        provider = save_provider(principal=principal_of(request), **form.order())
+        order["configuration"] = configuration_with_metadata(
+            kind=form.kind, configuration=order["configuration"], metadata=form.metadata()
+        )
+        provider = save_provider(principal=principal_of(request), **order)
     except InputRefusedError as error:
         for problem in error.problems:
             form.add_error(problem.where if problem.where in form.fields else None, str(problem.allowed))
@@ -221,7 +258,11 @@ def _addresses(request: HttpRequest, provider: IdentityProvider) -> list[tuple[s
     """Return what the provider has to be told about this site."""
     names = {
         ProviderKind.OIDC: [("Redirect address", "openid_connect_callback")],
-        ProviderKind.SAML: [("Metadata and entity ID", "saml_metadata"), ("Answers go to", "saml_acs")],
+        ProviderKind.SAML: [
+            ("Metadata and entity ID", "saml_metadata"),
+            ("Answers go to", "saml_acs"),
+            ("Single logout", "saml_sls"),
+        ],
     }.get(ProviderKind(provider.kind), [])
     told = [(label, request.build_absolute_uri(reverse(name, args=[provider.slug]))) for label, name in names]
     if provider.kind == ProviderKind.SCIM:

@@ -20,7 +20,13 @@ from accounts.data import ProviderKind
 from accounts.forms import SignInForm
 from accounts.models import User
 from accounts.selectors import active_providers, any_passkey, identities_of
-from accounts.services import end_own_sessions, principal_of, session_closed
+from accounts.services import (
+    SIGNING_OUT,
+    end_own_sessions,
+    principal_of,
+    session_closed,
+    session_to_end_elsewhere,
+)
 from accounts.views.people import signed_in_user
 
 OVER = {
@@ -72,8 +78,17 @@ class SignOutView(LogoutView):
     """Ends the session (POST only)."""
 
     def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        session_closed(session_key=request.session.session_key, why="signed out")
-        return super().post(request, *args, **kwargs)
+        key = request.session.session_key
+        elsewhere = session_to_end_elsewhere(session_key=key)
+        session_closed(session_key=key, why="signed out")
+        answer = super().post(request, *args, **kwargs)
+        if elsewhere is None:
+            return answer
+        number, provider = elsewhere
+        request.session[SIGNING_OUT] = number
+        # A page rather than a redirect: browsers keep what follows from a form to this site.
+        there = reverse("saml_sls", args=[provider.slug])
+        return render(request, "accounts/signed_out.html", {"title": "Signed out", "provider": provider, "url": there})
 
 
 class SignInAgainView(LoginRequiredMixin, View):
