@@ -22,7 +22,14 @@ def may_administer(principal: Principal) -> bool:
     return principal.may(Capability.SITE_ADMIN)
 
 
+def may_see_roles(principal: Principal) -> bool:
+    """Say whether the page of roles opens: for those who give them, and those who judge them."""
+    return principal.may(Capability.SITE_ADMIN) or principal.may(Capability.COMPLIANCE_VIEW)
+
+
 add_entry(Entry("Settings", "People", "accounts:person_list", "users", 90, may_administer))
+add_entry(Entry("Settings", "Roles", "accounts:role_list", "shield", 90, may_see_roles))
+add_entry(Entry("Settings", "API tokens", "accounts:token_list", "key", 91, may_administer))
 add_entry(Entry("Settings", "Signing in", "accounts:sign_in_policy", "lock", 91, may_administer))
 add_entry(Entry("Settings", "Identity providers", "accounts:provider_list", "plug-connected", 92, may_administer))
 set_names(names_of_references)

@@ -196,6 +196,16 @@ def tokens_seen_by(*, viewer: Principal) -> QuerySet[ApiToken]:
     return tokens if viewer.may(Capability.SITE_ADMIN) else tokens.filter(owner_id=viewer.user_id)
 
 
+def holders_of_roles() -> dict[Role, list[tuple[User, str]]]:
+    """Return who holds each role and for what ("the whole site", or a team's name), in one query."""
+    grants = RoleGrant.objects.filter(user__is_active=True).select_related("user", "team").order_by("user__username")
+    found: dict[Role, list[tuple[User, str]]] = {}
+    for grant in grants:
+        where = grant.team.name if grant.team is not None else "the whole site"
+        found.setdefault(Role(grant.role), []).append((grant.user, where))
+    return found
+
+
 def teams_seen_by(*, viewer: Principal) -> QuerySet[Team]:
     """Return the teams with their members, for whoever sees operations somewhere."""
     return teams() if viewer.may_somewhere(Capability.OPERATIONS_VIEW) else Team.objects.none()

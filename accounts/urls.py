@@ -17,6 +17,7 @@ from accounts.views import (
     SignOutView,
     TokenRevokeView,
 )
+from accounts.views.access import RoleListView, TokenListView
 from accounts.views.providers import (
     PolicyView,
     ProviderCreateView,
@@ -47,6 +48,8 @@ pages: list[URLPattern | URLResolver] = [
     path("settings/people/", PersonListView.as_view(), name="person_list"),
     path("settings/people/add/", PersonCreateView.as_view(), name="person_create"),
     path("settings/people/<str:username>/", PersonDetailView.as_view(), name="person_detail"),
+    path("settings/roles/", RoleListView.as_view(), name="role_list"),
+    path("settings/tokens/", TokenListView.as_view(), name="token_list"),
     path("settings/sign-in/", PolicyView.as_view(), name="sign_in_policy"),
     path("settings/sign-in/providers/", ProviderListView.as_view(), name="provider_list"),
     path("settings/sign-in/providers/add/<str:kind>/", ProviderCreateView.as_view(), name="provider_create"),

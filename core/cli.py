@@ -53,6 +53,13 @@ class RoomCommand(TyperCommand):
 
     requires_system_checks = ()
 
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Let `--help` begin with what the command says of itself: the library looks for a docstring first."""
+        super().__init_subclass__(**kwargs)  # type: ignore[no-untyped-call]
+        own = vars(cls).get("help")
+        if isinstance(own, str) and cls.__doc__ is None:
+            cls.__doc__ = own
+
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool | None:

@@ -14,6 +14,11 @@ def may_view(principal: Principal) -> bool:
     return principal.may_somewhere(Capability.OPERATIONS_VIEW)
 
 
+def may_see_sources(principal: Principal) -> bool:
+    """Say whether the pages of data sources open: for those who write SLOs somewhere."""
+    return principal.may_somewhere(Capability.SLO_EDIT)
+
+
 def find_slos(principal: Principal, text: str, limit: int) -> Iterable[Hit]:
     """Find SLOs by name or slug."""
     found = slos_visible(viewer=principal)
@@ -29,4 +34,5 @@ add_entry(Entry("Observe", "Exclusions", "reliability:exclusion_list", "calendar
 add_entry(Entry("Observe", "Service levels", "reliability:report_list", "report", 14, may_view))
 add_entry(Entry("Observe", "Capacity", "reliability:capacity_list", "chart-line", 15, may_view))
 add_entry(Entry("Observe", "Delivery", "reliability:delivery_measures", "rocket", 16, may_view))
+add_entry(Entry("Settings", "Data sources", "reliability:source_list", "database", 93, may_see_sources))
 add_search(SearchProvider("SLO", 11, find_slos))

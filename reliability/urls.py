@@ -10,6 +10,7 @@ from reliability.views.packs import PackDetailView, PackListView
 from reliability.views.policies import OverrideEndView, PolicyView
 from reliability.views.reports import ReportDetailView, ReportFileView, ReportListView
 from reliability.views.slos import SLOListView
+from reliability.views.sources import SourceDetailView, SourceListView
 
 app_name = "reliability"
 urlpatterns: list[URLPattern | URLResolver] = [
@@ -33,6 +34,8 @@ urlpatterns: list[URLPattern | URLResolver] = [
         ReportFileView.as_view(),
         name="report_file",
     ),
+    path("settings/sources/", SourceListView.as_view(), name="source_list"),
+    path("settings/sources/<slug:slug>/", SourceDetailView.as_view(), name="source_detail"),
     path("v1/metrics", MetricsView.as_view(), name="otlp_metrics"),
     path("v1/traces", TracesView.as_view(), name="otlp_traces"),
 ]

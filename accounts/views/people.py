@@ -135,6 +135,8 @@ class TokenRevokeView(LoginRequiredMixin, View):
             raise Http404
         revoke_api_token(principal=principal, token=token)
         messages.success(request, f"“{token.name}” opens nothing any more.")
+        if token.owner_id != principal.user_id:
+            return redirect("accounts:person_detail", username=token.owner.username)
         return redirect("accounts:account")
 
 

@@ -4,9 +4,11 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from accounts.data import Role, system_principal
+from accounts.data import Capability, Role, system_principal
+from accounts.domain.permissions import CAPABILITY_WORDS, ROLE_WORDS
 from accounts.models import ApiToken, RoleGrant, User
-from accounts.services import create_user, grant_role
+from accounts.selectors import principal_for_user
+from accounts.services import create_api_token, create_user, grant_role
 from ledger.selectors import entries
 
 pytestmark = pytest.mark.django_db
@@ -108,3 +110,32 @@ def test_a_form_that_is_refused_keeps_what_was_typed(people: dict[str, User]) ->
     assert 'value="Dora Diaz"' in body
     assert "too short" in body
     assert not User.objects.filter(username="dora").exists()
+
+
+def test_roles_say_what_they_open_and_who_holds_them(people: dict[str, User]) -> None:
+    carol = create_user(principal=SITE, username="carol", password=None)
+    grant_role(principal=SITE, user=carol, role=Role.COMPLIANCE_MANAGER)
+    for reader in (people["ada"], carol):
+        page = signed_in(reader).get("/settings/roles/").content.decode()
+        assert "Approve what somebody else asks for" in page
+        assert "carol" in page
+    assert signed_in(people["alice"]).get("/settings/roles/").status_code == 403
+
+
+def test_every_capability_and_role_has_its_words() -> None:
+    assert set(CAPABILITY_WORDS) == set(Capability)
+    assert set(ROLE_WORDS) == set(Role)
+
+
+def test_an_administrator_finds_tokens_that_nobody_uses_and_revokes_one(people: dict[str, User]) -> None:
+    alice = people["alice"]
+    create_api_token(
+        principal=principal_for_user(user=alice), owner=alice, name="collector", scopes=[Capability.TELEMETRY_INGEST]
+    )
+    assert signed_in(alice).get("/settings/tokens/").status_code == 403
+    client = signed_in(people["ada"])
+    assert "collector" in client.get("/settings/tokens/?state=active&use=never").content.decode()
+    assert "collector" not in client.get("/settings/tokens/?state=expired&state=revoked").content.decode()
+    answer = client.post(f"/settings/account/tokens/{ApiToken.objects.get().pk}/revoke/")
+    assert answer["Location"] == "/settings/people/alice/"
+    assert "collector" in client.get("/settings/tokens/?state=revoked").content.decode()

@@ -14,7 +14,10 @@ from typing import Any
 import pytest
 import requests
 import time_machine
+from django.test import Client
 
+from accounts.data import Role
+from accounts.services import create_user, grant_role
 from core.clock import database_now
 from core.http import OutboundRefusedError
 from core.work import drain
@@ -23,7 +26,7 @@ from reliability.models import SLO, Collection, DataSource, SLOVersion, TallyBlo
 from reliability.selectors import counts_in_last
 from reliability.services import refresh
 from reliability.services.prometheus import PrometheusReader, SourceError
-from tests.reliability.conftest import apply
+from tests.reliability.conftest import SITE, apply
 
 SLO_YAML = """
 apiVersion: openslo/v1
@@ -164,6 +167,38 @@ def test_counts_equal_the_truth_through_births_and_resets(catalog: None, exporte
     counts = counts_in_last(version=version, minutes=60, now=database_now())
     assert (counts.good, counts.bad, counts.unknown) == (good, bad, 0)
     assert Collection.objects.get().last_error == ""
+    editor = client_of(Role.ADMIN)
+    shown = editor.get("/settings/sources/").content.decode()
+    assert "OK" in shown
+    assert prometheus.removeprefix("http://") in shown
+    (slug,) = DataSource.objects.values_list("slug", flat=True)
+    answer = editor.post(f"/settings/sources/{slug}/", follow=True).content.decode()
+    assert "It answers, and scrapes targets. (prometheus)" in answer
+    assert SLO.objects.get().name in answer
+
+
+def client_of(role: Role) -> Client:
+    user = create_user(principal=SITE, username=f"somebody-{role}", password=None)
+    grant_role(principal=SITE, user=user, role=role)
+    client = Client()
+    client.force_login(user)
+    return client
+
+
+@pytest.mark.django_db
+def test_a_source_that_is_down_stands_first_with_what_it_said(catalog: None) -> None:
+    apply(SLO_YAML.replace("URL", "http://127.0.0.1:1"))
+    failures = refresh(versions=SLOVersion.objects.all(), until=database_now(), sleep=lambda _: None)
+    assert failures
+    admin = client_of(Role.ADMIN)
+    assert "FAILED" in admin.get("/settings/sources/").content.decode()
+    (slug,) = DataSource.objects.values_list("slug", flat=True)
+    page = admin.get(f"/settings/sources/{slug}/").content.decode()
+    assert "SOURCE DOWN" in page
+    assert "refused" in admin.post(f"/settings/sources/{slug}/", follow=True).content.decode()
+    viewer = client_of(Role.VIEWER)
+    assert viewer.get("/settings/sources/").status_code == 403
+    assert viewer.get(f"/settings/sources/{slug}/").status_code == 404
 
 
 def source(url: str, *, allow: bool = True) -> DataSource:
