@@ -8,19 +8,16 @@ from typing import Any
 from uuid import UUID
 
 from django.core.exceptions import PermissionDenied
-from django.db.models import Q, QuerySet
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from rest_framework.exceptions import AuthenticationFailed
-from scim2_filter_parser.ast import AttrExpr, Filter, LogExpr
-from scim2_filter_parser.lexer import SCIMLexer
-from scim2_filter_parser.parser import SCIMParser
-from scim2_filter_parser.parser import SCIMParserError as ParserError
 
 from accounts.authentication import principal_by_bearer
 from accounts.data import Capability, Principal
 from accounts.domain import scim as words
 from accounts.domain.scim import ScimRefusedError
 from accounts.models import DirectoryGroup, User
+from accounts.scim_queries import GROUPS, USERS, Shape, filtered, ordered
 from accounts.scim_schemas import RESOURCE_TYPES, SCHEMAS, SERVICE_PROVIDER
 from accounts.services import ensure_may
 from accounts.services import scim as services
@@ -28,23 +25,6 @@ from core.parsing import InputRefusedError, load_json
 
 PAGE = 100
 LARGEST_PAGE = 200
-USER_FILTERS = {
-    "username": "username__iexact",
-    "externalid": "identities__subject",
-    "id": "pk",
-    "active": "is_active",
-    "emails": "email__iexact",
-    "emails.value": "email__iexact",
-    "name.givenname": "first_name",
-    "name.familyname": "last_name",
-}
-GROUP_FILTERS = {
-    "displayname": "display_name",
-    "externalid": "external_id",
-    "id": "key",
-    "members": "members__pk",
-    "members.value": "members__pk",
-}
 Answer = Callable[..., HttpResponse]
 
 
@@ -90,14 +70,20 @@ def schemas(request: HttpRequest, _: Principal, name: str = "") -> HttpResponse:
 
 
 @speaks_scim
+def not_offered(request: HttpRequest, _: Principal) -> HttpResponse:
+    """Refuse what the configuration says is not supported: bulk operations, and a token's owner as `/Me`."""
+    raise ScimRefusedError(f"{request.path} is not offered; see ServiceProviderConfig.", status=501, kind="")
+
+
+@speaks_scim
 def users(request: HttpRequest, principal: Principal) -> HttpResponse:
     """List people, or create one."""
     if request.method == "POST":
         fields = words.person_fields(_body(request))
         user = services.provision_person(principal=principal, fields=fields)
         return _resource(request, _user(request, user), status=201)
-    people = User.objects.filter(is_break_glass=False).prefetch_related("identities__provider", "directory_groups")
-    return _only_read(request) or _page(request, people, USER_FILTERS, _user)
+    people = USERS.rows().filter(is_break_glass=False).prefetch_related("identities__provider", "directory_groups")
+    return _only_read(request) or _page(request, people, USERS, _user)
 
 
 @speaks_scim
@@ -125,7 +111,7 @@ def groups(request: HttpRequest, principal: Principal) -> HttpResponse:
     if request.method == "POST":
         group = services.save_directory_group(principal=principal, change=words.group_change(_body(request)))
         return _resource(request, _group(request, group), status=201)
-    return _only_read(request) or _page(request, DirectoryGroup.objects.all(), GROUP_FILTERS, _group)
+    return _only_read(request) or _page(request, GROUPS.rows().prefetch_related("members"), GROUPS, _group)
 
 
 @speaks_scim
@@ -180,11 +166,27 @@ def _group(request: HttpRequest, found: DirectoryGroup) -> dict[str, Any]:
     }
     if found.external_id:
         told["externalId"] = found.external_id
-    if "members" not in request.GET.get("excludedAttributes", ""):
-        told["members"] = [
-            {"value": str(person.pk), "display": str(person), "type": "User"} for person in found.members.all()
-        ]
+    told["members"] = [
+        {"value": str(person.pk), "display": str(person), "type": "User"} for person in found.members.all()
+    ]
     return told
+
+
+def _projected(request: HttpRequest, told: dict[str, Any]) -> dict[str, Any]:
+    """Return the attributes that were asked for (`attributes`, `excludedAttributes`); who it is always among them."""
+    wanted, unwanted = (
+        {name.strip().lower() for name in request.GET.get(key, "").split(",") if name.strip()}
+        for key in ("attributes", "excludedAttributes")
+    )
+    kept: dict[str, Any] = {}
+    for key, value in told.items():
+        low = key.lower()
+        if key in {"schemas", "id", "meta"} or (low in wanted if wanted else low not in unwanted):
+            kept[key] = value
+        elif isinstance(value, dict) and wanted:
+            parts = {part: text for part, text in value.items() if f"{low}.{part.lower()}" in wanted}
+            kept |= {key: parts} if parts else {}
+    return kept
 
 
 def _meta(request: HttpRequest, kind: str, key: str) -> dict[str, Any]:
@@ -195,16 +197,18 @@ def _meta(request: HttpRequest, kind: str, key: str) -> dict[str, Any]:
 def _page(
     request: HttpRequest,
     found: QuerySet[Any],
-    names: dict[str, str],
+    shape: Shape,
     write: Callable[[HttpRequest, Any], dict[str, Any]],
 ) -> HttpResponse:
     if asked := request.GET.get("filter", ""):
-        found = found.filter(_condition(asked, names)).distinct()
+        found = filtered(found, shape, asked)
     start = max(_number(request, "startIndex", 1), 1)
     count = min(max(_number(request, "count", PAGE), 0), LARGEST_PAGE)
-    shown = found.order_by("pk")[start - 1 : start - 1 + count]
+    found = ordered(found, shape, request.GET.get("sortBy", ""), request.GET.get("sortOrder", ""))
+    shown = found[start - 1 : start - 1 + count]
     resources = [
-        {**told, "meta": {**told["meta"], "version": _tag(told)}} for told in (write(request, x) for x in shown)
+        _projected(request, {**told, "meta": {**told["meta"], "version": _tag(told)}})
+        for told in (write(request, x) for x in shown)
     ]
     return _answer(
         {
@@ -215,42 +219,6 @@ def _page(
             "Resources": resources,
         }
     )
-
-
-def _condition(asked: str, names: dict[str, str]) -> Q:
-    """Return the condition that a filter means; `eq` and `and` are what clients use. Raises ScimRefusedError."""
-    if len(asked) > 1000:
-        raise ScimRefusedError("The filter is longer than 1000 signs.", kind="invalidFilter")
-    try:
-        return _condition_of(SCIMParser().parse(SCIMLexer().tokenize(asked)), names)
-    except (ParserError, ValueError, AttributeError, RecursionError):
-        raise ScimRefusedError("The filter cannot be read.", kind="invalidFilter") from None
-
-
-def _condition_of(node: Any, names: dict[str, str]) -> Q:
-    if isinstance(node, Filter) and not node.negated:
-        inner = node.expr
-        if isinstance(inner, Filter) and node.namespace:
-            raise ScimRefusedError("Filters within a value are not known here.", kind="invalidFilter")
-        return _condition_of(inner, names)
-    if isinstance(node, LogExpr) and node.op.lower() == "and":
-        return _condition_of(node.expr1, names) & _condition_of(node.expr2, names)
-    if isinstance(node, AttrExpr) and node.value.lower() == "eq" and node.comp_value is not None:
-        path = node.attr_path
-        name = f"{path.attr_name}.{path.sub_attr.value}" if path.sub_attr else path.attr_name
-        if name.lower() in names:
-            return Q(**{names[name.lower()]: _value(names[name.lower()], node.comp_value.value)})
-    raise ScimRefusedError("Only eq and and, on the attributes kept here, are known.", kind="invalidFilter")
-
-
-def _value(lookup: str, value: str) -> Any:
-    if lookup == "is_active":
-        return value.lower() == "true"
-    if lookup in {"pk", "members__pk"}:
-        return int(value) if value.isdecimal() and len(value) < 19 else 0
-    if lookup == "key":
-        return value if len(value) == 36 and not set(value.lower()) - set("0123456789abcdef-") else None
-    return value.replace("\x00", "")
 
 
 def _number(request: HttpRequest, name: str, default: int) -> int:
@@ -288,7 +256,7 @@ def _resource(request: HttpRequest, told: dict[str, Any], *, status: int = 200) 
     tag = _tag(told)
     if request.method == "GET" and request.headers.get("If-None-Match", "") == tag:
         return HttpResponse(status=304, headers={"ETag": tag})
-    answer = _answer({**told, "meta": {**told["meta"], "version": tag}}, status=status)
+    answer = _answer(_projected(request, {**told, "meta": {**told["meta"], "version": tag}}), status=status)
     answer["ETag"] = tag
     answer["Location"] = told["meta"]["location"]
     return answer
@@ -312,7 +280,11 @@ def _fixed(rows: list[dict[str, Any]], field: str, name: str) -> HttpResponse:
 
 
 def _only_read(request: HttpRequest) -> HttpResponse | None:
-    return None if request.method in {"GET", "HEAD"} else HttpResponse(status=405)
+    if request.method in {"GET", "HEAD"}:
+        return None
+    refused = _error(ScimRefusedError(f"{request.method} is not known at this address.", status=405, kind=""))
+    refused["Allow"] = "GET, HEAD"
+    return refused
 
 
 def _answer(told: dict[str, Any], *, status: int = 200) -> HttpResponse:

@@ -27,7 +27,7 @@ SERVICE_PROVIDER: dict[str, Any] = {
     "bulk": {"supported": False, "maxOperations": 0, "maxPayloadSize": 0},
     "filter": {"supported": True, "maxResults": 200},
     "changePassword": {"supported": False},
-    "sort": {"supported": False},
+    "sort": {"supported": True},
     "etag": {"supported": True},
     "authenticationSchemes": [
         {

@@ -5,6 +5,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from accounts.domain.scim_filters import Comparison, FilterRefusedError, Node, Within, matches, parse_filter
+
 USER = "urn:ietf:params:scim:schemas:core:2.0:User"
 ENTERPRISE = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User"
 GROUP = "urn:ietf:params:scim:schemas:core:2.0:Group"
@@ -25,7 +27,6 @@ USER_PATHS = {
     "emails.value": "email",
     "active": "active",
 }
-_MEMBER = re.compile(r'^members\[\s*value\s+eq\s+"([^"]*)"\s*\]$', re.IGNORECASE)
 _SELECTED = re.compile(r"\[[^\]]*\]")
 
 
@@ -39,17 +40,31 @@ class ScimRefusedError(Exception):
 
 @dataclass
 class GroupChange:
-    """What a group becomes: None leaves it as it is."""
+    """What a group becomes: None leaves it as it is. The steps change who is in it, one after the other."""
 
     display_name: str | None = None
     external_id: str | None = None
-    members: set[str] | None = None
-    added: set[str] = field(default_factory=set)
-    removed: set[str] = field(default_factory=set)
+    steps: list[tuple[str, set[str] | Node]] = field(default_factory=list)
 
     def members_after(self, before: set[str]) -> set[str]:
         """Return who is in the group afterwards."""
-        return ((before if self.members is None else self.members) | self.added) - self.removed
+        members = set(before)
+        for name, whom in self.steps:
+            chosen = whom if isinstance(whom, set) else {one for one in members if _chosen(whom, one)}
+            if name == "add":
+                members |= chosen
+            elif name == "remove":
+                members -= chosen
+            else:
+                members = set(chosen)
+        return members
+
+
+def _chosen(node: Node, member: str) -> bool:
+    try:
+        return matches(node, {"value": member, "type": "User"})
+    except FilterRefusedError as error:
+        raise ScimRefusedError(f"members: {error}", kind="invalidFilter") from None
 
 
 def person_fields(resource: Mapping[str, Any]) -> dict[str, Any]:
@@ -85,7 +100,7 @@ def patched_fields(operations: Any) -> dict[str, Any]:
 def group_change(resource: Mapping[str, Any]) -> GroupChange:
     """Return what a whole group resource says."""
     lowered = {str(key).lower(): value for key, value in resource.items()}
-    change = GroupChange(members=_member_keys(lowered.get("members", [])))
+    change = GroupChange(steps=[("replace", _member_keys(lowered.get("members", [])))])
     change.display_name = _text(lowered.get("displayname"), "displayName")
     change.external_id = _text(lowered.get("externalid", ""), "externalId")
     return change
@@ -106,23 +121,40 @@ def patched_group(operations: Any) -> GroupChange:
 
 
 def _patch_group(change: GroupChange, name: str, path: str, value: Any) -> None:
-    lowered, one_member = path.lower(), _MEMBER.match(path)
-    if one_member:
-        (change.removed if name == "remove" else change.added).add(one_member[1])
+    lowered = path.removeprefix(f"{GROUP}:").lower()
+    if lowered.startswith("members["):
+        change.steps.append(_selected_members(name, path.removeprefix(f"{GROUP}:"), value))
     elif lowered == "members":
         keys = _member_keys(value or [])
-        if name == "replace" or (name == "remove" and not keys):
-            change.members, change.added, change.removed = keys, set(), set()
-        elif name == "add":
-            change.added |= keys
-            change.removed -= keys
+        if name == "remove" and not keys:
+            change.steps.append(("replace", set()))
         else:
-            change.removed |= keys
-            change.added -= keys
+            change.steps.append((name, keys))
     elif lowered == "displayname":
         change.display_name = _text(value, "displayName")
     elif lowered == "externalid":
         change.external_id = _text(value, "externalId")
+
+
+def _selected_members(name: str, path: str, value: Any) -> tuple[str, set[str] | Node]:
+    node = _read(path)
+    if not isinstance(node, Within):
+        raise ScimRefusedError(f"{path[:60]}: a filter of members is needed.", kind="invalidPath")
+    if name == "remove":
+        return "remove", node.part
+    named = node.part.value if isinstance(node.part, Comparison) and node.part.operator == "eq" else ""
+    keys = _member_keys(value or []) or {named} - {""}
+    if not keys:
+        raise ScimRefusedError(f"{path[:60]}: nobody is named.", kind="noTarget")
+    return "add", keys
+
+
+def _read(path: str) -> Node:
+    """Return the filter of a path like `members[value eq "3"]`, with or without an attribute after the bracket."""
+    try:
+        return parse_filter(path[: path.rindex("]") + 1])
+    except (FilterRefusedError, ValueError) as error:
+        raise ScimRefusedError(f"path: {error}", kind="invalidPath") from None
 
 
 def _operations(operations: Any) -> Iterable[tuple[str, str, Any]]:
@@ -141,8 +173,11 @@ def _operations(operations: Any) -> Iterable[tuple[str, str, Any]]:
 
 def _take(found: dict[str, Any], path: str, value: Any) -> None:
     """Note a value under the field that its path means; paths that mean nothing here are passed over."""
-    plain = _SELECTED.sub("", path.removeprefix(f"{USER}:")).lower()
-    name = USER_PATHS.get(plain)
+    own = path.removeprefix(f"{USER}:")
+    selects = "[" in own and own.partition("[")[0].lower() in USER_PATHS
+    if selects and not _is_kept_value(own):
+        return
+    name = USER_PATHS.get(_SELECTED.sub("", own).lower())
     if name is None:
         return
     if name == "active":
@@ -151,6 +186,16 @@ def _take(found: dict[str, Any], path: str, value: Any) -> None:
         found[name] = _first_mail(value)
     else:
         found[name] = _text(value, path)
+
+
+def _is_kept_value(path: str) -> bool:
+    """Say whether a path selects the one value that is kept here: the mail address of work, which is the primary."""
+    node = _read(path)
+    try:
+        return isinstance(node, Within) and matches(node.part, {"type": "work", "primary": "true"})
+    except FilterRefusedError:
+        # Which address it is now is not known here: a selection by it means the one that is kept.
+        return True
 
 
 def _truth(value: Any) -> bool:
