@@ -11,6 +11,7 @@ from django.db import connection, transaction
 from pytest_django.plugin import DjangoDbBlocker
 
 from ledger.services.guarding import remove_guard
+from tests import forking
 
 # An example that takes long on a busy machine is no mistake of the rule that it tests.
 hypothesis.settings.register_profile("assay", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
@@ -34,6 +35,13 @@ def _tables_can_be_flushed(django_db_setup: None, django_db_blocker: DjangoDbBlo
     """Take the ledger's guard away: tests that commit delete every row afterwards. Its own tests put it back."""
     with django_db_blocker.unblock():
         remove_guard(connection)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _processes_share_a_folder(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Let the processes of a parallel run make once what each of them copies."""
+    own = tmp_path_factory.getbasetemp()
+    forking.shared["folder"] = own.parent if os.environ.get("PYTEST_XDIST_WORKER") else own
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,7 @@
 """Looking at entries as they come finds what looking at all of them at once finds."""
 
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from django.utils import timezone
@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.django import TestCase
 
 from compliance.models import Check, EntryDay, LogReading, Occurrence, OccurrenceDay
-from compliance.services import checking, load_packaged, run_checks
+from compliance.services import checking, run_checks
 from compliance.services.content import apply_documents
 from compliance.services.noting import CHECKER
 from core.parsing import load_yaml_documents
@@ -18,6 +18,7 @@ from ledger.data.access import AuditedAction
 from ledger.data.incidents import IncidentAcknowledged
 from ledger.data.recovery import RecoveryTestFinished
 from ledger.services import record, seal_pending
+from tests.compliance.conftest import copy_what_is_kept
 
 pytestmark = [pytest.mark.database]
 CONTROL = """
@@ -103,6 +104,12 @@ def without_control(slug: str) -> None:
 class Sameness(TestCase):
     """Runs after each step leave what one run over everything leaves."""
 
+    loaded: ClassVar[list[str]] = []
+
+    @pytest.fixture(autouse=True)
+    def _loaded(self, loaded_tables: list[str]) -> None:
+        self.loaded[:] = loaded_tables
+
     @settings(max_examples=5, deadline=None, suppress_health_check=list(HealthCheck))
     @given(
         steps=st.lists(
@@ -119,7 +126,7 @@ class Sameness(TestCase):
     def test_incremental_equals_cold(self, steps: list[tuple[str, int, int, bool]], batch: int) -> None:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(checking, "BATCH", batch)
-            load_packaged()
+            copy_what_is_kept(self.loaded)
             declare()
             without_control("looked-at")
             now = timezone.now()

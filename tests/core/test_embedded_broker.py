@@ -2,11 +2,13 @@
 
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from kombu import Connection, Exchange, Queue
 from kombu.simple import SimpleQueue
 
 from core.broker import register_transport, transport_options
+from tests.forking import DATABASE, do, fork, make_tables
 
 pytestmark = [pytest.mark.long, pytest.mark.integration]
 
@@ -65,8 +68,6 @@ def wait_for(condition: Callable[[], bool], *, seconds: float) -> None:
 
 
 PUBLISH = """
-import django
-django.setup()
 from core.events import Event, EventDelivery, publish
 from core.work import wake
 from core.clock import database_now
@@ -74,27 +75,22 @@ event = Event.objects.create(kind="nobody.listens", payload={}, published_at=dat
 EventDelivery.objects.create(event=event, subscriber="delivery.subscribers.fan_out", due_at=database_now())
 wake("core.events")
 """
-HEARD = """
-import sys, django
-django.setup()
-from core.events import EventDelivery
-sys.exit(0 if EventDelivery.objects.filter(attempts__gte=%d).exists() else 1)
-"""
 
 
 def test_a_commit_wakes_a_real_worker_and_a_lost_wake_up_costs_only_delay(tmp_path: Path) -> None:
     environment = {
         **os.environ,
-        "DATABASE_URL": f"sqlite:///{tmp_path / 'site.sqlite3'}",
+        "DATABASE_URL": "",
         "ASSAY_STATE_DIR": str(tmp_path),
         "DJANGO_SETTINGS_MODULE": "config.settings",
         "BROKER_URL": "",
     }
 
-    def run(*command: str) -> int:
-        return subprocess.run([sys.executable, *command], env=environment, timeout=240, check=False).returncode
+    def heard(times: int) -> bool:
+        with closing(sqlite3.connect(tmp_path / DATABASE, timeout=20)) as database:
+            return len(database.execute("SELECT 1 FROM core_eventdelivery WHERE attempts > 0").fetchall()) >= times
 
-    assert run("manage.py", "migrate", "-v0") == 0
+    make_tables(tmp_path)
     worker = subprocess.Popen(
         [
             sys.executable,
@@ -113,16 +109,16 @@ def test_a_commit_wakes_a_real_worker_and_a_lost_wake_up_costs_only_delay(tmp_pa
         env=environment,
     )
     try:
-        assert run("-c", PUBLISH) == 0
-        wait_for(lambda: run("-c", HEARD % 1) == 0, seconds=30)
+        assert do("-c", PUBLISH, environment=environment) == 0
+        wait_for(lambda: heard(1), seconds=60)
     finally:
         worker.send_signal(signal.SIGKILL)
         worker.wait(10)
     # Nobody hears this one; the scheduler finds the row and, as no worker answers, does the work.
-    assert run("-c", PUBLISH) == 0
-    scheduler = subprocess.Popen([sys.executable, "manage.py", "scheduler"], env=environment)
+    assert do("-c", PUBLISH, environment=environment) == 0
+    scheduler = fork("manage.py", "scheduler", environment=environment)
     try:
-        wait_for(lambda: run("-c", HEARD % 2) == 0, seconds=60)
+        wait_for(lambda: heard(2), seconds=60)
     finally:
         scheduler.terminate()
-        assert scheduler.wait(15) == 0
+        assert scheduler.wait(60) == 0

@@ -1,16 +1,14 @@
 import os
 import sqlite3
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from tests.forking import DATABASE, fork, make_tables
+
 pytestmark = [pytest.mark.long, pytest.mark.integration]
 
 WRITER = """
-import django
-django.setup()
 from django.db import transaction
 from core.events import Event
 from django.utils import timezone
@@ -24,18 +22,15 @@ for number in range(60):
 def test_four_processes_write_at_once_and_none_finds_the_database_locked(tmp_path: Path) -> None:
     environment = {
         **os.environ,
-        "DATABASE_URL": f"sqlite:///{tmp_path / 'site.sqlite3'}",
+        "DATABASE_URL": "",
         "ASSAY_STATE_DIR": str(tmp_path),
-        "DJANGO_SETTINGS_MODULE": "config.settings",
     }
-    subprocess.run([sys.executable, "manage.py", "migrate", "-v0"], env=environment, check=True, timeout=120)
-    writers = [
-        subprocess.Popen([sys.executable, "-c", WRITER], env=environment, stderr=subprocess.PIPE) for _ in range(4)
-    ]
-    for writer in writers:
-        _, errors = writer.communicate(timeout=120)
-        assert writer.returncode == 0, errors.decode()
-    with sqlite3.connect(tmp_path / "site.sqlite3") as database:
+    make_tables(tmp_path)
+    with (tmp_path / "errors").open("w") as errors:
+        writers = [fork("-c", WRITER, environment=environment, stderr=errors.fileno()) for _ in range(4)]
+    ended = [writer.wait(120) for writer in writers]
+    assert ended == [0, 0, 0, 0], (tmp_path / "errors").read_text()
+    with sqlite3.connect(tmp_path / DATABASE) as database:
         seen = [
             row[0] for row in database.execute("SELECT json_extract(payload, '$.seen') FROM core_event ORDER BY id")
         ]

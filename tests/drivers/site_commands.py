@@ -4,7 +4,6 @@ Django and the site's modules are loaded once; each command then has a process, 
 if it had been started afresh, for a hundredth of the time. Where the start itself is the point, a test starts one.
 """
 
-import importlib
 import json
 import os
 import signal
@@ -13,15 +12,12 @@ import time
 import traceback
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
 import django
-from django.conf import settings
 from django.core.management import execute_from_command_line
 from django.db import connections
-from django.test import signals
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.forking import become
 
 
 def main() -> None:
@@ -65,10 +61,7 @@ def _do(order: dict[str, Any]) -> None:
         for number, name in ((1, "stdout"), (2, "stderr")):
             os.dup2(os.open(order[name], os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), number)
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-        os.environ.clear()
-        os.environ.update({"DJANGO_SETTINGS_MODULE": "config.settings", **order["environment"]})
-        os.chdir(ROOT)
-        _read_settings_again()
+        become({"DJANGO_SETTINGS_MODULE": "config.settings", **order["environment"]})
         sys.argv = ["manage.py", *order["arguments"]]
         execute_from_command_line(sys.argv)
         code = 0
@@ -81,33 +74,6 @@ def _do(order: dict[str, Any]) -> None:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
-
-
-def _read_settings_again() -> None:
-    """Make this process what it would be if it had been started with its environment."""
-    importlib.reload(sys.modules["config.settings"])
-    before = {name: getattr(settings, name) for name in dir(settings) if name.isupper()}
-    # What a first look at a setting does.
-    settings._setup()  # type: ignore[misc]
-    for name, value in before.items():
-        now = getattr(settings, name, None)
-        if now != value and name != "DATABASES":
-            signals.setting_changed.send(sender=settings.__class__, setting=name, value=now, enter=True)
-    # Nothing was connected before the fork, so that only the description is known.
-    connections.__dict__.pop("settings", None)
-    connections._settings = None  # type: ignore[attr-defined]
-    for alias in [one.alias for one in connections.all(initialized_only=True)]:
-        del connections[alias]
-    _point_the_broker(settings.CELERY_BROKER_URL)
-
-
-def _point_the_broker(url: str) -> None:
-    from config.celery import app
-    from core.broker import SCHEME, transport_options
-
-    app.conf.update(broker_url=url, broker_read_url=url, broker_write_url=url)
-    if url.startswith(f"{SCHEME}:"):
-        app.conf.update(broker_transport_options=transport_options(Path(unquote(urlsplit(url).path))))
 
 
 if __name__ == "__main__":

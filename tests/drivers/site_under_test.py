@@ -14,9 +14,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from tests.forking import make_tables
+
 ROOT = Path(__file__).resolve().parents[2]
 COMMAND_SECONDS = 600
-DATABASE = "assay.sqlite3"
 
 
 class Commander:
@@ -71,14 +72,6 @@ def commander() -> Commander:
     return Commander()
 
 
-@cache
-def empty_tables() -> Path:
-    """A SQLite database with the site's tables and nothing in them, made once."""
-    site = Site(commander().folder / "template")
-    site.ask("migrate", "--verbosity=0")
-    return site.state / DATABASE
-
-
 def _clean() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name not in {"SECRET_KEY", "BROKER_URL"}}
 
@@ -110,8 +103,7 @@ class Site:
         if self.database_url:
             self.ask("migrate", "--verbosity=0")
         else:
-            self.state.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(empty_tables(), self.state / DATABASE)
+            make_tables(self.state)
 
     def ask(self, *arguments: object, expect: int = 0) -> subprocess.CompletedProcess[str]:
         done = commander().do([*map(str, arguments)], self.environment)

@@ -1,7 +1,8 @@
 """A site of its own for tests that kill processes: a fresh state folder, real processes, a real port.
 
-`python -m tests.incidents.live_site seed` prints the senders' tokens; `… serve` serves until its standard input is
-closed; `… work [POINT]` does what is due once, or is killed by SIGKILL at a point.
+What a process of it does, by its first argument: `seed` makes the organization in empty tables and prints the senders'
+tokens; `serve` serves until its standard input is closed; `work [POINT]` does what is due once, or is killed by SIGKILL
+at a point.
 """
 
 import os
@@ -14,7 +15,6 @@ from wsgiref.simple_server import WSGIRequestHandler, make_server
 
 import django
 import orjson
-from django.core.management import call_command
 from django.core.wsgi import get_wsgi_application
 
 
@@ -27,7 +27,6 @@ class QuietHandler(WSGIRequestHandler):
 
 def seed() -> None:
     """Make the organization and an endpoint whose address the test sets."""
-    call_command("migrate", verbosity=0)
     from accounts.data import Role, system_principal
     from accounts.services import create_team, create_user, grant_role, set_team_members
     from core.parsing import load_yaml_documents

@@ -4,7 +4,6 @@ import os
 import socket
 import sqlite3
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from contextlib import closing
@@ -12,8 +11,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import orjson
 import psycopg
 import requests
+
+from tests.forking import Forked, fork, make_tables
 
 ROOT = Path(__file__).resolve().parents[2]
 TABLES = (
@@ -53,16 +55,25 @@ class Site:
             "BROKER_URL": "",
         }
 
-    def start(self, *arguments: str, **options: Any) -> "subprocess.Popen[str]":
+    def start(self, *arguments: str, stdin: int | None = None, stdout: int | None = None) -> Forked:
         with (self.state / "stderr.log").open("a") as log:
-            return subprocess.Popen(
-                [sys.executable, "-m", "tests.incidents.live_site", *arguments],
-                cwd=ROOT,
-                env=self.environment,
-                text=True,
-                stderr=log,
-                **options,
+            return fork(
+                "tests.incidents.live_site",
+                *arguments,
+                environment=self.environment,
+                stdin=stdin,
+                stdout=stdout,
+                stderr=log.fileno(),
             )
+
+    def seed(self) -> None:
+        """Make the tables, and the organization in them."""
+        if not self.database_url:
+            make_tables(self.state)
+        seeding = self.start("seed", stdout=subprocess.PIPE)
+        printed, _ = seeding.communicate()
+        assert seeding.returncode == 0, (self.state / "stderr.log").read_text()
+        self.tokens = orjson.loads(printed)
 
     def run(self, *arguments: str) -> int:
         return self.start(*arguments).wait(240)

@@ -11,7 +11,6 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-import orjson
 import pytest
 import requests
 
@@ -24,10 +23,7 @@ pytestmark = [pytest.mark.long, pytest.mark.integration]
 @pytest.fixture(scope="module")
 def seeded(tmp_path_factory: pytest.TempPathFactory) -> Site:
     made = Site(tmp_path_factory.mktemp("seed"), Sink())
-    seeding = made.start("seed", stdout=subprocess.PIPE)
-    printed, _ = seeding.communicate(timeout=240)
-    assert seeding.returncode == 0, (made.state / "stderr.log").read_text()
-    made.tokens = orjson.loads(printed)
+    made.seed()
     return made
 
 

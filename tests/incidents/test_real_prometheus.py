@@ -8,7 +8,6 @@ from pathlib import Path
 from shutil import which
 from typing import Any
 
-import orjson
 import pytest
 
 from tests.incidents.processes import Sink, Site, answers, free_port, wait_until
@@ -65,9 +64,7 @@ class Gauge:
 def site(tmp_path: Path) -> Iterator[tuple[Site, str]]:
     (tmp_path / "state").mkdir()
     made = Site(tmp_path / "state", Sink())
-    seeding = made.start("seed", stdout=subprocess.PIPE)
-    printed, _ = seeding.communicate(timeout=240)
-    made.tokens = orjson.loads(printed)
+    made.seed()
     server = made.start("serve", stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     try:
         assert server.stdout

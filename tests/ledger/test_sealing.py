@@ -1,12 +1,8 @@
 import os
-import secrets
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import urlsplit
 
-import psycopg
 import pytest
 from django.db import connection, transaction
 
@@ -15,6 +11,7 @@ from ledger.domain.canonical import NotCanonicalError
 from ledger.models import LedgerEntry, LogHead, Seal
 from ledger.selectors import entries
 from ledger.services import record, seal_pending
+from tests.forking import Forked, drop_database, fork, make_database, make_tables
 
 pytestmark = [pytest.mark.long, pytest.mark.django_db, pytest.mark.database]
 
@@ -65,8 +62,6 @@ def test_an_artifact_must_be_named_by_its_hash() -> None:
 
 
 WRITER = """
-import django
-django.setup()
 from django.db import transaction
 from ledger.data.access import AuditedAction
 from ledger.services import record
@@ -77,8 +72,7 @@ for number in range(80):
             transaction.set_rollback(True)
 """
 SEALER = """
-import django, time
-django.setup()
+import time
 from django.db import connection
 from ledger.services import seal_pending
 def slowly(execute, *given):
@@ -90,8 +84,6 @@ with connection.execute_wrapper(slowly):
         seal_pending()
 """
 COUNT = """
-import django
-django.setup()
 from ledger.services import seal_pending
 from ledger.models import LedgerEntry, LogHead, PendingEntry, Seal
 from ledger.services import verify_log
@@ -106,14 +98,12 @@ print(LedgerEntry.objects.count(), seqs == list(range(LedgerEntry.objects.count(
 def scratch_url(tmp_path: Path) -> Iterator[str]:
     """A database of its own on the engine at hand, for tests that kill processes."""
     if connection.vendor == "sqlite":
-        yield f"sqlite:///{tmp_path / 'site.sqlite3'}"
+        make_tables(tmp_path)
+        yield ""
         return
-    name = f"scratch_{secrets.token_hex(6)}"
-    base = urlsplit(os.environ["DATABASE_URL"])
-    with psycopg.connect(base._replace(path="/postgres").geturl(), autocommit=True) as server:
-        server.execute(f"CREATE DATABASE {name}")
-        yield base._replace(path=f"/{name}").geturl()
-        server.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    url = make_database(os.environ["DATABASE_URL"])
+    yield url
+    drop_database(url)
 
 
 @pytest.mark.integration
@@ -124,13 +114,11 @@ def test_two_sealers_and_one_killed_in_mid_batch_leave_a_log_without_gap_or_doub
         **os.environ,
         "DATABASE_URL": scratch_url,
         "ASSAY_STATE_DIR": str(tmp_path),
-        "DJANGO_SETTINGS_MODULE": "config.settings",
     }
 
-    def start(code: str) -> subprocess.Popen[str]:
-        return subprocess.Popen([sys.executable, "-c", code], env=environment, stdout=subprocess.PIPE, text=True)
+    def start(code: str) -> Forked:
+        return fork("-c", code, environment=environment, stdout=subprocess.PIPE)
 
-    subprocess.run([sys.executable, "manage.py", "migrate", "-v0"], env=environment, check=True, timeout=120)
     doomed = start(SEALER.replace("REST", "0.005"))  # sleeps between its statements, so that it dies within a batch
     sealers = [start(SEALER.replace("REST", "0")) for _ in range(2)]
     writers = [start(WRITER) for _ in range(3)]
@@ -138,7 +126,7 @@ def test_two_sealers_and_one_killed_in_mid_batch_leave_a_log_without_gap_or_doub
     doomed.kill()
     sealers[0].kill()
     for writer in writers:
-        writer.communicate(timeout=120)
+        writer.communicate()
         assert writer.returncode == 0
     sealers[1].kill()
     for sealer in [doomed, *sealers]:

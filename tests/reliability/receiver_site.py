@@ -1,8 +1,8 @@
 """A site of its own for a test that kills the receiver: a fresh state folder, a real process, a real port.
 
-`python -m tests.reliability.receiver_site seed` prints a sender's token; `… serve PORT` serves by one process after
-another, each killed at one of its first requests: before it is read, before its commit or before its answer; `… counts`
-prints what was counted.
+What a process of it does, by its first argument: `seed` prints a sender's token; `serve PORT` serves by one process
+after another, each killed at one of its first requests: before it is read, before its commit or before its answer;
+`counts` prints what was counted.
 """
 
 import os
@@ -16,7 +16,6 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 import django
 import orjson
-from django.core.management import call_command
 from django.core.wsgi import get_wsgi_application
 from django.urls import resolve
 
@@ -38,7 +37,6 @@ class ReusingServer(WSGIServer):
 
 def seed() -> None:
     """Declare an SLO on a histogram and one on spans, and make a sender's token."""
-    call_command("migrate", verbosity=0)
     from accounts.data import Capability, Role, system_principal
     from accounts.services import create_api_token, create_user, grant_role
     from catalog.services import apply_documents as apply_catalog

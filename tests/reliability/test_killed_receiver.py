@@ -5,7 +5,6 @@ import random
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -29,7 +28,9 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 from opentelemetry.trace import StatusCode
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.forking import fork, make_tables
+
+SITE = "tests.reliability.receiver_site"
 GIVE_UP_SECONDS = 120
 ROUNDS = 3
 
@@ -75,17 +76,11 @@ class StubbornSpans(SpanExporter):
         self.exporter.shutdown()  # type: ignore[no-untyped-call]
 
 
-def run(state: Path, *arguments: str) -> bytes:
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.reliability.receiver_site", *arguments],
-        cwd=ROOT,
-        env=environment(state),
-        capture_output=True,
-        timeout=120,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr.decode()
-    return done.stdout
+def run(state: Path, *arguments: str) -> str:
+    process = fork(SITE, *arguments, environment=environment(state), stdout=subprocess.PIPE)
+    said, _ = process.communicate()
+    assert process.returncode == 0
+    return said
 
 
 def environment(state: Path) -> dict[str, str]:
@@ -104,12 +99,7 @@ def receiver(state: Path) -> Iterator[str]:
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         port = found.getsockname()[1]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "tests.reliability.receiver_site", "serve", str(port)],
-        cwd=ROOT,
-        env=environment(state),
-        start_new_session=True,
-    )
+    process = fork(SITE, "serve", port, environment=environment(state))
     try:
         yield f"http://127.0.0.1:{port}"
     finally:
@@ -133,7 +123,8 @@ def meters_to(url: str, headers: dict[str, str], temporality: AggregationTempora
 
 @pytest.mark.integration
 def test_every_event_is_counted_once_however_often_the_receiver_dies(tmp_path: Path) -> None:
-    token = run(tmp_path, "seed").decode()
+    make_tables(tmp_path)
+    token = run(tmp_path, "seed")
     chance = random.Random(5)
     good = bad = fine = failed = 0
     headers = {"Authorization": f"Bearer {token}"}
