@@ -11,6 +11,8 @@ from typing import Any
 
 from django.db.models import QuerySet
 
+from core.partitions import Part, PartitionedTable, following, month_start, parts, written_to
+
 # Thirteen months: a yearly audit period and the month in which it is looked at.
 EVIDENCE_FLOOR = timedelta(days=397)
 
@@ -34,7 +36,10 @@ class DataClass:
     `old` returns the rows that ended before an instant and that nothing needs any more; `at` is their field of time.
     `spare` takes rows of what is held out; without it, any hold keeps the whole class. `remove` gets primary keys and
     returns how many rows went; without it, they are deleted. `default` None keeps for ever; `floor` is the shortest
-    time that a rule may say.
+    time that a rule may say. A hold on a class of `held_with` keeps this one too.
+
+    `drop` drops the months that are wholly older than an instant where rows are kept by month, records that, and
+    returns what went; None where they are not. `instead` says that then nothing of the class goes row by row.
     """
 
     key: str
@@ -47,6 +52,19 @@ class DataClass:
     spare: Callable[[QuerySet[Any], Held], QuerySet[Any]] | None = None
     remove: Callable[[list[Any]], int] | None = None
     evidence: bool = False
+    held_with: tuple[str, ...] = ()
+    drop: Callable[[datetime], "Dropped | None"] | None = None
+    instead: bool = False
+    table: PartitionedTable | None = None
+
+
+@dataclass(frozen=True)
+class Dropped:
+    """What went with the months that were dropped."""
+
+    count: int = 0
+    oldest: datetime | None = None
+    newest: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -82,6 +100,7 @@ class PersonalData:
 _classes: dict[str, DataClass] = {}
 _personal: dict[str, PersonalData] = {}
 _region_lookups: list[Callable[[str], str | None]] = []
+_keep_lookups: list[Callable[[DataClass], timedelta | None]] = []
 
 
 def register_class(data_class: DataClass) -> None:
@@ -124,6 +143,60 @@ def deleted(rows: Callable[[Person], QuerySet[Any]]) -> Callable[[Person], int]:
 def register_region_lookup(lookup: Callable[[str], str | None]) -> None:
     """Add what knows regions: from a slug to its residency (`EU`), empty without one, None for a region unknown."""
     _region_lookups.append(lookup)
+
+
+def register_keep_lookup(lookup: Callable[[DataClass], timedelta | None]) -> None:
+    """Add what knows how long the site keeps a class; None is for ever."""
+    _keep_lookups.append(lookup)
+
+
+def kept_for(one: DataClass) -> timedelta | None:
+    """Return how long the site keeps a class; None is for ever."""
+    return next((lookup(one) for lookup in _keep_lookups), one.default)
+
+
+@dataclass(frozen=True)
+class PartStanding:
+    """A part of a table that is kept by month, and when it goes: from `goes_at` on, or why not."""
+
+    table: PartitionedTable
+    part: Part
+    goes_at: datetime | None
+    says: str
+
+    @property
+    def range(self) -> str:
+        """The numbers of the part in words."""
+        if self.part.is_default:
+            return "what lies in no month"
+        return f"{'the first' if self.part.start is None else self.part.start} to {self.part.range[1] - 1}"
+
+    @property
+    def goes(self) -> str:
+        """When it goes, in words."""
+        return self.says if self.goes_at is None else f"{self.goes_at:%Y-%m-%d}"
+
+
+def part_standings(table: PartitionedTable) -> list[PartStanding]:
+    """Return the parts of a table with when each goes, unless a legal hold keeps it; none where it is not kept so."""
+    one = next((found for found in _classes.values() if found.table is table), None)
+    keep = kept_for(one) if one is not None else None
+    found = parts(table, with_ages=True)
+    last = written_to(table, found)
+    return [PartStanding(table, part, *_goes(part, keep, is_last=part.name == last)) for part in found]
+
+
+def _goes(part: Part, keep: timedelta | None, *, is_last: bool) -> tuple[datetime | None, str]:
+    if part.is_default:
+        return None, "its rows are moved to their months"
+    if part.newest is None:
+        return None, "empty"
+    if keep is None:
+        return None, "kept for ever"
+    if is_last:
+        return None, "still written to"
+    ended = part.newest if part.month is None else max(part.newest, month_start(following(part.month)))
+    return ended + keep, ""
 
 
 def residency_of(region: str) -> str | None:

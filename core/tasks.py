@@ -5,13 +5,14 @@ import time
 from datetime import timedelta
 
 from celery import shared_task
-from django.db import close_old_connections
+from django.db import DatabaseError, close_old_connections
 
 from core.beats import beat
 from core.clock import database_now
 from core.deleting import delete_in_batches
 from core.events import EVENT_QUEUE, Event, EventDelivery, known_addresses
 from core.leases import due_q
+from core.partitions import open_months, partitioned_tables
 from core.periodic import periodic
 from core.waking import WakeUps
 from core.work import drain
@@ -66,3 +67,16 @@ def give_up_unknown_subscribers() -> None:
     now = database_now()
     unheard = EVENT_QUEUE.queryset().filter(due_q(now - NOBODY_KNOWS_AFTER)).exclude(known_addresses())
     unheard.update(dead_at=now, last_error="No release that worked here for a day knows this subscriber.")
+
+
+@periodic("core.partitions", every=timedelta(hours=1), while_held=True)
+def open_parts_of_tables() -> None:
+    """Open the months of tables that are kept by month; one that fails does not keep the others from theirs."""
+    now, failed = database_now(), []
+    for table in partitioned_tables():
+        try:
+            open_months(table, now=now)
+        except DatabaseError as error:
+            failed.append(f"{table.table}: {str(error).strip().splitlines()[0]}")
+    if failed:
+        raise RuntimeError("; ".join(failed))

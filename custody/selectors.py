@@ -31,7 +31,8 @@ class Holding:
 
     def keeps_all_of(self, one: DataClass) -> bool:
         """Say whether nothing of a class may go: it is held itself, or it cannot tell what is held apart."""
-        return one.key in self.classes or (bool(self.held) and one.spare is None)
+        named = {one.key, *one.held_with} & self.classes
+        return bool(named) or (bool(self.held) and one.spare is None)
 
 
 def holding() -> Holding:

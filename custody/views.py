@@ -18,6 +18,7 @@ from accounts.data import Capability
 from accounts.services import ensure_may, principal_of
 from core.clock import database_now
 from core.formatting import MISSING
+from core.lifecycle import part_standings
 from core.lists import Action, Column, Empty, Filter, RecordListView
 from core.parsing import InputRefusedError
 from custody.forms import ErasureForm, HoldForm, OwnExportForm, ReasonForm, RetentionForm
@@ -127,6 +128,7 @@ class ClassDetailView(KeeperView):
             "title": one.data_class.name,
             "intro": one.data_class.says,
             "one": one,
+            "parts": part_standings(one.data_class.table) if one.data_class.table else [],
             "form": form or (RetentionForm(initial=initial) if may_change else None),
             "facts": [
                 ("Kept for", kept_for(one)),

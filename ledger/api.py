@@ -27,10 +27,11 @@ def ensure_may_view(request: Request) -> None:
 
 
 class EntrySerializer(serializers.ModelSerializer[LedgerEntry]):
-    """An entry; `seq` is null until it is sealed, `payload` once it is erased."""
+    """An entry; `seq` is null until it is sealed, `payload` once it is erased; `payload_gone` says by what."""
 
     seq = serializers.IntegerField(allow_null=True, read_only=True)
     payload = serializers.JSONField(allow_null=True, read_only=True)
+    payload_gone = serializers.CharField(source="content_gone", read_only=True)
 
     class Meta:
         model = LedgerEntry
@@ -49,6 +50,7 @@ class EntrySerializer(serializers.ModelSerializer[LedgerEntry]):
             "payload_sha256",
             "artifacts",
             "payload",
+            "payload_gone",
         )
 
 

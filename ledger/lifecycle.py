@@ -1,4 +1,4 @@
-"""What the room keeps. Entries, seals and checkpoints are kept for ever; files that entries refer to may go."""
+"""What the room keeps. Entries, seals and checkpoints are kept for ever; payloads, and files of entries, may go."""
 
 from datetime import datetime
 
@@ -6,7 +6,7 @@ from django.db.models import QuerySet
 
 from core.lifecycle import EVIDENCE_FLOOR, DataClass, Person, PersonalData, register_class, register_personal
 from ledger.models import Artifact, LedgerEntry
-from ledger.services import remove_artifacts
+from ledger.services import PAYLOADS, drop_payloads, old_payloads, remove_artifacts, remove_payloads
 
 
 def _old(before: datetime) -> QuerySet[Artifact]:
@@ -28,6 +28,24 @@ register_class(
         at="stored_at",
         remove=remove_artifacts,
         evidence=True,
+    )
+)
+register_class(
+    DataClass(
+        key="ledger.payloads",
+        name="Payloads of the ledger",
+        says="What entries say. The entries, their hashes and places stay, and the ledger verifies; what they said is "
+        "gone for audits too. On PostgreSQL a whole month goes at once, when all of it is old enough.",
+        default=None,
+        floor=EVIDENCE_FLOOR,
+        old=old_payloads,
+        at="entry__recorded_at",
+        remove=remove_payloads,
+        evidence=True,
+        held_with=("ledger.entries",),
+        drop=drop_payloads,
+        instead=True,
+        table=PAYLOADS,
     )
 )
 register_personal(

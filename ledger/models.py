@@ -52,13 +52,31 @@ class LedgerEntry(models.Model):
 
     @property
     def payload(self) -> dict[str, object] | None:
-        """What the entry says, or None when its content was erased."""
-        value: dict[str, object] | None = None if self.content.erased_at else orjson.loads(bytes(self.content.body))
+        """What the entry says, or None when its content was erased or its time was over."""
+        kept = self.kept_content
+        value: dict[str, object] | None = None if kept is None else orjson.loads(bytes(kept.body))
         return value
+
+    @property
+    def kept_content(self) -> "EntryContent | None":
+        """The payload and its nonce, unless they were erased or their time was over."""
+        content: EntryContent | None = getattr(self, "content", None)
+        return None if content is None or content.erased_at else content
+
+    @property
+    def content_gone(self) -> str:
+        """Why there is no payload any more, in a word; empty while there is one."""
+        content: EntryContent | None = getattr(self, "content", None)
+        if content is None:
+            return "erased by retention"
+        return "erased" if content.erased_at else ""
 
 
 class EntryContent(models.Model):
-    """An entry's payload and the nonce it was committed with. May be erased; the entry and its proof stay."""
+    """An entry's payload and the nonce it was committed with. May be erased; the entry and its proof stay.
+
+    Its row is gone when the payload's time was over; PostgreSQL keeps these rows by month and drops a month at once.
+    """
 
     # Written together with the entry in one statement; a constraint would cost each record a second look-up.
     entry = models.OneToOneField(

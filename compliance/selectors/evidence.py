@@ -24,6 +24,7 @@ class EvidenceLine:
     occurred_at: datetime
     actor: str
     sound: bool
+    gone: str = ""
 
     @property
     def mark(self) -> str:
@@ -59,7 +60,9 @@ def evidence_proof(control: Control, *, entry: int) -> tuple[EvidenceLine, dict[
         return None
     line = _line(row)
     words = [
-        "The content is the one that was recorded: its salted SHA-256 equals the one in the entry."
+        f"The content was {line.gone}; its salted SHA-256 in the entry proves only that there was one."
+        if line.gone
+        else "The content is the one that was recorded: its salted SHA-256 equals the one in the entry."
         if line.sound
         else "The content is NOT the one that was recorded: its salted SHA-256 differs from the one in the entry.",
         f"The entry is number {line.seq} of the log, and every later entry depends on it."
@@ -79,8 +82,8 @@ def _rests_on(control: Control, entry: int) -> bool:
 
 
 def _line(entry: Any) -> EvidenceLine:
-    content = entry.content
-    digest = hashlib.sha256(bytes(content.nonce) + bytes(content.body)).hexdigest()
+    content = entry.kept_content
+    digest = "" if content is None else hashlib.sha256(bytes(content.nonce) + bytes(content.body)).hexdigest()
     kind = entry.evidence_type
     return EvidenceLine(
         entry.pk,
@@ -90,5 +93,6 @@ def _line(entry: Any) -> EvidenceLine:
         entry.subject,
         entry.occurred_at,
         entry.actor,
-        digest == entry.payload_sha256 or entry.payload is None,
+        content is None or digest == entry.payload_sha256,
+        entry.content_gone,
     )

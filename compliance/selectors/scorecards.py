@@ -120,7 +120,7 @@ def _facts_by_service(services: set[str], items: Sequence[Item], *, now: datetim
     marked = entries().filter(pk__in=keys).order_by()
     for rows in (marked.values_list(*fields), unread.values_list(*fields)[:UNREAD]):
         for pk, name, at, actor, subject, body, erased_at in rows:
-            if erased_at is not None or at > now or pk in seen:
+            if erased_at is not None or body is None or at > now or pk in seen:
                 continue
             seen.add(pk)
             fact = Fact(pk, name, at, actor, subject, orjson.loads(bytes(body)))

@@ -99,6 +99,8 @@ def remove_old_data() -> list[Removed]:
 def _remove(one: DataClass, keep: timedelta) -> Removed:
     before = database_now() - keep
     removed = Removed(one.key)
+    if one.drop is not None and _drop_months(one, before, removed) and one.instead:
+        return removed
     end = time.monotonic() + SECONDS_EACH
     while time.monotonic() < end:
         with transaction.atomic():
@@ -109,6 +111,22 @@ def _remove(one: DataClass, keep: timedelta) -> Removed:
             _remove_batch(one, batch, keep, before, removed)
     removed.complete = not _batch(one, before, holding())
     return removed
+
+
+def _drop_months(one: DataClass, before: datetime, removed: Removed) -> bool:
+    """Drop the months that may go, one in each transaction; returns whether the class is kept by month here."""
+    while True:
+        with transaction.atomic():
+            if holding().keeps_all_of(one):
+                return True
+            dropped = one.drop(before) if one.drop is not None else None
+        if dropped is None:
+            return False
+        if not dropped.count:
+            return True
+        removed.count += dropped.count
+        removed.oldest = min(filter(None, (removed.oldest, dropped.oldest)), default=None)
+        removed.newest = max(filter(None, (removed.newest, dropped.newest)), default=None)
 
 
 def _batch(one: DataClass, before: datetime, now_held: Holding) -> list[tuple[Any, ...]]:

@@ -21,6 +21,7 @@ from core.clock import database_now
 from core.context import site_version
 from core.holding import current_hold
 from core.identifiers import new_id
+from core.partitions import partitioned_tables, problems
 from core.rekeying import survey_keys
 from core.releases import current_release, formats_ahead
 from core.replicas import REPLICA, replica_lag
@@ -61,6 +62,7 @@ def check_site(*, principal: Principal) -> list[Finding]:
         "work": _work,
         "hold": _hold,
         "replica": _replica,
+        "partitions": _partitions,
     }
     if findings[1].verdict is Verdict.UNKNOWN:
         findings += [Finding(name, Verdict.UNKNOWN, "The database did not answer.") for name in later]
@@ -190,6 +192,17 @@ def _replica() -> Finding:
     if lag > bound:
         return Finding("replica", Verdict.WARNING, f"{lag.total_seconds():.0f} s behind; reports read the primary.")
     return Finding("replica", Verdict.GOOD, f"{lag.total_seconds():.1f} s behind.")
+
+
+def _partitions() -> Finding:
+    if connection.vendor != "postgresql":
+        return Finding("partitions", Verdict.GOOD, "None: on SQLite each table is one.")
+    now = database_now()
+    said = [problem for table in partitioned_tables() for problem in problems(table, now=now)]
+    if said:
+        return Finding("partitions", Verdict.WARNING, "; ".join(said))
+    count = len(partitioned_tables())
+    return Finding("partitions", Verdict.GOOD, f"{count} tables are kept by month; the months ahead are open.")
 
 
 def _broker() -> Finding:

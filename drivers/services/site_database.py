@@ -117,7 +117,11 @@ def postgresql_facts(link: "psycopg.Connection[Any]") -> Snapshot:
     """Return what the public schema holds as a transaction sees it."""
     names = [
         row[0]
-        for row in link.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public' ORDER BY 1").fetchall()
+        # The parts of a table are counted with it, so that it is the same however they lie.
+        for row in link.execute(
+            "SELECT c.relname FROM pg_class c WHERE c.relnamespace = 'public'::regnamespace"
+            " AND c.relkind IN ('r', 'p') AND NOT c.relispartition ORDER BY 1"
+        ).fetchall()
     ]
     tables = {}
     for name in names:

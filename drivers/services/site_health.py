@@ -22,6 +22,7 @@ from core.releases import current_release
 from core.work import PeriodicJob, QueueStanding, queue_standings
 from delivery.selectors import connectors, endpoints, outside_watches
 from drivers.domain.redaction import redacted
+from drivers.services.partitioned import partition_rows
 from drivers.services.site_check import CLOCK_TOLERANCE, Finding, Verdict, check_site
 from ledger.selectors import (
     artifact_totals,
@@ -67,6 +68,7 @@ class Health:
     channels: list[dict[str, Any]] = field(default_factory=list)
     storage: list[dict[str, Any]] = field(default_factory=list)
     replicas: list[dict[str, Any]] = field(default_factory=list)
+    partitions: list[dict[str, Any]] = field(default_factory=list)
     versions: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -109,6 +111,7 @@ def site_health(*, principal: Principal) -> Health:
         ("channels", _channels),
         ("storage", _storage),
         ("replicas", _replicas),
+        ("partitions", _partitions),
         ("versions", _versions),
     )
     for name, look in parts:
@@ -130,6 +133,10 @@ def _now() -> datetime:
 
 def _short(text: str) -> str:
     return text if len(text) <= LONGEST_SENTENCE else f"{text[: LONGEST_SENTENCE - 1]}…"
+
+
+def _partitions(health: Health, _: Principal) -> None:
+    health.partitions = partition_rows()
 
 
 def _queues(health: Health, _: Principal) -> None:

@@ -29,6 +29,23 @@ class PayloadErased(LedgerPayload):
     reason: str
 
 
+class PayloadsOutlived(LedgerPayload):
+    """The payloads of a range of entries went because their time was over. Their entries, hashes and places remain.
+
+    Its subject is `entries:FIRST-LAST`, by number in the log; an entry of the range may still have its payload.
+    """
+
+    entry_type: ClassVar[str] = "ledger.payloads_outlived"
+    evidence_type: ClassVar[EvidenceType | None] = EvidenceType.AUD
+    count: int
+    first_seq: int
+    last_seq: int
+    oldest: datetime
+    newest: datetime
+    outlived_before: datetime
+    part: str = ""
+
+
 class CheckpointAnchored(LedgerPayload):
     """An outside anchor has a checkpoint."""
 

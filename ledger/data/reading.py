@@ -17,17 +17,19 @@ class SealedEntry(NamedTuple):
     actor: str
     subject: str
     payload_sha256: str
-    nonce: bytes
-    body: bytes
+    nonce: bytes | None
+    body: bytes | None
     erased_at: datetime | None
 
     @property
     def payload(self) -> dict[str, Any] | None:
-        """What the entry says, or None when its content was erased."""
-        value: dict[str, Any] | None = None if self.erased_at else orjson.loads(bytes(self.body))
+        """What the entry says, or None when its content was erased or its time was over."""
+        if self.erased_at or self.body is None:
+            return None
+        value: dict[str, Any] = orjson.loads(bytes(self.body))
         return value
 
     @property
     def sound(self) -> bool:
         """Say whether the content is the one that was recorded."""
-        return hashlib.sha256(bytes(self.nonce) + bytes(self.body)).hexdigest() == self.payload_sha256
+        return hashlib.sha256(bytes(self.nonce or b"") + bytes(self.body or b"")).hexdigest() == self.payload_sha256

@@ -10,6 +10,20 @@ from ledger.domain.tree import leaf_hash
 FORMAT_VERSION = 1
 
 
+OUTLIVED_SUBJECT = "entries"
+
+
+def outlived_subject(first: int, last: int) -> str:
+    """Return the subject of the entry that says that the payloads of these places went, their time being over."""
+    return f"{OUTLIVED_SUBJECT}:{first}-{last}"
+
+
+def outlived_range(subject: str) -> tuple[int, int]:
+    """Return the first and the last place that such a subject names; of any other an empty range."""
+    first, _, last = subject.removeprefix(f"{OUTLIVED_SUBJECT}:").partition("-")
+    return (int(first), int(last)) if first.isdecimal() and last.isdecimal() else (0, -1)
+
+
 class EntryFacts(NamedTuple):
     """What an entry's hash covers beside its place in the log. A tuple: verification makes millions of them."""
 

@@ -23,6 +23,7 @@ from ledger.services.forwarding import (
     rewind_forwarder,
 )
 from ledger.services.keeping import NotErasableError, Witnessed, compare_checkpoint, erase_payload, rotate_key
+from ledger.services.outliving import PAYLOADS, drop_payloads, old_payloads, remove_payloads
 from ledger.services.packing import VERIFIER, PackTooLargeError, export_pack, write_pack
 from ledger.services.proving import ExplainedProof, NotInLogError, explain_proof, prove_consistency, prove_inclusion
 from ledger.services.recording import record
@@ -33,6 +34,7 @@ from ledger.services.verifying import Verification, verify_log
 
 __all__ = [
     "FORWARD_QUEUE",
+    "PAYLOADS",
     "VERIFIER",
     "AnchorRefusedError",
     "ExplainedProof",
@@ -50,6 +52,7 @@ __all__ = [
     "anchor_checkpoint",
     "artifact_path",
     "compare_checkpoint",
+    "drop_payloads",
     "ensure_may_leave",
     "erase_payload",
     "explain_proof",
@@ -58,6 +61,7 @@ __all__ = [
     "log_origin",
     "make_checkpoint",
     "nudge_forwarders",
+    "old_payloads",
     "pause_forwarder",
     "perform_verification",
     "prove_consistency",
@@ -68,6 +72,7 @@ __all__ = [
     "record",
     "remove_artifacts",
     "remove_forwarder",
+    "remove_payloads",
     "request_verification",
     "resume_forwarder",
     "rewind_forwarder",

@@ -4,6 +4,10 @@ A guard against mistakes and against code, not against an administrator of the d
 rewrite the table, and only checkpoints kept elsewhere show it.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from django.db import connection
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 FIXED_TABLES = ("ledger_ledgerentry", "ledger_seal", "ledger_treenode", "ledger_checkpoint")
@@ -15,22 +19,38 @@ CHANGING_TABLES = {
 MESSAGE = "the ledger is append-only"
 
 
-def install_guard(connection: BaseDatabaseWrapper) -> None:
+def install_guard(database: BaseDatabaseWrapper) -> None:
     """Create the triggers; those that are there already are replaced."""
-    remove_guard(connection)
-    statements = _postgresql() if connection.vendor == "postgresql" else _sqlite()
-    with connection.cursor() as cursor:
+    remove_guard(database)
+    statements = _postgresql() if database.vendor == "postgresql" else _sqlite()
+    with database.cursor() as cursor:
         for statement in statements:
             cursor.execute(statement)
 
 
-def remove_guard(connection: BaseDatabaseWrapper) -> None:
-    """Drop the triggers (tests that flush tables, and migrations that rebuild them)."""
+@contextmanager
+def contents_may_go() -> Iterator[None]:
+    """Let rows of content be deleted within the caller's transaction: their time is over, and the log says so.
+
+    For SQLite, whose writers wait for each other, so that nobody else finds the guard away.
+    """
+    table = "ledger_entrycontent"
     with connection.cursor() as cursor:
+        cursor.execute("SELECT sql FROM sqlite_master WHERE type = 'trigger' AND name = %s", [f"{table}_guard_delete"])
+        guard = cursor.fetchone()
+        cursor.execute(f"DROP TRIGGER IF EXISTS {table}_guard_delete")
+        yield
+        if guard:
+            cursor.execute(guard[0])
+
+
+def remove_guard(database: BaseDatabaseWrapper) -> None:
+    """Drop the triggers (tests that flush tables, and migrations that rebuild them)."""
+    with database.cursor() as cursor:
         for table in (*FIXED_TABLES, *CHANGING_TABLES):
-            if connection.vendor == "postgresql":
-                cursor.execute(f"DROP TRIGGER IF EXISTS {table}_guard ON {table}")
-                cursor.execute(f"DROP TRIGGER IF EXISTS {table}_guard_update ON {table}")
+            if database.vendor == "postgresql":
+                for name in ("guard", "guard_update", "guard_delete"):
+                    cursor.execute(f"DROP TRIGGER IF EXISTS {table}_{name} ON {table}")
             else:
                 for verb in ("update", "delete"):
                     cursor.execute(f"DROP TRIGGER IF EXISTS {table}_guard_{verb}")
@@ -51,8 +71,13 @@ def _postgresql() -> list[str]:
     for table, allowed in CHANGING_TABLES.items():
         statements += [
             (
-                f"CREATE TRIGGER {table}_guard BEFORE DELETE OR TRUNCATE ON {table} "
+                f"CREATE TRIGGER {table}_guard BEFORE TRUNCATE ON {table} "
                 "FOR EACH STATEMENT EXECUTE FUNCTION ledger_refuse()"
+            ),
+            # For each row: only such a trigger guards the parts of a table too, should somebody name one.
+            (
+                f"CREATE TRIGGER {table}_guard_delete BEFORE DELETE ON {table} "
+                "FOR EACH ROW EXECUTE FUNCTION ledger_refuse()"
             ),
             (
                 f"CREATE TRIGGER {table}_guard_update BEFORE UPDATE ON {table} "

@@ -221,11 +221,14 @@ def _add_entries(
             seq = _place(entry)
             previous = before.get(seq - 1, b"")
             entries_file.write(entry_bytes(facts_of(entry), origin=origin, seq=seq, previous=previous) + b"\n")
-            erased = entry.content.erased_at is not None
-            if erased:
-                draft.omissions.append(Omission(f"the payload of entry {seq}", "it was erased from the log"))
+            content = entry.kept_content
+            if content is None:
+                why = (
+                    "its time was over" if entry.content_gone == "erased by retention" else "it was erased from the log"
+                )
+                draft.omissions.append(Omission(f"the payload of entry {seq}", why))
             else:
-                nonce, body = bytes(entry.content.nonce).hex(), bytes(entry.content.body).decode()
+                nonce, body = bytes(content.nonce).hex(), bytes(content.body).decode()
                 payloads_file.write(orjson.dumps({"seq": seq, "nonce": nonce, "payload": body}) + b"\n")
             for digest in entry.artifacts:
                 used.setdefault(digest, []).append(seq)
@@ -235,7 +238,7 @@ def _add_entries(
             else:
                 # Entry and seal hold each other; let go, they are freed at once and not at some later collection.
                 entry._state.fields_cache.clear()  # noqa: SLF001 there is no other way to forget a relation
-            state = "erased" if erased else "included"
+            state = "erased" if content is None else "included"
             one = {"seq": seq, "leaf": leaf, "type": entry.entry_type, "payload": state}
             # Kept as the bytes that the manifest will hold, copied out of the roomy buffer that orjson answers with: a
             # hundred thousand maps, or buffers, would take hundreds of megabytes.

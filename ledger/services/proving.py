@@ -106,9 +106,9 @@ def explain_proof(entry: LedgerEntry) -> ExplainedProof:
         if holds
         else f"Its fields or the entry before it were changed after it was sealed as number {seq}."
     )
-    content = entry.content
-    if content.erased_at is not None:
-        said.append("Its payload was erased; the entry still proves that there was one, and when.")
+    content = entry.kept_content
+    if content is None:
+        said.append(f"Its payload was {entry.content_gone}; the entry still proves that there was one, and when.")
     elif hashlib.sha256(bytes(content.nonce) + bytes(content.body)).hexdigest() == entry.payload_sha256:
         said.append("Its payload is the one that was recorded.")
     else:

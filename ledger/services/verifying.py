@@ -14,8 +14,8 @@ from django.db import connection, connections
 from django.db.models import Func, TextField
 from django.db.models.functions import Cast
 
-from ledger.data.log import PayloadErased
-from ledger.domain.entries import EntryFacts, entry_leaf
+from ledger.data.log import PayloadErased, PayloadsOutlived
+from ledger.domain.entries import EntryFacts, entry_leaf, outlived_range
 from ledger.domain.notes import NoteRefusedError, open_rotation
 from ledger.domain.tree import append_leaves, root_of_frontier
 from ledger.models import Artifact, Checkpoint, KeyRotation, LedgerEntry, LogHead, PendingEntry, Seal
@@ -77,6 +77,7 @@ class _Range:
     frontier: list[bytes]
     at_checkpoints: dict[int, list[bytes]]
     erased: int
+    gone: list[tuple[int, int]]
     problems: list[str]
 
 
@@ -96,9 +97,11 @@ def verify_log(
     # Perfect subtrees left of the range at hand: of its whole ranges' roots, then those within the range.
     whole: list[bytes] = []
     frontier: list[bytes] = []
+    gone: list[tuple[int, int]] = []
     for number, part in enumerate(_ranges(size, origin, sorted(checkpoints), processes)):
         found.entries += part.count
         found.erased += part.erased
+        gone += part.gone
         for problem in part.problems:
             found.add(problem)
         for at, inner in part.at_checkpoints.items():
@@ -114,6 +117,7 @@ def verify_log(
     found.root = root_of_frontier(frontier).hex()
     _check_keys(found, origin)
     _check_tombstones(found)
+    _check_outlived(found, gone)
     if artifacts:
         _check_artifacts(found)
     return found
@@ -161,14 +165,18 @@ def _verify_range(job: _Job) -> _Range:
     problems: list[str] = []
     leaves: list[bytes] = []
     erased = 0
+    gone: list[tuple[int, int]] = []
     for (seq, stored, nonce, body, erased_at), facts in _rows(job.start, job.end):
         if seq != expected:
             problems.append(f"entry {expected} is missing")
             expected = seq
         expected += 1
-        if erased_at is not None:
+        if nonce is None:
             erased += 1
-        elif nonce is None or hashlib.sha256(bytes(nonce) + bytes(body)).hexdigest() != facts.payload_sha256:
+            gone.append((gone.pop()[0] if gone and gone[-1][1] == seq - 1 else seq, seq))
+        elif erased_at is not None:
+            erased += 1
+        elif hashlib.sha256(bytes(nonce) + bytes(body)).hexdigest() != facts.payload_sha256:
             problems.append(f"entry {seq}: its payload is not the one that was recorded")
         kept = bytes(stored)
         if entry_leaf(facts, origin=job.origin, seq=seq, previous=previous) != kept:
@@ -185,7 +193,14 @@ def _verify_range(job: _Job) -> _Range:
         done = min(at - job.start, len(leaves))
         at_checkpoints[at] = frontier
     frontier, _ = append_leaves(frontier, done, leaves[done:])
-    return _Range(count=len(leaves), frontier=frontier, at_checkpoints=at_checkpoints, erased=erased, problems=problems)
+    return _Range(
+        count=len(leaves),
+        frontier=frontier,
+        at_checkpoints=at_checkpoints,
+        erased=erased,
+        gone=gone,
+        problems=problems,
+    )
 
 
 def _rows(start: int, end: int) -> Iterator[tuple[tuple[Any, ...], EntryFacts]]:
@@ -250,9 +265,31 @@ def _check_tombstones(found: Verification) -> None:
         return
     subjects = set(LedgerEntry.objects.filter(entry_type=PayloadErased.entry_type).values_list("subject", flat=True))
     erased = Seal.objects.filter(entry__content__erased_at__isnull=False).values_list("seq", flat=True)
-    for seq in erased:
+    for seq in erased.iterator():
         if f"entry:{seq}" not in subjects:
             found.add(f"entry {seq}: its payload was erased, and no tombstone says by whom")
+
+
+def _check_outlived(found: Verification, gone: list[tuple[int, int]]) -> None:
+    """Check that each payload that is gone is of a range of which the log says that its time was over."""
+    said = _outlived_ranges() if gone else []
+    for first, last in gone:
+        if not any(start <= first and last <= end for start, end in said):
+            which = f"entry {first}: its payload is" if first == last else f"entries {first} to {last}: payloads are"
+            found.add(f"{which} gone, and no entry says that their time was over")
+
+
+def _outlived_ranges() -> list[tuple[int, int]]:
+    """Return the first and last places whose payloads went because their time was over, in order, without overlaps."""
+    named = LedgerEntry.objects.filter(entry_type=PayloadsOutlived.entry_type).values_list("subject", flat=True)
+    ranges = sorted(outlived_range(subject) for subject in named)
+    joined: list[tuple[int, int]] = []
+    for first, last in ranges:
+        if joined and first <= joined[-1][1] + 1:
+            joined[-1] = (joined[-1][0], max(last, joined[-1][1]))
+        else:
+            joined.append((first, last))
+    return joined
 
 
 def _check_artifacts(found: Verification) -> None:

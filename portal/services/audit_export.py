@@ -88,4 +88,6 @@ def _json_lines(lines: Iterator[AuditLine]) -> Iterator[str]:
     for line in lines:
         entry = line.entry
         whole = {**_row(line), "version": entry.version, "artifacts": entry.artifacts, "payload": entry.payload}
+        if entry.content_gone:
+            whole["payload_gone"] = entry.content_gone
         yield orjson.dumps(whole).decode() + "\n"

@@ -167,7 +167,11 @@ def test_an_evidence_file_goes_after_thirteen_months_and_the_ledger_still_verifi
 
 
 def test_no_class_of_evidence_may_be_kept_shorter_than_thirteen_months() -> None:
-    assert {one.key for one in data_classes() if one.evidence} == {"chaos.journals", "ledger.artifacts"}
+    assert {one.key for one in data_classes() if one.evidence} == {
+        "chaos.journals",
+        "ledger.artifacts",
+        "ledger.payloads",
+    }
     with pytest.raises(ValueError, match="397"):
         register_class(
             DataClass(

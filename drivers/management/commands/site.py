@@ -25,8 +25,10 @@ from core.cli import (
     print_json,
     print_rows,
 )
+from core.clock import database_now
 from core.generating import generator
 from core.holding import current_hold
+from core.partitions import open_months, partitioned_tables, problems
 from core.rekeying import survey_keys
 from core.work import oldest_overdue
 from drivers.domain.site_encryption import (
@@ -37,6 +39,7 @@ from drivers.domain.site_encryption import (
     key_from_text,
 )
 from drivers.domain.site_manifest import Manifest
+from drivers.services.partitioned import partition_rows
 from drivers.services.site_backup import back_up, inspect_backup, write_key
 from drivers.services.site_bundle import make_bundle
 from drivers.services.site_check import Verdict, check_site
@@ -183,6 +186,26 @@ class Command(RoomCommand):
             raise typer.Exit(ExitCode.NO)
         if found.verdict is Verdict.UNKNOWN:
             raise typer.Exit(ExitCode.UNKNOWN)
+
+    @command()
+    @answering
+    def partitions(
+        self,
+        open_ahead: Annotated[
+            bool, typer.Option("--open", help="Open the months now, as the job core.partitions does every hour.")
+        ] = False,
+        output: FormatOption = OutputFormat.TEXT,
+    ) -> None:
+        """List the parts of tables that PostgreSQL keeps by month. Exit code 1: one is missing, or rows lie in none."""
+        now = database_now()
+        if open_ahead:
+            for table in partitioned_tables():
+                open_months(table, now=now)
+        rows = partition_rows()
+        columns = ("part", "range", "rows", "bytes", "oldest", "newest", "goes")
+        print_rows(rows, columns=columns, output=output, empty="None: on SQLite each table is one.")
+        if said := [problem for table in partitioned_tables() for problem in problems(table, now=now)]:
+            fail("\n".join(said), ExitCode.NO)
 
     @command()
     @answering

@@ -60,6 +60,8 @@ def _told(seal: Seal, origin: str) -> Told:
         "payload_sha256": entry.payload_sha256,
         "payload": entry.payload,
     }
+    if entry.content_gone:
+        document["payload_left_out"] = entry.content_gone
     body = orjson.dumps(document)
     if len(body) > LARGEST_ENTRY:
         document |= {"payload": None, "payload_left_out": "too long; its hash stands for it"}
