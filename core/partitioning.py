@@ -55,7 +55,7 @@ def keep_by_month(one: Conversion) -> None:
     with connection.cursor() as cursor:
         table, key, owner = quoted(one.table), quoted(one.key), quoted(one.owner)
         cursor.execute(
-            f"SELECT greatest((SELECT max({key}) FROM {table}), (SELECT max(id) FROM {owner}), 0)"  # noqa: S608
+            f"SELECT greatest((SELECT max({key}) FROM {table}), (SELECT max(id) FROM {owner}), 0)"  # noqa: S608  # nosec B608
         )
         highest = int(cursor.fetchone()[0])
     # A site that had months before, and went back, has numbers of this month already.
@@ -104,7 +104,7 @@ def _join(one: Conversion) -> None:
         run(f"ALTER TABLE {quoted(table)} DETACH PARTITION {quoted(first)}")
     else:
         run(f"CREATE TABLE {quoted(first)} (LIKE {quoted(table)} INCLUDING ALL)")
-    run(f"INSERT INTO {quoted(first)} SELECT * FROM {quoted(table)}")  # noqa: S608 quoted names
+    run(f"INSERT INTO {quoted(first)} SELECT * FROM {quoted(table)}")  # noqa: S608 quoted names  # nosec B608
     run(f"DROP TABLE {quoted(table)}")
     run(f"ALTER TABLE {quoted(first)} RENAME TO {quoted(table)}")
     rename_indexes(table, first, table)

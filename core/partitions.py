@@ -219,7 +219,7 @@ def _empty_the_default(table: PartitionedTable) -> list[str]:
         return []
     name, key = quoted(default.name), quoted(table.key)
     with connection.cursor() as cursor:
-        cursor.execute(f"SELECT DISTINCT {key} >> {MONTH_BITS} FROM {name}")  # noqa: S608 quoted names
+        cursor.execute(f"SELECT DISTINCT {key} >> {MONTH_BITS} FROM {name}")  # noqa: S608 quoted names  # nosec B608
         months = [found for row in cursor.fetchall() if (found := month_of(row[0] << MONTH_BITS))]
     if not months:
         return []
@@ -229,7 +229,7 @@ def _empty_the_default(table: PartitionedTable) -> list[str]:
     run(f"ALTER TABLE {name} RENAME TO {quoted(default.name + '_old')}")
     rename_indexes(default.name + "_old", default.name, default.name + "_old")
     add_default(table.table)
-    run(f"INSERT INTO {quoted(table.table)} SELECT * FROM {quoted(default.name + '_old')}")  # noqa: S608
+    run(f"INSERT INTO {quoted(table.table)} SELECT * FROM {quoted(default.name + '_old')}")  # noqa: S608  # nosec B608
     run(f"DROP TABLE {quoted(default.name + '_old')}")
     return made
 
@@ -246,7 +246,7 @@ def _move_on(table: PartitionedTable, first: int) -> None:
     highest = table.owners.order_by("-pk").values_list("pk", flat=True).first() or 0
     with connection.cursor() as cursor:
         sequence = _sequence(cursor, table)
-        cursor.execute(f"SELECT last_value FROM {sequence}")  # noqa: S608 a name that the database gave
+        cursor.execute(f"SELECT last_value FROM {sequence}")  # noqa: S608 a name that the database gave  # nosec B608
         if cursor.fetchone()[0] < first and highest < first:
             cursor.execute("SELECT setval(%s::regclass, %s, false)", [sequence, first])
 
@@ -263,7 +263,7 @@ def outlived(table: PartitionedTable, *, before: datetime) -> list[Part]:
     if not found:
         return []
     with connection.cursor() as cursor:
-        cursor.execute(f"SELECT last_value FROM {_sequence(cursor, table)}")  # noqa: S608 a name that the database gave
+        cursor.execute(f"SELECT last_value FROM {_sequence(cursor, table)}")  # noqa: S608 a name that the database gave  # nosec B608
         number = int(cursor.fetchone()[0])
     return [one for one in found if not one.is_default and _is_outlived(table, one, number, before)]
 
@@ -273,7 +273,7 @@ def written_to(table: PartitionedTable, found: Sequence[Part]) -> str:
     if not found:
         return ""
     with connection.cursor() as cursor:
-        cursor.execute(f"SELECT last_value FROM {_sequence(cursor, table)}")  # noqa: S608 a name that the database gave
+        cursor.execute(f"SELECT last_value FROM {_sequence(cursor, table)}")  # noqa: S608 a name that the database gave  # nosec B608
         number = int(cursor.fetchone()[0])
     return next((one.name for one in found if not one.is_default and one.range[0] <= number < one.range[1]), "")
 
@@ -304,7 +304,7 @@ def drop_part(table: PartitionedTable, part: Part, *, keep: Sequence[int] = ()) 
         run(f"CREATE TABLE {quoted(rest)} (LIKE {quoted(table.table)} INCLUDING ALL)")
         with connection.cursor() as cursor:
             cursor.execute(
-                f"INSERT INTO {quoted(rest)} SELECT * FROM {name} WHERE {quoted(table.key)} = ANY(%s)",  # noqa: S608
+                f"INSERT INTO {quoted(rest)} SELECT * FROM {name} WHERE {quoted(table.key)} = ANY(%s)",  # noqa: S608  # nosec B608
                 [list(keep)],
             )
         run(f"DROP TABLE {name}")
@@ -335,7 +335,7 @@ def problems(table: PartitionedTable, *, now: datetime) -> list[str]:
 
 def _any_rows(name: str) -> bool:
     with connection.cursor() as cursor:
-        cursor.execute(f"SELECT EXISTS (SELECT 1 FROM {quoted(name)})")  # noqa: S608 a quoted name
+        cursor.execute(f"SELECT EXISTS (SELECT 1 FROM {quoted(name)})")  # noqa: S608 a quoted name  # nosec B608
         return bool(cursor.fetchone()[0])
 
 
