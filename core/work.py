@@ -14,10 +14,11 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Generic, TypeVar
 
-from django.db import InterfaceError, OperationalError, models, transaction
+from django.db import models, transaction
 from django.db.models import Min, Q, QuerySet
 
 from core.clock import database_now
+from core.database_trouble import trouble_of
 from core.holding import site_is_held
 from core.leases import LeasedModel, StaleFenceError, claim_due, due_q, finish, give_up, retry_later
 from core.releases import newer_format
@@ -322,9 +323,9 @@ def _record_failure(queue: WorkQueue[Any], row: LeasedModel, error: Exception) -
     text = "".join(traceback.format_exception_only(error)).strip()
     logger.warning("%s %s failed (attempt %d): %s", queue.name, row.pk, row.attempts, text, exc_info=error)
     try:
-        if isinstance(error, OperationalError | InterfaceError):
-            # The connection was cut or the server restarts: nothing is wrong with the row, and it must not wait an hour
-            # for it, or be given up. What is wrong for longer is retried at this pace.
+        if trouble_of(error):
+            # The connection was cut, the server restarts, takes no writes or is full: nothing is wrong with the row,
+            # and it must not wait an hour for it, or be given up. What is wrong for longer is retried at this pace.
             retry_later(row, delay=CUT_OFF_DELAY, error=text)
         elif row.attempts >= queue.max_attempts:
             give_up(row, error=text)

@@ -6,7 +6,6 @@ from functools import cached_property
 from typing import Any
 
 from django.contrib.auth.mixins import LoginRequiredMixin
-from django.db import InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.template.loader import render_to_string
 from django.template.response import TemplateResponse
@@ -19,6 +18,7 @@ from accounts.services import principal_of
 from catalog.selectors import services_visible
 from core.clock import database_now
 from core.context import site
+from core.database_trouble import RETRY_AFTER_SECONDS, SAID, trouble_of
 from core.lists import Column, Empty, Filter, RecordListView
 from core.navigation import search_for
 from core.templatetags.assay import state
@@ -150,7 +150,6 @@ class SearchView(LoginRequiredMixin, View):
 
 
 PROGRAM_PATHS = ("/api/", "/v1/", "/v2/", "/inbound/")
-RETRY_AFTER_SECONDS = 5
 
 
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
@@ -163,16 +162,19 @@ def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
 def server_error(request: HttpRequest) -> HttpResponse:
     """Answer when a request failed, with the id that the log carries; reads no database, which may be what failed.
 
-    A database that does not answer is 503, to be tried again; everything else is 500. Programs get JSON.
+    A database that does not answer, takes no writes or is full is 503, to be tried again; all else is 500. Programs get
+    JSON.
     """
-    unreachable = isinstance(sys.exc_info()[1], OperationalError | InterfaceError)
-    context = {**site(request), "unreachable": unreachable}
-    status = 503 if unreachable else 500
+    trouble = trouble_of(sys.exc_info()[1])
+    said = (
+        f"{SAID[trouble]}; nothing of this request was kept." if trouble else "Something failed; the log has this id."
+    )
+    context = {**site(request), "trouble": trouble, "headline": SAID[trouble] if trouble else "Something failed"}
+    status = 503 if trouble else 500
     if request.path.startswith(PROGRAM_PATHS):
-        said = "The database does not answer; try again." if unreachable else "Something failed; the log has this id."
         response: HttpResponse = JsonResponse({"detail": said, "request_id": context["request_id"]}, status=status)
     else:
         response = HttpResponse(render_to_string("500.html", context), status=status)
-    if unreachable:
-        response["Retry-After"] = str(RETRY_AFTER_SECONDS)
+    if trouble:
+        response["Retry-After"] = str(RETRY_AFTER_SECONDS[trouble])
     return response

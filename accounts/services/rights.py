@@ -22,6 +22,7 @@ from accounts.models import ApiToken, DirectoryGroup, ProvidedMembership, RoleGr
 from accounts.selectors import LAST_USED_RESOLUTION, session_rules, token_digest
 from accounts.services.sessions import end_sessions_of
 from core.clock import database_now
+from core.database_trouble import written_if_possible
 from core.events import publish
 from core.parsing import refuse
 from core.proving import SignInAgainError, decide_with, ensure_recent
@@ -293,7 +294,7 @@ def token_used(*, token: ApiToken) -> None:
     """Note that a token was used, at most once a minute."""
     now = database_now()
     if token.last_used_at is None or now - token.last_used_at > LAST_USED_RESOLUTION:
-        ApiToken.objects.filter(pk=token.pk).update(last_used_at=now)
+        written_if_possible(lambda: ApiToken.objects.filter(pk=token.pk).update(last_used_at=now))
 
 
 def token_used_by_pk(pk: int) -> None:

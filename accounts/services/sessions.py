@@ -14,6 +14,7 @@ from accounts.data import Capability, Principal, ProviderKind
 from accounts.domain.sessions import Ended, SessionRules, why_over
 from accounts.models import IdentityProvider, SignInSession, User
 from accounts.selectors import active_providers, has_second_factor, needs_second_factor, session_rules
+from core.database_trouble import written_if_possible
 
 KEPT = "assay_sign_in"
 # Where django-allauth notes that somebody has shown again who they are.
@@ -67,19 +68,20 @@ def see_session(*, session: SessionBase) -> Ended | None:
     The rules are read anew with each note, so that a change of them reaches open sessions within that time.
     """
     kept, now = session[KEPT], timezone.now()
+    open_here = SignInSession.objects.filter(session_key=session.session_key or "")
     rules = SessionRules(idle=timedelta(seconds=kept["idle"]), life=timedelta(seconds=kept["life"]), fresh=timedelta(0))
     seen_at, signed_in_at = _instant(kept["seen"]), _instant(kept["at"])
     why = why_over(signed_in_at=signed_in_at, seen_at=seen_at, now=now, rules=rules)
     if why is None and abs(now - seen_at) >= SEEN_RESOLUTION:
         rules = session_rules()
         why = why_over(signed_in_at=signed_in_at, seen_at=seen_at, now=now, rules=rules)
-        proved_at = _instant(kept["proved"])
-        _keep(session, signed_in_at=signed_in_at, seen_at=now, proved_at=proved_at, rules=rules, enrol=kept["enrol"])
-        SignInSession.objects.filter(session_key=session.session_key or "").update(seen_at=now)
+        proved = _instant(kept["proved"])
+        # A database that takes no writes keeps nobody from reading: the session just ages.
+        if written_if_possible(lambda: open_here.update(seen_at=now)):
+            _keep(session, signed_in_at=signed_in_at, seen_at=now, proved_at=proved, rules=rules, enrol=kept["enrol"])
     if why is not None:
-        SignInSession.objects.filter(session_key=session.session_key or "", ended_at__isnull=True).update(
-            ended_at=now, ended_why=f"over: {why.value}"
-        )
+        over = open_here.filter(ended_at__isnull=True)
+        written_if_possible(lambda: over.update(ended_at=now, ended_why=f"over: {why.value}"))
     return why
 
 
