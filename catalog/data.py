@@ -1,5 +1,9 @@
 """Values of the catalog that other rooms hold."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
 from django.db import models
 
 
@@ -19,3 +23,15 @@ class ActionItemState(models.TextChoices):
     OPEN = "open", "Open"
     DONE = "done", "Done"
     DROPPED = "dropped", "Dropped"
+
+
+@dataclass(frozen=True)
+class ActivityStart:
+    """An interval to open: what `start_activity` takes."""
+
+    kind: ActivityKind
+    source_key: str
+    title: str
+    url: str
+    service_ids: Sequence[int]
+    started_at: datetime

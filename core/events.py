@@ -4,7 +4,8 @@
 one transaction with the settling of its row, so what it writes to the database happens exactly once.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, ClassVar, TypeVar
 
@@ -76,16 +77,29 @@ Subscriber = Callable[[AnyEvent], None]
 
 Condition = Callable[[AnyEvent], bool]
 
-_subscribers: dict[str, dict[str, tuple[type[DomainEvent], Callable[[Any], None], Callable[[Any], bool] | None]]] = {}
+
+@dataclass(frozen=True)
+class _Subscription:
+    event_type: type[DomainEvent]
+    function: Callable[[Any], None]
+    when: Callable[[Any], bool] | None
+    wanted: Callable[[str], bool] | None
+
+
+_subscribers: dict[str, dict[str, _Subscription]] = {}
 
 
 def subscribe(
-    event_type: type[AnyEvent], *, when: Condition[AnyEvent] | None = None
+    event_type: type[AnyEvent],
+    *,
+    when: Condition[AnyEvent] | None = None,
+    wanted: Callable[[str], bool] | None = None,
 ) -> Callable[[Subscriber[AnyEvent]], Subscriber[AnyEvent]]:
     """Call the decorated function, in a worker and in its own transaction, for every event of this type.
 
     With `when`, only for those for which it holds: it looks at the event alone, at the moment of publishing, and spares
-    the row and the worker's turn.
+    the row and the worker's turn. `wanted` says the same of a whole kind and may ask the database: it is called once
+    for each announcement, in its transaction.
     """
 
     def register(function: Subscriber[AnyEvent]) -> Subscriber[AnyEvent]:
@@ -93,7 +107,7 @@ def subscribe(
         by_name = _subscribers.setdefault(event_type.kind, {})
         if name in by_name:
             raise ValueError(f"{name} subscribes to {event_type.kind} twice")
-        by_name[name] = (event_type, function, when)
+        by_name[name] = _Subscription(event_type, function, when, wanted)
         return function
 
     return register
@@ -110,26 +124,48 @@ def known_addresses() -> Q:
         subscriber__in=[
             _address(name, number)
             for by_name in _subscribers.values()
-            for name, (event_type, *_) in by_name.items()
-            for number in range(1, event_type.format + 1)
+            for name, one in by_name.items()
+            for number in range(1, one.event_type.format + 1)
         ]
     )
 
 
 def publish(event: DomainEvent) -> Event:
     """Write the event and a row for each subscriber. Call it inside the transaction of the change."""
+    (row,) = publish_many([event])
+    return row
+
+
+def publish_many(events: Sequence[DomainEvent]) -> list[Event]:
+    """Publish events in this order, in a few statements for all of them."""
+    if not events:
+        return []
     now = database_now()
     with transaction.atomic(savepoint=False):
-        row = Event.objects.create(kind=event.kind, payload=event.model_dump(mode="json"), published_at=now)
-        known = _subscribers.get(event.kind, {})
-        names = [name for name, (_, _, when) in known.items() if when is None or when(event)]
-        if names:
-            addresses = [_address(name, event.format) for name in names]
-            EventDelivery.objects.bulk_create(
-                [EventDelivery(event=row, subscriber=one, due_at=now) for one in addresses]
-            )
+        rows = Event.objects.bulk_create(
+            [Event(kind=one.kind, payload=one.model_dump(mode="json"), published_at=now) for one in events]
+        )
+        known = {kind: _wanting(kind) for kind in {one.kind for one in events}}
+        heard = [
+            EventDelivery(event=row, subscriber=_address(name, event.format), due_at=now)
+            for row, event in zip(rows, events, strict=True)
+            for name, one in known[event.kind].items()
+            if one.when is None or one.when(event)
+        ]
+        if heard:
+            EventDelivery.objects.bulk_create(heard)
             wake(EVENT_QUEUE.name)
-    return row
+    return rows
+
+
+def _wanting(kind: str) -> dict[str, _Subscription]:
+    """Return the subscribers of a kind that want to hear of it now."""
+    known = _subscribers.get(kind, {})
+    answers: dict[Callable[[str], bool], bool] = {}
+    for one in known.values():
+        if one.wanted is not None and one.wanted not in answers:
+            answers[one.wanted] = one.wanted(kind)
+    return {name: one for name, one in known.items() if one.wanted is None or answers[one.wanted]}
 
 
 def _deliver(row: EventDelivery) -> None:
@@ -138,12 +174,12 @@ def _deliver(row: EventDelivery) -> None:
     known = _subscribers.get(event.kind, {}).get(name)
     if known is None:
         raise LookupError(f"nothing is registered as {row.subscriber} for {event.kind}")
-    event_type, function, _ = known
+    event_type = known.event_type
     written = int(number or 1)
     payload = (
         event.payload if written == event_type.format else event_type.converted(event.payload, older_format=written)
     )
-    function(event_type.model_validate(payload))
+    known.function(event_type.model_validate(payload))
 
 
 EVENT_QUEUE = register_queue(

@@ -124,27 +124,32 @@ def finish_many(rows: Sequence[tuple[LeasedModel, Mapping[str, Any]]]) -> None:
 
     Raises StaleFenceError when another worker has claimed any of them; the caller's transaction must not commit then.
     """
+    done = {"finished_at": database_now(), "last_error": ""} if rows else {}
+    settle_many([(row, {**changes, **done}) for row, changes in rows])
+
+
+def settle_many(rows: Sequence[tuple[LeasedModel, Mapping[str, Any]]]) -> None:
+    """Write changes of the same fields to claimed rows of one model, and give up their leases, as `settle` does.
+
+    Raises StaleFenceError when another worker has claimed any of them; the caller's transaction must not commit then.
+    """
     if not rows:
         return
     model = type(rows[0][0])
-    names = list(rows[0][1])
+    free = {"lease_owner": "", "lease_until": None}
+    names = [*rows[0][1], *free]
     known = {field.name: field for field in model._meta.concrete_fields}  # noqa: SLF001 Django's documented name
     fields = [known[name] for name in names]
-    fixed = {"finished_at": database_now(), "lease_owner": "", "lease_until": None, "last_error": ""}
-    fixed_fields = [known[name] for name in fixed]
     quote = connection.ops.quote_name
-    columns = ", ".join(f"{quote(str(field.column))} = %s" for field in (*fields, *fixed_fields))
-    same = [
-        field.get_db_prep_save(value, connection) for field, value in zip(fixed_fields, fixed.values(), strict=True)
-    ]
+    columns = ", ".join(f"{quote(str(field.column))} = %s" for field in fields)
+    given = [(row, {**changes, **free}) for row, changes in rows]
     values = [
         (
             *(field.get_db_prep_save(changes[name], connection) for field, name in zip(fields, names, strict=True)),
-            *same,
             row.pk,
             row.fence,
         )
-        for row, changes in rows
+        for row, changes in given
     ]
     statement = f'UPDATE {quote(model._meta.db_table)} SET {columns} WHERE "id" = %s AND "fence" = %s'  # noqa: SLF001, S608 names of the model  # nosec B608
     with connection.cursor() as cursor:
@@ -152,8 +157,8 @@ def finish_many(rows: Sequence[tuple[LeasedModel, Mapping[str, Any]]]) -> None:
         written = cursor.rowcount
     if written != len(rows):
         raise StaleFenceError(f"{model._meta.label}: {len(rows) - written} of {len(rows)} were claimed by another")  # noqa: SLF001
-    for row, changes in rows:
-        for name, value in (*changes.items(), *fixed.items()):
+    for row, changes in given:
+        for name, value in changes.items():
             setattr(row, name, value)
 
 

@@ -1,5 +1,7 @@
 """What other rooms may hold of a delivery."""
 
+from dataclasses import dataclass
+from datetime import timedelta
 from enum import StrEnum
 from typing import Any, Protocol
 
@@ -22,6 +24,23 @@ class Channel(StrEnum):
     SMS = "sms"
     VOICE = "voice"
     APPRISE = "apprise"
+
+
+@dataclass(frozen=True)
+class Outgoing:
+    """A message for the outbox: what `delivery.services.send` takes."""
+
+    channel: Channel
+    address: str
+    idempotency_key: str
+    subject: str
+    text: str
+    payload: dict[str, Any] | None = None
+    link: str = ""
+    priority: int = 5
+    about: str = ""
+    delay: timedelta = timedelta(0)
+    order_key: str = ""
 
 
 class UnknownOutcomeRule(StrEnum):
@@ -122,6 +141,7 @@ __all__ = [
     "Circuit",
     "ConnectorKind",
     "DeliveryState",
+    "Outgoing",
     "SignatureRefusedError",
     "UnknownOutcomeRule",
     "key_of",

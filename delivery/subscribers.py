@@ -34,6 +34,10 @@ def fan_out(event: DomainEvent) -> None:
         )
 
 
+def _is_wanted(kind: str) -> bool:
+    return bool(endpoints_for_kind(kind=kind))
+
+
 def _resource_of(event: DomainEvent) -> str:
     """Return what an event is about, so that what concerns one thing stays in order."""
     values = event.model_dump(mode="json")
@@ -52,4 +56,4 @@ def _kinds_of(base: type[DomainEvent]) -> Iterator[type[DomainEvent]]:
 # Every room's events are loaded before any subscriber. Delivery's own would feed themselves.
 for _event_type in _kinds_of(DomainEvent):
     if not _event_type.kind.startswith("delivery."):
-        subscribe(_event_type)(fan_out)
+        subscribe(_event_type, wanted=_is_wanted)(fan_out)

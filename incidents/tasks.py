@@ -18,6 +18,7 @@ from incidents.services import (
     resolve_quiet_incidents,
     send_digests,
     take_step,
+    take_steps,
     warn_of_gaps,
     watch_floods,
     watch_heartbeats,
@@ -52,7 +53,16 @@ for name, rows in ((INBOUND_QUEUE, _calm), (SPILL_QUEUE, _spilled)):
             parallel=1,
         )
     )
-register_queue(WorkQueue(name=ESCALATION_QUEUE, model=EscalationRun, handle=take_step, transactional=True, parallel=2))
+register_queue(
+    WorkQueue(
+        name=ESCALATION_QUEUE,
+        model=EscalationRun,
+        handle=take_step,
+        handle_many=take_steps,
+        transactional=True,
+        parallel=2,
+    )
+)
 
 
 @periodic("incidents.resolve_quiet", every=timedelta(seconds=5))

@@ -6,6 +6,7 @@ from catalog.services.activities import (
     open_action_item,
     record_deployment,
     reopen_action_item,
+    start_activities,
     start_activity,
 )
 from catalog.services.documents import Applied, apply_documents
@@ -18,5 +19,6 @@ __all__ = [
     "open_action_item",
     "record_deployment",
     "reopen_action_item",
+    "start_activities",
     "start_activity",
 ]

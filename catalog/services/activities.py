@@ -1,13 +1,13 @@
 """Intervals, follow-ups and deployments."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import date, datetime
 
 from django.db import transaction
 
 from accounts.data import Capability, Principal
 from accounts.services import ensure_may
-from catalog.data import ActionItemState, ActivityKind
+from catalog.data import ActionItemState, ActivityKind, ActivityStart
 from catalog.models import ActionItem, Activity, Deployment, Service
 from core.clock import database_now
 from core.parsing import refuse
@@ -26,6 +26,34 @@ def start_activity(
     if created:
         activity.services.add(*service_ids)
     return activity
+
+
+@transaction.atomic
+def start_activities(starts: Sequence[ActivityStart]) -> None:
+    """Open several intervals, in a few statements for all; one whose `source_key` there is already stays as it is."""
+    known = set(
+        Activity.objects.filter(source_key__in=[one.source_key for one in starts])
+        .order_by()
+        .values_list("source_key", flat=True)
+    )
+    new = {one.source_key: one for one in reversed(starts) if one.source_key not in known}
+    written = Activity.objects.bulk_create(
+        [
+            Activity(
+                kind=one.kind, source_key=one.source_key, title=one.title[:200], url=one.url, started_at=one.started_at
+            )
+            for one in starts
+            if new.get(one.source_key) is one
+        ]
+    )
+    through = Activity.services.through
+    through.objects.bulk_create(
+        [
+            through(activity_id=activity.pk, service_id=service_id)
+            for activity in written
+            for service_id in dict.fromkeys(new[activity.source_key].service_ids)
+        ]
+    )
 
 
 def end_activity(*, source_key: str, ended_at: datetime) -> None:

@@ -9,7 +9,7 @@ from delivery.services.endpoints import (
     save_endpoint,
 )
 from delivery.services.notifications import mark_all_read, mark_read
-from delivery.services.outbox import redeliver, send, withdraw_older_than, withdraw_pending
+from delivery.services.outbox import redeliver, send, send_many, withdraw_older_than, withdraw_pending
 from delivery.services.outside import remove_outside_watch, save_outside_watch, tell_outside
 from delivery.services.sending import deliver
 
@@ -28,6 +28,7 @@ __all__ = [
     "save_endpoint",
     "save_outside_watch",
     "send",
+    "send_many",
     "tell_outside",
     "twilio_signature_fits",
     "withdraw_older_than",

@@ -1,6 +1,6 @@
 """Put something into the outbox; release it again."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -8,10 +8,10 @@ from django.core.exceptions import PermissionDenied
 from django.db import IntegrityError, transaction
 
 from core.clock import database_now
-from core.events import publish
+from core.events import publish_many
 from core.identifiers import new_id
 from core.work import wake
-from delivery.data import Actor, AttemptOutcome, Channel, DeliveryState
+from delivery.data import Actor, AttemptOutcome, Channel, DeliveryState, Outgoing
 from delivery.events import DeliverySettled
 from delivery.models import URGENT_BELOW, Delivery, DeliveryAttempt, Notification
 
@@ -40,35 +40,66 @@ def send(
     leaves later, unless it is withdrawn first. Of one `order_key` nothing leaves before what came
     earlier has settled.
     """
-    now = database_now()
-    delivery = Delivery(
-        idempotency_key=idempotency_key,
-        reference=new_id("dlv"),
-        channel=channel,
-        address=address,
-        subject=subject[:300],
-        text=text,
-        payload=payload if payload is not None else _plain_payload(channel, now, subject, text, link),
-        link=link,
-        priority=priority,
-        about=about,
-        due_at=now + delay,
-        created_at=now,
-        order_key=order_key[:200],
+    (delivery,) = send_many(
+        [
+            Outgoing(
+                channel=channel,
+                address=address,
+                idempotency_key=idempotency_key,
+                subject=subject,
+                text=text,
+                payload=payload,
+                link=link,
+                priority=priority,
+                about=about,
+                delay=delay,
+                order_key=order_key,
+            )
+        ]
     )
-    if channel is Channel.IN_APP:
-        delivery.state, delivery.sent_at, delivery.finished_at, delivery.tries = DeliveryState.SENT, now, now, 1
+    return delivery
+
+
+def send_many(messages: Sequence[Outgoing]) -> list[Delivery]:
+    """Put messages into the outbox as `send` does, in a few statements for all; returns their rows in this order."""
+    if not messages:
+        return []
+    now = database_now()
+    rows = [_row(one, now) for one in messages]
     with transaction.atomic(savepoint=False):
         # A key is new nearly always, so it is written without a look first.
         try:
             with transaction.atomic():
-                delivery.save(force_insert=True)
+                Delivery.objects.bulk_create(rows)
         except IntegrityError:
-            return Delivery.objects.get(idempotency_key=idempotency_key)
-        if channel is Channel.IN_APP:
-            _write_notification(delivery, now)
-        else:
-            wake(queue_name_for(priority))
+            if len(messages) == 1:
+                return [Delivery.objects.get(idempotency_key=messages[0].idempotency_key)]
+            return [row for one in messages for row in send_many([one])]
+        _write_notifications([row for row in rows if row.channel == Channel.IN_APP], now)
+        for queue in dict.fromkeys(queue_name_for(row.priority) for row in rows if row.channel != Channel.IN_APP):
+            wake(queue)
+    return rows
+
+
+def _row(one: Outgoing, now: datetime) -> Delivery:
+    payload = one.payload
+    delivery = Delivery(
+        idempotency_key=one.idempotency_key,
+        reference=new_id("dlv"),
+        channel=one.channel,
+        address=one.address,
+        subject=one.subject[:300],
+        text=one.text,
+        payload=payload if payload is not None else _plain_payload(one.channel, now, one.subject, one.text, one.link),
+        link=one.link,
+        priority=one.priority,
+        about=one.about,
+        due_at=now + one.delay,
+        created_at=now,
+        order_key=one.order_key[:200],
+    )
+    if one.channel is Channel.IN_APP:
+        delivery.state, delivery.sent_at, delivery.finished_at, delivery.tries = DeliveryState.SENT, now, now, 1
     return delivery
 
 
@@ -138,8 +169,8 @@ def withdraw_older_than(*, instant: datetime) -> int:
 
 def announce_settled(rows: Iterable[Delivery]) -> None:
     """Publish that each of these has settled."""
-    for row in rows:
-        publish(
+    publish_many(
+        [
             DeliverySettled(
                 delivery_id=row.pk,
                 idempotency_key=row.idempotency_key,
@@ -149,7 +180,9 @@ def announce_settled(rows: Iterable[Delivery]) -> None:
                 about=row.about,
                 error=row.last_error[:500],
             )
-        )
+            for row in rows
+        ]
+    )
 
 
 def ensure_may_edit(principal: Actor) -> None:
@@ -168,16 +201,26 @@ def _plain_payload(channel: Channel, now: datetime, subject: str, text: str, lin
     }
 
 
-def _write_notification(delivery: Delivery, now: datetime) -> None:
-    Notification.objects.create(
-        delivery=delivery,
-        recipient=delivery.address,
-        title=delivery.subject,
-        text=delivery.text,
-        link=delivery.link,
-        created_at=now,
+def _write_notifications(rows: Sequence[Delivery], now: datetime) -> None:
+    if not rows:
+        return
+    Notification.objects.bulk_create(
+        [
+            Notification(
+                delivery=row,
+                recipient=row.address,
+                title=row.subject,
+                text=row.text,
+                link=row.link,
+                created_at=now,
+            )
+            for row in rows
+        ]
     )
-    DeliveryAttempt.objects.create(
-        delivery=delivery, number=1, started_at=now, finished_at=now, outcome=AttemptOutcome.ACCEPTED
+    DeliveryAttempt.objects.bulk_create(
+        [
+            DeliveryAttempt(delivery=row, number=1, started_at=now, finished_at=now, outcome=AttemptOutcome.ACCEPTED)
+            for row in rows
+        ]
     )
-    announce_settled([delivery])
+    announce_settled(rows)

@@ -4,7 +4,7 @@ from incidents.services.batching import process_events
 from incidents.services.commands import take_words
 from incidents.services.coordination import add_task, correct_entry, merge_incident, settle_task, split_incident
 from incidents.services.documents import Applied, apply_documents
-from incidents.services.escalation import advance_after_dead_page, start_escalation, take_step
+from incidents.services.escalation import advance_after_dead_page, start_escalation, take_step, take_steps
 from incidents.services.follow_ups import accept_risk, add_follow_up, finish_follow_up, look_after_follow_ups
 from incidents.services.integrations import (
     NewToken,
@@ -161,6 +161,7 @@ __all__ = [
     "subscribe",
     "take_out_leaver",
     "take_step",
+    "take_steps",
     "take_swap",
     "take_words",
     "try_mapping",

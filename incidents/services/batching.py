@@ -1,24 +1,32 @@
 """Process many stored events at once: what is plain in bulk, the rest one by one, all in one transaction.
 
 Plain is an alert that fires, of which nothing is stored, whose fingerprint no other event of the batch names, and
-which pages nobody or joins an incident that is open. Under a storm that is nearly all of them. Everything else goes
-the way of `processing.process_event`, in order, so that there is one set of rules.
+which one route at most pages for. Under a storm that is nearly all of them. Everything else goes the way of
+`processing.process_event`, in order, so that there is one set of rules; opening an incident is the same code for one
+and for many.
 """
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
 from core.clock import database_now
 from core.leases import finish, finish_many
 from core.parsing import InputRefusedError
-from incidents.data import AlertStatus, InboundState, IncidentStatus, IntegrationKind, TimelineKind
+from incidents.data import AlertStatus, InboundState, IntegrationKind, TimelineKind
 from incidents.domain.inbound_formats import Received, ReceivedAlert, UnparsedBodyError
-from incidents.models import Alert, InboundEvent, Incident, Integration, TimelineEntry
+from incidents.models import Alert, InboundEvent, Incident, Integration, Route
 from incidents.services.deciding import Decision, Ruleset, decide, load_rules
-from incidents.services.lifecycle import grouping_key_of
+from incidents.services.lifecycle import (
+    Opening,
+    announce_openings,
+    grouping_key_of,
+    open_by_key,
+    opening_by_route,
+    store_openings,
+)
 from incidents.services.processing import (
     FORGES,
     KEPT_DECISIONS,
@@ -34,6 +42,7 @@ from incidents.services.processing import (
     words_without_page,
 )
 from incidents.services.reading import INTERNAL_EVENT, read_event
+from incidents.services.timeline import add_timeline_entries, timeline_entry
 
 
 @dataclass
@@ -47,12 +56,23 @@ class _Plain:
 
 
 @dataclass(frozen=True)
-class _New:
-    """An alert to store in bulk, and where its decision goes."""
+class _Judged:
+    """An alert to store in bulk, what was decided on it, and where among its event's decisions that stands."""
 
     owner: _Plain
     place: int
-    alert: Alert
+    received: ReceivedAlert
+    found: Decision
+
+    @property
+    def route(self) -> Route:
+        """The route by which it opens an incident, where it does."""
+        return next(one for one in self.found.routes if one.opens_incident)
+
+    @property
+    def key(self) -> str:
+        """What names the incident that it joins or opens; empty where it pages nobody."""
+        return grouping_key_of(self.route, self.found.service) if self.found.pages else ""
 
 
 def process_events(events: Sequence[InboundEvent]) -> None:
@@ -131,33 +151,20 @@ def _take_in_bulk(plain: Sequence[_Plain], rules: Ruleset, now: datetime) -> Non
     if not plain:
         return
     rules.know_services(received.labels for one in plain for received in one.received.alerts)
-    decided = [
-        (one, received, decide(rules, labels=received.labels, sender=one.integration.slug, now=now))
-        for one in plain
-        for received in one.received.alerts
-    ]
-    open_ones = _open_for({_key(found) for _, _, found in decided if found.pages})
-    fresh: list[_New] = []
-    for one, received, found in decided:
-        key = _key(found) if found.pages else ""
-        if found.pages and (key not in open_ones or len(found.routes) > 1):
-            one.decisions.append(take_alert(one.integration, one.event, received, rules, now))
-            if key not in open_ones:
-                open_ones.update(_open_for({key}))
-            continue
-        alert = _drafted(one, received, found, open_ones.get(key), now)
-        fresh.append(_New(one, len(one.decisions), alert))
-        one.decisions.append(
-            {
-                "title": received.title,
-                "status": AlertStatus.FIRING.value,
-                "verdict": "open",
-                "decision": alert.decision,
-            }
-        )
-    for new, stored in zip(fresh, Alert.objects.bulk_create([new.alert for new in fresh]), strict=True):
-        new.owner.decisions[new.place] = {"alert": stored.pk, **new.owner.decisions[new.place]}
-    _tell_incidents([new.alert for new in fresh if new.alert.incident is not None], now)
+    turn: list[_Judged] = []
+    for one in plain:
+        for received in one.received.alerts:
+            found = decide(rules, labels=received.labels, sender=one.integration.slug, now=now)
+            place = len(one.decisions)
+            one.decisions.append({"title": received.title, "status": AlertStatus.FIRING.value})
+            if found.pages and len(found.routes) > 1:
+                # Several routes may page on one incident: in order, and after what came before.
+                _store(turn, now)
+                turn = []
+                one.decisions[place] = take_alert(one.integration, one.event, received, rules, now)
+            else:
+                turn.append(_Judged(one, place, received, found))
+    _store(turn, now)
     finish_many(
         [
             (
@@ -175,53 +182,85 @@ def _take_in_bulk(plain: Sequence[_Plain], rules: Ruleset, now: datetime) -> Non
     )
 
 
-def _drafted(one: _Plain, received: ReceivedAlert, found: Decision, incident: Incident | None, now: datetime) -> Alert:
-    text = (
-        f"joined {incident.reference}: {found.words}"
-        if found.pages and incident is not None
-        else words_without_page(found)
+def _store(turn: Sequence[_Judged], now: datetime) -> None:
+    """Write alerts as they were judged, and open the incidents that the first of a service and route opens."""
+    if not turn:
+        return
+    drafts = [
+        new_alert(
+            one.owner.integration,
+            one.owner.event,
+            one.received,
+            now,
+            "",
+            route=one.found.route,
+            service=one.found.service,
+        )
+        for one in turn
+    ]
+    open_ones = open_by_key({one.key for one in turn if one.key})
+    openings: dict[str, tuple[int, Opening]] = {}
+    for number, (one, alert) in enumerate(zip(turn, drafts, strict=True)):
+        if one.key and one.key not in open_ones and one.key not in openings:
+            opening = opening_by_route(alert=alert, route=one.route, service=one.found.service)
+            openings[one.key] = (number, opening)
+    opened = store_openings(principal=ROUTER, openings=[opening for _, opening in openings.values()])
+    open_ones.update(zip(openings, opened, strict=True))
+    openers = {number for number, _ in openings.values()}
+    for number, (one, alert) in enumerate(zip(turn, drafts, strict=True)):
+        _decide(alert, one, open_ones.get(one.key), opens=number in openers, now=now)
+    for one, alert in zip(turn, Alert.objects.bulk_create(drafts), strict=True):
+        one.owner.decisions[one.place] = {
+            "alert": alert.pk,
+            **one.owner.decisions[one.place],
+            "verdict": "open",
+            "decision": alert.decision,
+        }
+    announce_openings(
+        principal=ROUTER,
+        opened=[
+            (incident, replace(opening, alert_keys=(drafts[number].key,)))
+            for incident, (number, opening) in zip(opened, openings.values(), strict=True)
+        ],
     )
-    alert = new_alert(one.integration, one.event, received, now, text, route=found.route, service=found.service)
-    steps = [*first_steps(one.integration, one.event, received), *found.steps, f"{now:%H:%M:%S} UTC: {text}"]
+    _tell_incidents([alert for alert in drafts if alert.incident is not None], now)
+
+
+def _decide(alert: Alert, one: _Judged, incident: Incident | None, *, opens: bool, now: datetime) -> None:
+    """Write to an alert what was decided on it."""
+    if one.key and incident is not None:
+        text = f"{'opened' if opens else 'joined'} {incident.reference}: {one.found.words}"
+    else:
+        text = words_without_page(one.found)
+    owner = one.owner
+    steps = [
+        *first_steps(owner.integration, owner.event, one.received),
+        *one.found.steps,
+        f"{now:%H:%M:%S} UTC: {text}",
+    ]
     alert.trail = steps[:TRAIL]
     alert.decision = text[:LONGEST_DECISION]
-    alert.suppressed_by = found.hold[:160]
-    alert.incident = incident if found.pages else None
-    return alert
+    alert.suppressed_by = one.found.hold[:160]
+    alert.incident = incident if one.key else None
 
 
 def _tell_incidents(alerts: Sequence[Alert], now: datetime) -> None:
     """Write to the timelines that alerts fire, and let incidents that were quiet be so no more."""
-    if not alerts:
-        return
     joined = {alert.incident_id for alert in alerts if alert.incident_id is not None}
+    if not joined:
+        return
     Incident.objects.filter(pk__in=joined, quiet_since__isnull=False).update(quiet_since=None)
-    TimelineEntry.objects.bulk_create(
-        [
-            TimelineEntry(
-                incident_id=alert.incident_id,
-                source_key=f"{alert.key}:firing",
-                at=alert.starts_at,
-                recorded_at=now,
-                kind=TimelineKind.ALERT,
-                text=f"Alert fires: {alert.title}",
-                link=f"/alerts/{alert.pk}/",
-                actor=ROUTER.reference,
-                actor_label=ROUTER.label[:160],
-            )
-            for alert in alerts
-            if alert.incident_id is not None
-        ],
-        ignore_conflicts=True,
+    add_timeline_entries(
+        timeline_entry(
+            incident=alert.incident,
+            kind=TimelineKind.ALERT,
+            text=f"Alert fires: {alert.title}",
+            source_key=f"{alert.key}:firing",
+            principal=ROUTER,
+            at=alert.starts_at,
+            link=f"/alerts/{alert.pk}/",
+            recorded_at=now,
+        )
+        for alert in alerts
+        if alert.incident is not None
     )
-
-
-def _open_for(keys: set[str]) -> dict[str, Incident]:
-    if not keys:
-        return {}
-    found = Incident.objects.select_for_update().filter(grouping_key__in=keys).exclude(status=IncidentStatus.RESOLVED)
-    return {one.grouping_key: one for one in found.order_by("pk")}
-
-
-def _key(found: Decision) -> str:
-    return grouping_key_of(next(one for one in found.routes if one.opens_incident), found.service)

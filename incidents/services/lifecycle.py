@@ -1,6 +1,6 @@
 """Open an incident, take it on, end its impact, resolve it; each step in one transaction with all that follows."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -9,21 +9,21 @@ from django.db import transaction
 
 from accounts.data import Capability, Principal
 from accounts.services import ensure_may
-from catalog.data import ActivityKind
+from catalog.data import ActivityKind, ActivityStart
 from catalog.selectors import open_activities
-from catalog.services import end_activity, start_activity
+from catalog.services import end_activity, start_activities
 from core.clock import database_now
-from core.events import publish
+from core.events import publish, publish_many
 from core.identifiers import new_id
 from core.parsing import refuse
 from incidents.data import AlertStatus, IncidentRole, IncidentStatus, Severity, TimelineKind
 from incidents.events import IncidentAcknowledged, IncidentMitigated, IncidentOpened, IncidentResolved
-from incidents.models import Alert, EscalationPolicy, Incident, RoleAssignment, Route
-from incidents.services.escalation import start_escalation, stop_escalation
+from incidents.models import Alert, EscalationPolicy, Incident, RoleAssignment, Route, TimelineEntry
+from incidents.services.escalation import start_escalations, stop_escalation
 from incidents.services.records import record_acknowledged, record_opened, record_resolved, record_severity
 from incidents.services.reviews import draft_review
 from incidents.services.targets import resume_clocks, targets_for
-from incidents.services.timeline import add_timeline_entry, mark_engaged
+from incidents.services.timeline import add_timeline_entries, add_timeline_entry, mark_engaged, timeline_entry
 
 CAUSES = (ActivityKind.CHAOS_RUN, ActivityKind.DR_TEST)
 
@@ -50,60 +50,80 @@ class Opening:
 
 def open_incident(*, principal: Principal, opening: Opening) -> Incident:
     """Open an incident, start its escalation and announce it. Raises PermissionDenied."""
-    ensure_may(principal, Capability.INCIDENT_RESPOND, team_id=opening.team_id)
-    now = database_now()
     with transaction.atomic():
-        caused_by = _declared_cause(opening.service_ids)
-        incident = Incident.objects.create(
-            title=opening.title[:200],
-            severity=opening.severity,
-            grouping_key=opening.grouping_key or new_id("inc"),
-            route_name=opening.route_name,
-            team_id=opening.team_id,
-            caused_by=caused_by,
-            runbook_slug=opening.runbook_slug,
-            declared_by=principal.reference,
-            impact_started_at=min(opening.impact_started_at or now, now),
-            detected_at=min(opening.detected_at or now, now),
-            triggered_at=now,
-            quiet_period=opening.quiet_period,
-            detected_by=opening.detected_by[:80],
-            targets=dict(targets_for(team_id=opening.team_id)),
-        )
-        if opening.service_ids:
-            incident.services.add(*opening.service_ids)
-        add_timeline_entry(
-            incident=incident,
-            kind=TimelineKind.STATUS,
-            text=f"Opened as {incident.severity.upper()}: {incident.title}",
-            source_key="opened",
-            principal=principal,
-            recorded_at=now,
-        )
-        if caused_by:
-            add_timeline_entry(
-                incident=incident,
-                kind=TimelineKind.CAUSE,
-                text=f"{caused_by} is running on this service and has declared itself; it is the likely cause.",
-                source_key=f"cause:{caused_by}",
-                principal=principal,
-                recorded_at=now,
+        (incident,) = store_openings(principal=principal, openings=[opening])
+        announce_openings(principal=principal, opened=[(incident, opening)])
+    return incident
+
+
+def store_openings(*, principal: Principal, openings: Sequence[Opening]) -> list[Incident]:
+    """Write the incidents that these begin, in this order; `announce_openings` must follow in the same transaction.
+
+    In between, alerts that belong to them can be written. Raises PermissionDenied.
+    """
+    if not openings:
+        return []
+    for team_id in {one.team_id for one in openings}:
+        ensure_may(principal, Capability.INCIDENT_RESPOND, team_id=team_id)
+    now = database_now()
+    causes = _declared_causes(openings)
+    targets = {team_id: targets_for(team_id=team_id) for team_id in {one.team_id for one in openings}}
+    incidents = Incident.objects.bulk_create(
+        [
+            Incident(
+                title=one.title[:200],
+                severity=one.severity,
+                grouping_key=one.grouping_key or new_id("inc"),
+                route_name=one.route_name,
+                team_id=one.team_id,
+                caused_by=cause,
+                runbook_slug=one.runbook_slug,
+                declared_by=principal.reference,
+                impact_started_at=min(one.impact_started_at or now, now),
+                detected_at=min(one.detected_at or now, now),
+                triggered_at=now,
+                quiet_period=one.quiet_period,
+                detected_by=one.detected_by[:80],
+                targets=dict(targets[one.team_id]),
             )
-        start_activity(
-            kind=ActivityKind.INCIDENT,
-            source_key=f"incident:{incident.reference}",
-            title=f"{incident.reference} {incident.title}",
-            url=page_of(incident),
-            service_ids=list(opening.service_ids),
-            started_at=incident.impact_started_at,
-        )
-        record_opened(
-            incident,
-            principal=principal,
-            service_slugs=tuple(opening.service_slugs),
-            detected_by=opening.detected_by,
-        )
-        publish(
+            for one, cause in zip(openings, causes, strict=True)
+        ]
+    )
+    through = Incident.services.through
+    through.objects.bulk_create(
+        [
+            through(incident_id=incident.pk, service_id=service_id)
+            for incident, one in zip(incidents, openings, strict=True)
+            for service_id in dict.fromkeys(one.service_ids)
+        ]
+    )
+    return incidents
+
+
+def announce_openings(*, principal: Principal, opened: Sequence[tuple[Incident, Opening]]) -> None:
+    """Do what follows from incidents that were just written: timeline, activity, ledger, event, escalation."""
+    if not opened:
+        return
+    add_timeline_entries([entry for one in opened for entry in _first_entries(*one, principal=principal)])
+    start_activities(
+        [
+            ActivityStart(
+                kind=ActivityKind.INCIDENT,
+                source_key=f"incident:{incident.reference}",
+                title=f"{incident.reference} {incident.title}",
+                url=page_of(incident),
+                service_ids=tuple(opening.service_ids),
+                started_at=incident.impact_started_at,
+            )
+            for incident, opening in opened
+        ]
+    )
+    record_opened(
+        [(incident, tuple(opening.service_slugs), opening.detected_by) for incident, opening in opened],
+        principal=principal,
+    )
+    publish_many(
+        [
             IncidentOpened(
                 incident_id=incident.pk,
                 reference=incident.reference,
@@ -111,22 +131,34 @@ def open_incident(*, principal: Principal, opening: Opening) -> Incident:
                 severity=incident.severity,
                 service_slugs=tuple(opening.service_slugs),
                 alert_keys=tuple(opening.alert_keys),
-                caused_by=caused_by,
-                opened_at=now,
+                caused_by=incident.caused_by,
+                opened_at=incident.triggered_at,
             )
+            for incident, opening in opened
+        ]
+    )
+    start_escalations([(incident, opening.policy) for incident, opening in opened if opening.policy is not None])
+
+
+def _first_entries(incident: Incident, opening: Opening, *, principal: Principal) -> Iterator[TimelineEntry]:
+    def entry(kind: TimelineKind, text: str, source_key: str) -> TimelineEntry:
+        return timeline_entry(
+            incident=incident,
+            kind=kind,
+            text=text,
+            source_key=source_key,
+            principal=principal,
+            recorded_at=incident.triggered_at,
         )
-        if opening.policy is not None:
-            start_escalation(incident=incident, policy=opening.policy)
-        else:
-            add_timeline_entry(
-                incident=incident,
-                kind=TimelineKind.PAGE,
-                text="Nobody is paged: no escalation policy belongs to it.",
-                source_key="no-policy",
-                principal=principal,
-                recorded_at=now,
-            )
-    return incident
+
+    opened = f"Opened as {incident.severity.upper()}: {incident.title}"
+    yield entry(TimelineKind.STATUS, opened, "opened")
+    cause = incident.caused_by
+    if cause:
+        text = f"{cause} is running on this service and has declared itself; it is the likely cause."
+        yield entry(TimelineKind.CAUSE, text, f"cause:{cause}")
+    if opening.policy is None:
+        yield entry(TimelineKind.PAGE, "Nobody is paged: no escalation policy belongs to it.", "no-policy")
 
 
 def acknowledge_incident(*, principal: Principal, incident: Incident, via: str = "page") -> Incident:
@@ -317,39 +349,35 @@ def grouping_key_of(route: Route, service: Any) -> str:
     return f"{service.slug if service else '-'}:{route.slug}"
 
 
+def opening_by_route(*, alert: Alert, route: Route, service: Any) -> Opening:
+    """Return what the incident starts from that an alert opens; the alert need not be stored yet."""
+    return Opening(
+        title=alert.title,
+        severity=Severity(route.severity),
+        service_ids=(service.pk,) if service else (),
+        service_slugs=(service.slug,) if service else (),
+        team_id=service.team_id if service else None,
+        grouping_key=grouping_key_of(route, service),
+        route_name=route.slug,
+        policy=route.policy,
+        runbook_slug=route.runbook_slug,
+        quiet_period=route.quiet_period,
+        impact_started_at=alert.starts_at,
+        detected_at=alert.first_received_at,
+        alert_keys=(alert.key,),
+        detected_by=f"alert:{alert.integration.slug}",
+    )
+
+
 def open_by_route(*, principal: Principal, alert: Alert, route: Route, service: Any) -> tuple[Incident, bool]:
     """Let an alert join the open incident of its service and route, or open one; returns it and whether it is new."""
     grouping_key = grouping_key_of(route, service)
-    existing = (
-        Incident.objects.select_for_update()
-        .filter(grouping_key=grouping_key)
-        .exclude(status=IncidentStatus.RESOLVED)
-        .first()
-    ) or _taken_over(grouping_key)
+    existing = open_by_key({grouping_key}).get(grouping_key)
     if existing is not None:
         Incident.objects.filter(pk=existing.pk).update(quiet_since=None)
-        incident, is_new = existing, False
-    else:
-        incident = open_incident(
-            principal=principal,
-            opening=Opening(
-                title=alert.title,
-                severity=Severity(route.severity),
-                service_ids=(service.pk,) if service else (),
-                service_slugs=(service.slug,) if service else (),
-                team_id=service.team_id if service else None,
-                grouping_key=grouping_key,
-                route_name=route.slug,
-                policy=route.policy,
-                runbook_slug=route.runbook_slug,
-                quiet_period=route.quiet_period,
-                impact_started_at=alert.starts_at,
-                detected_at=alert.first_received_at,
-                alert_keys=(alert.key,),
-                detected_by=f"alert:{alert.integration.slug}",
-            ),
-        )
-        is_new = True
+    incident = existing or open_incident(
+        principal=principal, opening=opening_by_route(alert=alert, route=route, service=service)
+    )
     add_timeline_entry(
         incident=incident,
         kind=TimelineKind.ALERT,
@@ -360,7 +388,25 @@ def open_by_route(*, principal: Principal, alert: Alert, route: Route, service: 
         link=f"/alerts/{alert.pk}/",
         recorded_at=alert.last_received_at,
     )
-    return incident, is_new
+    return incident, existing is None
+
+
+def open_by_key(keys: Collection[str]) -> dict[str, Incident]:
+    """Return the open incidents that alerts of these services and routes join, locked.
+
+    That is the one of the key, else the one that the last of this key turned out to be, while it is open.
+    """
+    if not keys:
+        return {}
+    locked = Incident.objects.select_for_update().filter(grouping_key__in=keys).exclude(status=IncidentStatus.RESOLVED)
+    found = {one.grouping_key: one for one in locked.order_by("pk")}
+    missing = [key for key in keys if key not in found]
+    merged = Incident.objects.filter(grouping_key__in=missing, merged_into__isnull=False) if missing else None
+    for key in sorted(set(merged.order_by().values_list("grouping_key", flat=True))) if merged is not None else ():
+        taken_over = _taken_over(key)
+        if taken_over is not None:
+            found[key] = taken_over
+    return found
 
 
 def _taken_over(grouping_key: str) -> Incident | None:
@@ -434,9 +480,15 @@ def _join(incident: Incident, user_id: int, assigned_by: str, now: datetime) -> 
         RoleAssignment.objects.create(incident=incident, role=IncidentRole.COMMANDER, user_id=user_id, **taken)
 
 
-def _declared_cause(service_ids: Sequence[int]) -> str:
-    if not service_ids:
-        return ""
-    for activity in open_activities(service_ids=list(service_ids), kinds=CAUSES):
-        return activity.source_key
-    return ""
+def _declared_causes(openings: Sequence[Opening]) -> list[str]:
+    """Return for each opening the key of what is running on its services and has declared itself, else nothing."""
+    wanted = sorted({service_id for one in openings for service_id in one.service_ids})
+    if not wanted:
+        return [""] * len(openings)
+    running = [
+        (activity.source_key, {service.pk for service in activity.services.all()})
+        for activity in open_activities(service_ids=wanted, kinds=CAUSES).prefetch_related("services")
+    ]
+    return [
+        next((key for key, services in running if not services.isdisjoint(one.service_ids)), "") for one in openings
+    ]

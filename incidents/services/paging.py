@@ -1,6 +1,7 @@
 """Page one person for one incident: once for each step and round; in a storm, folded into a digest."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from django.conf import settings
@@ -13,12 +14,12 @@ from core.clock import database_now
 from core.formatting import written_duration
 from core.identifiers import new_id
 from core.parsing import refuse
-from delivery.data import CHANNELS_OF, Channel, ConnectorKind
+from delivery.data import CHANNELS_OF, Channel, ConnectorKind, Outgoing
 from delivery.selectors import connector_by_slug
-from delivery.services import send
+from delivery.services import send, send_many
 from incidents.data import IncidentStatus, OnCallPerson, TimelineKind
 from incidents.models import ContactMethod, EscalationRun, Incident, NotificationRule, Page
-from incidents.services.timeline import add_timeline_entry
+from incidents.services.timeline import add_timeline_entries, timeline_entry
 
 PAGER = system_principal("escalation")
 PAGE_PRIORITY = 1
@@ -41,28 +42,119 @@ def acknowledge_link(incident: Incident, user_id: int) -> str:
     return f"{settings.SITE_URL.rstrip('/')}/incidents/acknowledge/{token}/"
 
 
-def page_person(run: EscalationRun, incident: Incident, person: OnCallPerson) -> bool:
-    """Page somebody by a step; False when the page was folded, because so many came to this person lately."""
-    now = database_now()
-    folds = _is_storm(person.user_id, incident, now)
-    page, created = Page.objects.get_or_create(
-        run=run,
-        step=run.step,
-        loop=run.loop,
-        user_id=person.user_id,
-        defaults={"incident": incident, "at": now, "why": person.why[:500], "folded": folds},
-    )
-    if not created:
-        return not page.folded
-    where = f"(step {run.step + 1}, round {run.loop + 1}: {person.why})"
-    if folds:
-        text = f"{person.name} is paged in a digest, because {STORM_PAGES} pages came within 5 min {where}"
-    else:
-        text = f"Paged {person.name} {' and '.join(_send(page, incident, person))} {where}"
-    add_timeline_entry(
-        incident=incident, kind=TimelineKind.PAGE, text=text, source_key=page.key, principal=PAGER, recorded_at=now
-    )
-    return not folds
+@dataclass(frozen=True)
+class Call:
+    """A person whom the due step of a run pages."""
+
+    run: EscalationRun
+    incident: Incident
+    person: OnCallPerson
+
+    @property
+    def key(self) -> tuple[int, int, int, int]:
+        """What there is one page for."""
+        return (self.run.pk, self.run.step, self.run.loop, self.person.user_id)
+
+
+def page_people(calls: Sequence[Call], *, now: datetime) -> list[bool]:
+    """Page people by steps, in this order; of each False when the page was folded, because so many came lately.
+
+    Who was paged by this step and round before is not paged again.
+    """
+    if not calls:
+        return []
+    known = _paged_before(calls)
+    storms = _Storms(calls, now)
+    rules = _rules_of({call.person.user_id for call in calls})
+    pages, entries, messages, went_out = [], [], [], []
+    for call in calls:
+        if call.key not in known:
+            known[call.key] = folds = storms.folds(call)
+            run, person = call.run, call.person
+            page = Page(
+                run=run,
+                step=run.step,
+                loop=run.loop,
+                user_id=person.user_id,
+                incident=call.incident,
+                at=now,
+                why=person.why[:500],
+                folded=folds,
+            )
+            pages.append(page)
+            where = f"(step {run.step + 1}, round {run.loop + 1}: {person.why})"
+            if folds:
+                text = f"{person.name} is paged in a digest, because {STORM_PAGES} pages came within 5 min {where}"
+            else:
+                ways = _messages(page, call.incident, person, rules.get(person.user_id, ()))
+                messages += [message for message, _ in ways]
+                text = f"Paged {person.name} {' and '.join(told for _, told in ways)} {where}"
+            entries.append(
+                timeline_entry(
+                    incident=call.incident,
+                    kind=TimelineKind.PAGE,
+                    text=text,
+                    source_key=page.key,
+                    principal=PAGER,
+                    recorded_at=now,
+                )
+            )
+        went_out.append(not known[call.key])
+    Page.objects.bulk_create(pages)
+    add_timeline_entries(entries)
+    send_many(messages)
+    return went_out
+
+
+def _paged_before(calls: Sequence[Call]) -> dict[tuple[int, int, int, int], bool]:
+    """Return the pages that these runs have led to, and whether each was folded."""
+    rows = Page.objects.filter(run__in={call.run.pk for call in calls}).order_by()
+    return {
+        (run, step, loop, user): folded
+        for run, step, loop, user, folded in rows.values_list("run_id", "step", "loop", "user_id", "folded")
+    }
+
+
+class _Storms:
+    """Judges, one call after the other, whether so many pages came to a person lately that the next one is folded."""
+
+    def __init__(self, calls: Sequence[Call], now: datetime) -> None:
+        self._lately = Page.objects.filter(at__gt=now - STORM_WINDOW).order_by()
+        people = {call.person.user_id for call in calls}
+        incidents = {call.incident.pk for call in calls}
+        self._services = {service.pk for call in calls for service in call.incident.services.all()}
+        self._people = people
+        # How many pages each had for incidents other than these (no more are counted than matter), and for which of
+        # these they had one.
+        self._others = {
+            user: len(self._lately.filter(user=user).exclude(incident__in=incidents).values_list("pk")[:STORM_PAGES])
+            for user in people
+        }
+        self._own: dict[int, list[int]] = {user: [] for user in people}
+        own = self._lately.filter(user__in=people, incident__in=incidents)
+        for user, incident in own.values_list("user_id", "incident_id"):
+            self._own[user].append(incident)
+        self._told: dict[tuple[int, int], set[int]] = {}
+
+    def folds(self, call: Call) -> bool:
+        """Say whether a page is folded; it counts for the calls that follow."""
+        user, incident = call.person.user_id, call.incident
+        services = [service.pk for service in incident.services.all()]
+        lately = self._others[user] + sum(other != incident.pk for other in self._own[user])
+        folds = lately >= STORM_PAGES and (not services or any(self._told_of(user, one, incident) for one in services))
+        self._own[user].append(incident.pk)
+        for service in services:
+            self._told.setdefault((user, service), set()).add(incident.pk)
+        return folds
+
+    def _told_of(self, user: int, service: int, incident: Incident) -> bool:
+        """Say whether somebody was paged about a service lately, for another incident."""
+        if self._services:
+            about_them = self._lately.filter(user__in=self._people, incident__services__in=self._services)
+            for who, what, which in about_them.values_list("user_id", "incident__services", "incident_id").distinct():
+                self._told.setdefault((who, what), set()).add(which)
+            self._services = set()
+        return bool(self._told.get((user, service), set()) - {incident.pk})
 
 
 def send_digests() -> int:
@@ -88,23 +180,28 @@ def send_digests() -> int:
     return sent
 
 
-def _is_storm(user_id: int, incident: Incident, now: datetime) -> bool:
-    recent = Page.objects.filter(user_id=user_id, at__gt=now - STORM_WINDOW).exclude(incident=incident)
-    if len(recent.order_by().values_list("pk", flat=True)[:STORM_PAGES]) < STORM_PAGES:
-        return False
-    services = list(incident.services.values_list("pk", flat=True))
-    return not services or recent.filter(incident__services__in=services).exists()
+def _rules_of(people: Collection[int]) -> dict[int, list[NotificationRule]]:
+    found: dict[int, list[NotificationRule]] = {}
+    for rule in NotificationRule.objects.filter(method__user_id__in=people).select_related("method"):
+        found.setdefault(rule.method.user_id, []).append(rule)
+    return found
 
 
-def _send(page: Page, incident: Incident, person: OnCallPerson) -> list[str]:
+def _messages(
+    page: Page, incident: Incident, person: OnCallPerson, rules: Sequence[NotificationRule]
+) -> list[tuple[Outgoing, str]]:
+    """Return what is sent to page somebody, each with the way in words.
+
+    In the site always, and by the person's own rules, now or later; who has none is sent a mail.
+    """
     subject = f"[{incident.severity.upper()}] {incident.reference} {incident.title}"
     room = f"/incidents/{incident.reference}/"
-    services = ", ".join(incident.services.values_list("name", flat=True)) or "no service"
+    services = ", ".join(service.name for service in incident.services.all()) or "no service"
     text = (
         f"{incident.title}\n\nService: {services}\nSeverity: {incident.severity.upper()}\n"
         f"Since: {incident.impact_started_at:%Y-%m-%d %H:%M:%S} UTC\nYou are paged because: {person.why}\n"
     )
-    send(
+    in_site = Outgoing(
         channel=Channel.IN_APP,
         address=f"user:{person.user_id}",
         idempotency_key=f"{page.key}:{Channel.IN_APP}",
@@ -114,11 +211,11 @@ def _send(page: Page, incident: Incident, person: OnCallPerson) -> list[str]:
         priority=PAGE_PRIORITY,
         about=about(incident),
     )
-    told = _send_by_rules(page, incident, subject, text, room)
+    told = _by_rules(page, incident, rules, subject=subject, text=text)
     if told or not person.mail:
-        return ["in the site", *told]
+        return [(in_site, "in the site"), *told]
     link = acknowledge_link(incident, person.user_id)
-    send(
+    by_mail = Outgoing(
         channel=Channel.EMAIL,
         address=person.mail,
         idempotency_key=f"{page.key}:{Channel.EMAIL}",
@@ -127,12 +224,13 @@ def _send(page: Page, incident: Incident, person: OnCallPerson) -> list[str]:
         priority=PAGE_PRIORITY,
         about=about(incident),
     )
-    return ["in the site", "by mail"]
+    return [(in_site, "in the site"), (by_mail, "by mail")]
 
 
-def _send_by_rules(page: Page, incident: Incident, subject: str, text: str, room: str) -> list[str]:
-    """Send by the person's own rules, now or later; without rules nothing is sent here and mail is the way."""
-    rules = NotificationRule.objects.filter(method__user_id=page.user_id).select_related("method")
+def _by_rules(
+    page: Page, incident: Incident, rules: Sequence[NotificationRule], *, subject: str, text: str
+) -> list[tuple[Outgoing, str]]:
+    room = f"{settings.SITE_URL.rstrip('/')}/incidents/{incident.reference}/"
     told = []
     for rule in rules:
         if rule.severities and incident.severity not in rule.severities:
@@ -140,8 +238,8 @@ def _send_by_rules(page: Page, incident: Incident, subject: str, text: str, room
         channel = Channel(rule.method.channel)
         link = acknowledge_link(incident, page.user_id)
         token = link.rstrip("/").rpartition("/")[2]
-        body = f"{text}\nRoom: {settings.SITE_URL.rstrip('/')}{room}\nAcknowledge: {link}\n"
-        send(
+        body = f"{text}\nRoom: {room}\nAcknowledge: {link}\n"
+        message = Outgoing(
             channel=channel,
             address=rule.method.address,
             idempotency_key=f"{page.key}:{channel}-{rule.pk}",
@@ -150,12 +248,12 @@ def _send_by_rules(page: Page, incident: Incident, subject: str, text: str, room
             payload=None
             if channel is Channel.EMAIL
             else {"acknowledge": token, "acknowledge_url": link, "voice_url": voice_link(token)},
-            link="" if channel is Channel.EMAIL else f"{settings.SITE_URL.rstrip('/')}{room}",
+            link="" if channel is Channel.EMAIL else room,
             priority=PAGE_PRIORITY,
             about=about(incident),
             delay=rule.delay,
         )
-        told.append(f"by {channel}{f' after {written_duration(rule.delay)}' if rule.delay else ''}")
+        told.append((message, f"by {channel}{f' after {written_duration(rule.delay)}' if rule.delay else ''}"))
     return told
 
 

@@ -1,6 +1,7 @@
 """What this room writes to the ledger."""
 
 import hashlib
+from collections.abc import Sequence
 
 import orjson
 
@@ -19,7 +20,7 @@ from ledger.data.incidents import (
     TimelineFact,
 )
 from ledger.data.oncall import OnCallCovered, ScheduleDeclared
-from ledger.services import record, store_artifact
+from ledger.services import Record, record, record_many, store_artifact
 
 TIMELINE_IN_LEDGER = 500
 
@@ -32,23 +33,26 @@ def detection_source_of(incident: Incident) -> str:
     return "person"
 
 
-def record_opened(
-    incident: Incident, *, principal: Principal, service_slugs: tuple[str, ...], detected_by: str
-) -> None:
-    """Record that an incident was opened."""
-    record(
-        IncidentOpened(
-            incident=incident.reference,
-            title=incident.title,
-            severity=incident.severity,
-            services=list(service_slugs),
-            detection_source=detected_by,
-            detected_at=incident.detected_at,
-            caused_by=incident.caused_by,
-        ),
-        actor=principal.reference,
-        subject=f"incident:{incident.reference}",
-        occurred_at=incident.triggered_at,
+def record_opened(opened: Sequence[tuple[Incident, tuple[str, ...], str]], *, principal: Principal) -> None:
+    """Record that incidents were opened; of each, the services by slug, and what detected it."""
+    record_many(
+        [
+            Record(
+                IncidentOpened(
+                    incident=incident.reference,
+                    title=incident.title,
+                    severity=incident.severity,
+                    services=list(service_slugs),
+                    detection_source=detected_by,
+                    detected_at=incident.detected_at,
+                    caused_by=incident.caused_by,
+                ),
+                actor=principal.reference,
+                subject=f"incident:{incident.reference}",
+                occurred_at=incident.triggered_at,
+            )
+            for incident, service_slugs, detected_by in opened
+        ]
     )
 
 

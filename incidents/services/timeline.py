@@ -1,5 +1,6 @@
 """Write to an incident's timeline."""
 
+from collections.abc import Iterable
 from datetime import datetime
 
 from django.db import transaction
@@ -30,19 +31,53 @@ def add_timeline_entry(
 
     `recorded_at` is for a caller that has just asked what time it is.
     """
-    now = recorded_at or database_now()
-    entry = TimelineEntry(
+    add_timeline_entries(
+        [
+            timeline_entry(
+                incident=incident,
+                kind=kind,
+                text=text,
+                source_key=source_key,
+                principal=principal,
+                at=at,
+                link=link,
+                recorded_at=recorded_at or database_now(),
+            )
+        ]
+    )
+
+
+def timeline_entry(
+    *,
+    incident: Incident,
+    kind: TimelineKind,
+    text: str,
+    source_key: str,
+    principal: Principal,
+    recorded_at: datetime,
+    at: datetime | None = None,
+    link: str = "",
+) -> TimelineEntry:
+    """Return an entry that is not written yet."""
+    return TimelineEntry(
         incident=incident,
         source_key=source_key[:255],
-        at=at or now,
-        recorded_at=now,
+        at=at or recorded_at,
+        recorded_at=recorded_at,
         kind=kind,
         text=text[:LONGEST_NOTE],
         link=link[:500],
         actor=principal.reference,
         actor_label=principal.label[:160],
     )
-    TimelineEntry.objects.bulk_create([entry], ignore_conflicts=True)
+
+
+def add_timeline_entries(entries: Iterable[TimelineEntry]) -> None:
+    """Write entries, of any incidents, in one statement; those with a source key that was used before change nothing.
+
+    That holds among themselves too: the first of a source key counts.
+    """
+    TimelineEntry.objects.bulk_create(entries, ignore_conflicts=True)
 
 
 def mark_engaged(*, incident: Incident, principal: Principal, now: datetime) -> None:

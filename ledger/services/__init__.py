@@ -26,7 +26,7 @@ from ledger.services.keeping import NotErasableError, Witnessed, compare_checkpo
 from ledger.services.outliving import PAYLOADS, drop_payloads, old_payloads, remove_payloads
 from ledger.services.packing import VERIFIER, PackTooLargeError, export_pack, write_pack
 from ledger.services.proving import ExplainedProof, NotInLogError, explain_proof, prove_consistency, prove_inclusion
-from ledger.services.recording import record
+from ledger.services.recording import Record, record, record_many
 from ledger.services.residency import ExportRefusedError, ensure_may_leave
 from ledger.services.sealing import log_origin, seal_pending
 from ledger.services.verification_runs import perform_verification, request_verification
@@ -45,6 +45,7 @@ __all__ = [
     "NotInLogError",
     "NothingSealedError",
     "PackTooLargeError",
+    "Record",
     "Verification",
     "Witnessed",
     "add_anchor",
@@ -70,6 +71,7 @@ __all__ = [
     "public_verifier_key",
     "read_artifact",
     "record",
+    "record_many",
     "remove_artifacts",
     "remove_forwarder",
     "remove_payloads",
