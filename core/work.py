@@ -143,16 +143,18 @@ def drain(name: str, *, limit: int = 1000) -> int:
 
 def _drain(queue: WorkQueue[Any], *, limit: int) -> int:
     done = 0
+    most = queue.batch if queue.transactional else 1
     while done < limit:
-        claimed = claim_due(
-            queue.claimable(), lease_for=queue.lease_for, limit=1 if not queue.transactional else queue.batch
-        )
+        claimed = claim_due(queue.claimable(), lease_for=queue.lease_for, limit=most)
         if not claimed:
             break
         with _gathered_wake_ups():
             for row in _together(queue, claimed) if queue.handle_many is not None else claimed:
                 _handle(queue, row)
         done += len(claimed)
+        if len(claimed) < most and all(row.finished_at for row in claimed):
+            # Nothing more was due, and nothing of this falls due again; whoever adds a row wakes.
+            break
     return done
 
 
