@@ -9,10 +9,13 @@ from drf_spectacular.utils import extend_schema
 from rest_framework import mixins, serializers, status, viewsets
 from rest_framework.request import Request
 from rest_framework.response import Response
+from rest_framework.views import APIView
 
 from accounts.data import Capability, Role
+from accounts.domain.lockouts import LockedKind
 from accounts.models import ApiToken, RoleGrant, Team, User
 from accounts.selectors import (
+    locked_out,
     people,
     team_by_slug,
     teams_seen_by,
@@ -32,7 +35,10 @@ from accounts.services import (
     revoke_api_token,
     revoke_role,
     set_team_members,
+    unlock_address,
+    unlock_sign_in,
 )
+from core.clock import database_now
 from core.parsing import refuse
 
 
@@ -250,6 +256,42 @@ class TokenViewSet(mixins.ListModelMixin, viewsets.GenericViewSet[ApiToken]):
         """End a token at once."""
         revoke_api_token(principal=principal_of(request), token=self.get_object())
         return Response(status=status.HTTP_204_NO_CONTENT)
+
+
+class LockOutSerializer(serializers.Serializer[Any]):
+    """A user name or an address that too many sign-ins failed by."""
+
+    kind = serializers.ChoiceField(choices=[kind.value for kind in LockedKind])
+    key = serializers.CharField(max_length=150)
+    failures = serializers.IntegerField(read_only=True)
+    latest = serializers.DateTimeField(read_only=True)
+    until = serializers.DateTimeField(read_only=True)
+
+
+class LiftedSerializer(serializers.Serializer[Any]):
+    """Whether there was anything to lift."""
+
+    lifted = serializers.BooleanField()
+
+
+class LockOutView(APIView):
+    """Who is locked out, for administrators."""
+
+    @extend_schema(responses={200: LockOutSerializer(many=True)})
+    def get(self, request: Request) -> Response:
+        """List the user names and addresses that are locked out now, the latest first."""
+        ensure_may(principal_of(request), Capability.SITE_ADMIN)
+        return Response(LockOutSerializer(locked_out(now=database_now()), many=True).data)
+
+    @extend_schema(request=LockOutSerializer, responses={200: LiftedSerializer})
+    def post(self, request: Request) -> Response:
+        """Lift the lock of a user name or an address by forgetting its failed sign-ins; it is recorded."""
+        body, principal = _body(LockOutSerializer, request), principal_of(request)
+        if body["kind"] == LockedKind.NAME:
+            lifted = unlock_sign_in(principal=principal, username=body["key"])
+        else:
+            lifted = unlock_address(principal=principal, address=body["key"])
+        return Response({"lifted": lifted})
 
 
 def _team(slug: str) -> Team | None:

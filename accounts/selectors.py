@@ -14,6 +14,7 @@ from django.db.models import Count, Max, Q, QuerySet
 from accounts.data import Capability, Principal, PrincipalKind, ProviderKind
 from accounts.domain.certificates import Certificate, certificate_bodies, read_certificate
 from accounts.domain.groups import Mapping
+from accounts.domain.lockouts import LOCKOUT_WINDOW, LockOut, lock_outs
 from accounts.domain.permissions import ROLE_CAPABILITIES, Role, roles_allow
 from accounts.domain.sessions import SessionRules
 from accounts.models import (
@@ -30,6 +31,7 @@ from accounts.models import (
     User,
 )
 
+MOST_FAILURES = 20_000
 LAST_USED_RESOLUTION = timedelta(minutes=1)
 
 
@@ -263,6 +265,12 @@ def lately_locked() -> list[tuple[str, int, datetime]]:
         .order_by("-latest")[:50]
     )
     return [(row["username"], row["times"], row["latest"]) for row in rows]
+
+
+def locked_out(*, now: datetime) -> list[LockOut]:
+    """Return the names and addresses that nobody signs in by now, the latest first."""
+    recent = SignInFailure.objects.filter(failed_at__gt=now - LOCKOUT_WINDOW).order_by("-failed_at")
+    return lock_outs(recent.values_list("username", "address", "failed_at")[:MOST_FAILURES], now=now)
 
 
 def any_passkey() -> bool:

@@ -62,6 +62,7 @@ from accounts.services.signing_in import (
     sign_in_failed,
     sign_in_is_locked,
     signed_in,
+    unlock_address,
     unlock_sign_in,
 )
 from accounts.services.trying import Tried, try_provider
@@ -131,6 +132,7 @@ __all__ = [
     "token_used",
     "token_used_by_pk",
     "try_provider",
+    "unlock_address",
     "unlock_sign_in",
     "use_next_key",
 ]

@@ -13,7 +13,7 @@ from accounts.models import IdentityProvider, ProviderKey
 from accounts.services.rights import ensure_may
 from core.clock import database_now
 from core.parsing import refuse
-from core.proving import ensure_recent
+from core.proving import dangerous
 from ledger.data.access import ProviderChanged
 from ledger.services import record
 
@@ -26,6 +26,7 @@ def ensure_key(*, provider: IdentityProvider) -> None:
         _make(provider, State.CURRENT)
 
 
+@dangerous("announce this site's next key")
 @transaction.atomic
 def prepare_next_key(*, principal: Principal, provider: IdentityProvider) -> ProviderKey:
     """Make the key that follows and announce it in the metadata. Raises InputRefusedError when there is one."""
@@ -37,6 +38,7 @@ def prepare_next_key(*, principal: Principal, provider: IdentityProvider) -> Pro
     return key
 
 
+@dangerous("use this site's next key")
 @transaction.atomic
 def use_next_key(*, principal: Principal, provider: IdentityProvider) -> ProviderKey:
     """Sign with the announced key from now on; the one before still opens what was encrypted for it."""
@@ -52,6 +54,7 @@ def use_next_key(*, principal: Principal, provider: IdentityProvider) -> Provide
     return following
 
 
+@dangerous("drop this site's old key")
 @transaction.atomic
 def drop_old_key(*, principal: Principal, provider: IdentityProvider) -> bool:
     """Forget the key that was used before; says whether there was one."""
@@ -66,7 +69,6 @@ def drop_old_key(*, principal: Principal, provider: IdentityProvider) -> bool:
 
 def _ensure(principal: Principal) -> None:
     ensure_may(principal, Capability.SITE_ADMIN)
-    ensure_recent(principal)
 
 
 def _make(provider: IdentityProvider, state: ProviderKey.State) -> ProviderKey:

@@ -18,7 +18,7 @@ from accounts.services.provider_keys import ensure_key
 from accounts.services.rights import ensure_may
 from core.clock import database_now
 from core.parsing import InputRefusedError, Problem, refuse
-from core.proving import ensure_recent
+from core.proving import dangerous
 from ledger.data.access import ProviderChanged
 from ledger.services import record
 
@@ -28,6 +28,7 @@ def provider_configuration(provider: IdentityProvider) -> Configuration:
     return configuration_of(ProviderKind(provider.kind), provider.configuration)
 
 
+@dangerous("change a provider of identities")
 @transaction.atomic
 def save_provider(
     *,
@@ -46,7 +47,6 @@ def save_provider(
     known. Raises InputRefusedError; a refused provider changes nothing.
     """
     ensure_may(principal, Capability.SITE_ADMIN)
-    ensure_recent(principal)
     try:
         validate_slug(slug)
         parsed = configuration_of(kind, dict(configuration))
@@ -91,11 +91,11 @@ def save_provider(
     return provider
 
 
+@dangerous("remove a provider of identities")
 @transaction.atomic
 def remove_provider(*, principal: Principal, provider: IdentityProvider) -> None:
     """Remove a provider with every right that came from it. Raises LastAdminError, and InputRefusedError."""
     ensure_may(principal, Capability.SITE_ADMIN)
-    ensure_recent(principal)
     others = IdentityProvider.objects.exclude(pk=provider.pk).exclude(kind=ProviderKind.SCIM.value)
     only_emergencies = sign_in_policy().local_sign_in == SignInPolicy.LocalSignIn.BREAK_GLASS
     if only_emergencies and not others.exists():
@@ -105,11 +105,11 @@ def remove_provider(*, principal: Principal, provider: IdentityProvider) -> None
     provider.delete()
 
 
+@dangerous("pause or resume a provider of identities")
 @transaction.atomic
 def set_provider_state(*, principal: Principal, provider: IdentityProvider, paused: bool) -> None:
     """Pause a provider, so that nobody signs in by it, or let it go on."""
     ensure_may(principal, Capability.SITE_ADMIN)
-    ensure_recent(principal)
     state = IdentityProvider.State.PAUSED if paused else IdentityProvider.State.ACTIVE
     if IdentityProvider.objects.filter(pk=provider.pk).exclude(state=state).update(state=state):
         _record(principal, provider, "paused" if paused else "resumed", {}, {})

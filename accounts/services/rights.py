@@ -25,7 +25,7 @@ from core.clock import database_now
 from core.database_trouble import written_if_possible
 from core.events import publish
 from core.parsing import refuse
-from core.proving import SignInAgainError, decide_with, ensure_recent
+from core.proving import SignInAgainError, dangerous, decide_with
 from ledger.data.access import AuditedAction
 from ledger.services import record
 
@@ -67,6 +67,7 @@ def principal_of(request: HttpRequest | Request) -> Principal:
     return principal
 
 
+@dangerous("make an account")
 @transaction.atomic
 def create_user(
     *,
@@ -79,7 +80,6 @@ def create_user(
 ) -> User:
     """Create a person without any role. Without a password they cannot sign in."""
     ensure_may(principal, Capability.SITE_ADMIN)
-    ensure_recent(principal)
     first, _, last = full_name.partition(" ")
     user = User(username=username, email=email, first_name=first, last_name=last, time_zone=time_zone)
     if password is None:
@@ -134,11 +134,11 @@ def set_team_members(*, principal: Principal, team: Team, usernames: Iterable[st
     )
 
 
+@dangerous("give a role")
 @transaction.atomic
 def grant_role(*, principal: Principal, user: User, role: Role, team: Team | None = None) -> RoleGrant:
     """Give a person a role, for the site or for a team. Granting what they hold changes nothing."""
     ensure_may(principal, Capability.SITE_ADMIN)
-    ensure_recent(principal)
     grant, created = RoleGrant.objects.get_or_create(
         user=user, role=role.value, team=team, defaults={"granted_by": principal.reference}
     )
@@ -149,11 +149,11 @@ def grant_role(*, principal: Principal, user: User, role: Role, team: Team | Non
     return grant
 
 
+@dangerous("take a role away")
 @transaction.atomic
 def revoke_role(*, principal: Principal, user: User, role: Role, team: Team | None = None) -> bool:
     """Take a role away; returns whether it was held. Raises LastAdminError."""
     ensure_may(principal, Capability.SITE_ADMIN)
-    ensure_recent(principal)
     if role is Role.ADMIN and team is None:
         ensure_admin_remains(without=user)
     deleted, _ = RoleGrant.objects.filter(user=user, role=role.value, team=team).delete()
@@ -191,11 +191,11 @@ def change_password(*, user: User, old: str, new: str) -> None:
     )
 
 
+@dangerous("close an account")
 @transaction.atomic
 def deactivate_user(*, principal: Principal, user: User) -> None:
     """Close an account: no sign-in, no tokens, no roles. What the person did stays. Raises LastAdminError."""
     ensure_may(principal, Capability.SITE_ADMIN)
-    ensure_recent(principal)
     close_account(principal=principal, user=user)
 
 
@@ -224,11 +224,11 @@ def close_account(*, principal: Principal, user: User) -> bool:
     return True
 
 
+@dangerous("open an account again")
 @transaction.atomic
 def reopen_account(*, principal: Principal, user: User) -> bool:
     """Open a closed account again, without any role; says whether it was closed."""
     ensure_may(principal, Capability.SITE_ADMIN)
-    ensure_recent(principal)
     return open_account(principal=principal, user=user)
 
 
@@ -241,6 +241,7 @@ def open_account(*, principal: Principal, user: User) -> bool:
     return True
 
 
+@dangerous("make an API token")
 @transaction.atomic
 def create_api_token(
     *,
@@ -257,7 +258,6 @@ def create_api_token(
     """
     if principal.user_id != owner.pk:
         ensure_may(principal, Capability.SITE_ADMIN)
-    ensure_recent(principal)
     wanted = sorted({scope.value for scope in scopes})
     if not wanted:
         raise refuse("scopes", found="none", allowed="at least one capability is needed")

@@ -7,6 +7,7 @@ from allauth.mfa.models import Authenticator
 from django.db import transaction
 
 from accounts.data import Capability, Principal, Role
+from accounts.domain.lockouts import FAILURES_BY_ADDRESS, FAILURES_BY_NAME, LOCKOUT_WINDOW, LockedKind
 from accounts.events import BreakGlassUsed, SignInLocked
 from accounts.models import IdentityProvider, SignInFailure, SignInPolicy, SignInSession, User
 from accounts.selectors import sign_in_policy, users_with
@@ -15,15 +16,12 @@ from accounts.services.sessions import end_sessions_of
 from core.clock import database_now
 from core.events import publish
 from core.parsing import refuse
-from core.proving import ensure_recent
+from core.proving import dangerous
 from delivery.data import Channel
 from delivery.services import send
 from ledger.data.access import FactorChanged, SignedIn, SignInLockedOut, SignInRulesChanged
 from ledger.services import record
 
-LOCKOUT_WINDOW = timedelta(minutes=15)
-FAILURES_BY_NAME = 8
-FAILURES_BY_ADDRESS = 40
 LONGEST_PAUSE_MINUTES = 720
 LONGEST_LIFE_HOURS = 24 * 14
 LONGEST_FRESH_MINUTES = 240
@@ -63,17 +61,28 @@ def sign_in_failed(*, username: str, address: str) -> None:
 @transaction.atomic
 def unlock_sign_in(*, principal: Principal, username: str) -> bool:
     """Forget the failed sign-ins of a name, so that its owner can sign in at once; says whether there were any."""
+    return _lift(principal, LockedKind.NAME, username[:150])
+
+
+@transaction.atomic
+def unlock_address(*, principal: Principal, address: str) -> bool:
+    """Forget the failed sign-ins from an address, so that people can sign in there; says whether there were any."""
+    return _lift(principal, LockedKind.ADDRESS, address[:64])
+
+
+def _lift(principal: Principal, kind: LockedKind, key: str) -> bool:
     ensure_may(principal, Capability.SITE_ADMIN)
-    forgotten, _ = SignInFailure.objects.filter(username=username[:150]).delete()
+    by_name = kind is LockedKind.NAME
+    forgotten, _ = SignInFailure.objects.filter(**{"username" if by_name else "address": key}).delete()
     if forgotten:
-        locked = SignInLockedOut(
-            target=username[:150],
-            address="",
+        lifted = SignInLockedOut(
+            target=key if by_name else "",
+            address="" if by_name else key,
             failures=forgotten,
             within_seconds=int(LOCKOUT_WINDOW.total_seconds()),
             locked="lifted",
         )
-        record(locked, actor=principal.reference, subject=f"username:{username[:150]}")
+        record(lifted, actor=principal.reference, subject=f"username:{key}" if by_name else f"address:{key}")
     return bool(forgotten)
 
 
@@ -94,11 +103,11 @@ def signed_in(*, user: User, address: str, method: str = "password", second_fact
         _alarm(user=user, address=address, key=str(sealed.pk))
 
 
+@dangerous("make an account one for emergencies")
 @transaction.atomic
 def set_break_glass(*, principal: Principal, user: User, is_break_glass: bool) -> None:
     """Make an account one for emergencies, or an ordinary one again."""
     ensure_may(principal, Capability.SITE_ADMIN)
-    ensure_recent(principal)
     if not User.objects.filter(pk=user.pk).exclude(is_break_glass=is_break_glass).update(is_break_glass=is_break_glass):
         return
     user.is_break_glass = is_break_glass
@@ -106,6 +115,7 @@ def set_break_glass(*, principal: Principal, user: User, is_break_glass: bool) -
     audit_person(principal, action=action, user=user)
 
 
+@dangerous("change the rules of signing in")
 @transaction.atomic
 def save_sign_in_policy(
     *,
@@ -118,7 +128,6 @@ def save_sign_in_policy(
 ) -> SignInPolicy:
     """Change the rules of signing in; open sessions follow them within a minute. Raises InputRefusedError."""
     ensure_may(principal, Capability.SITE_ADMIN)
-    ensure_recent(principal)
     for where, found, most in (
         ("idle_minutes", idle_minutes, LONGEST_PAUSE_MINUTES),
         ("life_hours", life_hours, LONGEST_LIFE_HOURS),
@@ -183,11 +192,11 @@ def end_sessions_told(
     return ended
 
 
+@dangerous("take somebody's second factors away")
 @transaction.atomic
 def remove_factors(*, principal: Principal, user: User) -> int:
     """Take a person's second factors away (the phone is lost); their sessions end with them."""
     ensure_may(principal, Capability.SITE_ADMIN)
-    ensure_recent(principal)
     held = list(Authenticator.objects.filter(user_id=user.pk))
     for one in held:
         factor_changed(user=user, change="removed by an administrator", kind=one.type, by=principal.reference)

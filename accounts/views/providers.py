@@ -18,6 +18,7 @@ from accounts.selectors import (
     identity_providers,
     keys_of,
     lately_locked,
+    locked_out,
     provider_by_slug,
     sign_in_policy,
 )
@@ -33,9 +34,11 @@ from accounts.services import (
     save_sign_in_policy,
     set_provider_state,
     try_provider,
+    unlock_address,
     unlock_sign_in,
     use_next_key,
 )
+from core.clock import database_now
 from core.lists import Action, Column, Empty, RecordListView
 from core.parsing import InputRefusedError
 
@@ -67,6 +70,10 @@ class PolicyView(LoginRequiredMixin, View):
             if unlock_sign_in(principal=principal, username=username):
                 messages.success(request, f"{username} can sign in again.")
             return redirect("accounts:sign_in_policy")
+        if address := request.POST.get("unlock-address"):
+            if unlock_address(principal=principal, address=address):
+                messages.success(request, f"People can sign in from {address} again.")
+            return redirect("accounts:sign_in_policy")
         form = PolicyForm(request.POST)
         if not form.is_valid():
             return self._page(request, form)
@@ -80,7 +87,13 @@ class PolicyView(LoginRequiredMixin, View):
         return redirect("accounts:sign_in_policy")
 
     def _page(self, request: HttpRequest, form: PolicyForm) -> HttpResponse:
-        page = {"title": "Signing in", "form": form, "locked": lately_locked(), "providers": identity_providers()}
+        page = {
+            "title": "Signing in",
+            "form": form,
+            "locked_out": locked_out(now=database_now()),
+            "failed": lately_locked(),
+            "providers": identity_providers(),
+        }
         return render(request, "accounts/sign_in_policy.html", page)
 
 

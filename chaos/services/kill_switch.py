@@ -8,13 +8,14 @@ from datetime import timedelta
 from django.db import transaction
 
 from accounts.data import Capability, Principal, system_principal
-from accounts.services import ensure_may, ensure_recent
+from accounts.services import ensure_may
 from chaos.models import KillSwitch, KillSwitchTest
 from chaos.selectors import engaged_kill_switch, live_runs
 from chaos.services.guards import kill_switch_guard
 from chaos.services.stopping import stop_run
 from core.clock import database_now
 from core.identifiers import new_id
+from core.proving import dangerous
 from drivers.services import action_is_active, foresee_action, inject_action, undo_action
 from ledger.data.access import AuditedAction
 from ledger.data.chaos import KillSwitchTested
@@ -45,11 +46,11 @@ def engage_kill_switch(*, principal: Principal, reason: str) -> KillSwitch:
     return switch
 
 
+@dangerous("release the kill switch")
 @transaction.atomic
 def release_kill_switch(*, principal: Principal) -> None:
     """Let runs start again."""
     ensure_may(principal, Capability.CHAOS_RUN)
-    ensure_recent(principal)
     released = KillSwitch.objects.filter(released_at__isnull=True).update(
         released_by=principal.reference, released_at=database_now()
     )

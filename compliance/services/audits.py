@@ -19,6 +19,7 @@ from core.clock import database_now
 from core.identifiers import new_id
 from core.leases import give_up, settle
 from core.parsing import refuse
+from core.proving import dangerous
 from core.work import wake
 from ledger.data.access import AuditedAction
 from ledger.data.packs import Selection
@@ -74,6 +75,7 @@ def create_engagement(
     return engagement
 
 
+@dangerous("let an auditor in")
 @transaction.atomic
 def grant_auditor(*, principal: Principal, engagement: Engagement, user_id: int, expires_at: datetime) -> AuditorGrant:
     """Let a person who holds the role auditor read one engagement until a date. Raises InputRefusedError."""

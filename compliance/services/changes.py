@@ -18,6 +18,7 @@ from compliance.models import ChangeRecord, ChangeSource
 from core.clock import database_now
 from core.http import guarded_session
 from core.parsing import refuse
+from core.proving import dangerous
 from ledger.data.access import AuditedAction
 from ledger.data.changes import ChangeMerged
 from ledger.services import record
@@ -46,6 +47,7 @@ class Merged:
     checks_passed: bool | None = None
 
 
+@dangerous("change the secrets of a repository")
 @transaction.atomic
 def save_change_source(
     *,

@@ -13,11 +13,13 @@ from compliance.models import CollectorKey, Control, Evidence
 from compliance.services.evidence import Submission, submit_evidence
 from core.clock import database_now
 from core.parsing import InputRefusedError, parse_document, refuse
+from core.proving import dangerous
 from ledger.data.access import AuditedAction
 from ledger.data.evidence import EvidenceRefused
 from ledger.services import record
 
 
+@dangerous("trust the key of a collector")
 @transaction.atomic
 def add_collector_key(*, principal: Principal, name: str, public_key: str) -> CollectorKey:
     """Trust a collector's key (Ed25519, base64). Raises InputRefusedError."""
@@ -38,6 +40,7 @@ def add_collector_key(*, principal: Principal, name: str, public_key: str) -> Co
     return made
 
 
+@dangerous("no longer trust the key of a collector")
 @transaction.atomic
 def revoke_collector_key(*, principal: Principal, key: CollectorKey) -> None:
     """No longer trust a key; what it signed before stays."""

@@ -19,7 +19,7 @@ from core.clock import database_now
 from core.leases import settle
 from core.lifecycle import EVIDENCE_FLOOR, Person, personal_data
 from core.parsing import refuse
-from core.proving import ensure_recent
+from core.proving import dangerous
 from core.work import wake
 from custody.models import Erasure
 from custody.selectors import Holding, holding, person_of
@@ -37,6 +37,7 @@ LOOK_AGAIN = timedelta(days=1)
 UNSEALED = timedelta(minutes=1)
 
 
+@dangerous("erase a person")
 @transaction.atomic
 def request_erasure(*, principal: Principal, username: str, reason: str) -> Erasure:
     """Close a person's account at once and erase their data in the background.
@@ -44,7 +45,6 @@ def request_erasure(*, principal: Principal, username: str, reason: str) -> Eras
     Raises InputRefusedError, PermissionDenied, LastAdminError.
     """
     ensure_may(principal, Capability.SITE_ADMIN)
-    ensure_recent(principal)
     user = get_user_model().objects.filter(username=username).first()
     if user is None:
         raise refuse("person", found=username, allowed="the user name of a person is allowed")

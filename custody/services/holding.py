@@ -9,7 +9,7 @@ from compliance.selectors import access_of, engagements_visible
 from core.clock import database_now
 from core.lifecycle import data_classes, personal_data
 from core.parsing import refuse
-from core.proving import ensure_recent
+from core.proving import dangerous
 from custody.models import LegalHold
 from incidents.selectors import incident_by_reference
 from ledger.data.access import AuditedAction
@@ -62,12 +62,12 @@ def request_release(*, principal: Principal, hold: LegalHold, reason: str) -> No
     _audit(principal, hold, "hold.release_requested", reason.strip()[:500])
 
 
+@dangerous("lift a legal hold")
 @transaction.atomic
 def decide_release(*, principal: Principal, hold: LegalHold, approve: bool) -> None:
     """End a hold, or let it go on. Raises PermissionDenied for the one who asked."""
     _ensure_keeper(principal)
     ensure_other_person(principal, requester=hold.release_requested_by)
-    ensure_recent(principal)
     if approve:
         _move(
             hold,

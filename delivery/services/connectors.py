@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from hashlib import sha1, sha256
 
 from core.parsing import refuse
+from core.proving import dangerous
 from delivery.data import Actor, ConnectorKind
 from delivery.models import Connector
 from delivery.relays import RelayRefusedError, ensure_relay_is_usable
@@ -22,6 +23,7 @@ OPTIONAL = ("api_url",)
 SLACK_TOLERANCE_SECONDS = 300
 
 
+@dangerous("change the secrets of a connector")
 def save_connector(
     *, principal: Actor, slug: str, kind: ConnectorKind, settings: Mapping[str, str], allow: Sequence[str] = ()
 ) -> Connector:

@@ -8,7 +8,7 @@ from django.db import transaction
 
 from core.clock import database_now
 from core.parsing import refuse
-from core.proving import ensure_recent
+from core.proving import dangerous
 from delivery.data import Actor, new_secret
 from delivery.domain.breaker import Circuit
 from delivery.models import Endpoint
@@ -17,6 +17,7 @@ from delivery.services.outbox import ensure_may_edit
 OVERLAP = timedelta(hours=24)
 
 
+@dangerous("add a webhook, whose secret is shown")
 def create_endpoint(
     *,
     principal: Actor,
@@ -35,6 +36,7 @@ def create_endpoint(
     )
 
 
+@dangerous("change where a webhook goes")
 def save_endpoint(
     *, principal: Actor, slug: str, url: str, name: str, event_kinds: Sequence[str], allow: Sequence[str]
 ) -> Endpoint:
@@ -48,10 +50,10 @@ def save_endpoint(
     return endpoint
 
 
+@dangerous("give a webhook a new secret")
 def rotate_endpoint_secret(*, principal: Actor, endpoint: Endpoint) -> Endpoint:
     """Give the endpoint a new secret; both sign for a day, so that the receiver can change over in between."""
     ensure_may_edit(principal)
-    ensure_recent(principal)
     with transaction.atomic():
         endpoint = Endpoint.objects.select_for_update().get(pk=endpoint.pk)
         endpoint.previous_secret = endpoint.secret

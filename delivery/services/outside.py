@@ -15,6 +15,7 @@ from core.health import OVERDUE_LIMIT
 from core.http import guarded_session
 from core.leases import settle
 from core.parsing import refuse
+from core.proving import dangerous
 from core.work import oldest_overdue
 from delivery.data import Actor
 from delivery.models import OutsideWatch
@@ -27,6 +28,7 @@ TIMEOUT_SECONDS = 10.0
 TRIED_AGAIN = timedelta(seconds=10)
 
 
+@dangerous("change who watches this site")
 def save_outside_watch(
     *, principal: Actor, slug: str, url: str, every: timedelta, allow: Sequence[str] = ()
 ) -> OutsideWatch:

@@ -16,6 +16,7 @@ from accounts.data import Capability, Principal
 from accounts.services import ensure_may
 from core.clock import database_now
 from core.parsing import refuse
+from core.proving import dangerous
 from drivers.agent.signing import signed
 from drivers.data import ActionResult, Arguments, Plan, Support, Target
 from drivers.models import Agent, AgentOrder
@@ -54,6 +55,7 @@ class PollBody(Arguments):
 # --- adding and revoking
 
 
+@dangerous("add an agent, or give it new secrets")
 @transaction.atomic
 def add_agent(*, principal: Principal, slug: str) -> tuple[Agent, dict[str, str]]:
     """Add an agent, or give one new secrets; returns it with what its configuration file must say, shown only now."""
@@ -75,6 +77,7 @@ def add_agent(*, principal: Principal, slug: str) -> tuple[Agent, dict[str, str]
     return agent, {"name": slug, "token": token, "key": key}
 
 
+@dangerous("refuse an agent")
 @transaction.atomic
 def revoke_agent(*, principal: Principal, slug: str) -> bool:
     """Refuse an agent from now on; its faults end by its own dead man's switch. Returns whether it was accepted."""

@@ -9,6 +9,7 @@ from django.conf import settings
 
 from accounts.data import Capability, Principal
 from accounts.services import ensure_may
+from core.proving import dangerous
 from core.rekeying import FieldKeys, store_under_current_key, survey_keys
 from drivers.services.site_database import SiteError
 from ledger.data.recovery import SiteKeysRotated
@@ -18,6 +19,7 @@ FILE = "secret_key"
 PREVIOUS = "secret_key_previous"
 
 
+@dangerous("make a new key of the site")
 def make_new_key(*, principal: Principal) -> Path:
     """Put a new key into the state folder; the one in use is accepted from now on. Raises SiteError.
 
@@ -38,6 +40,7 @@ def make_new_key(*, principal: Principal) -> Path:
     return path
 
 
+@dangerous("store every secret under the key in use")
 def rotate_keys(*, principal: Principal, progress: Callable[[str, int], None] = lambda *_: None) -> list[FieldKeys]:
     """Store every secret under the key in use, and record it. May be stopped and run again."""
     ensure_may(principal, Capability.SITE_ADMIN)
@@ -57,6 +60,7 @@ def rotate_keys(*, principal: Principal, progress: Callable[[str, int], None] = 
     return found
 
 
+@dangerous("forget the keys of before")
 def forget_previous_keys(*, principal: Principal) -> list[FieldKeys]:
     """Accept no older key any more. Raises SiteError while anything is stored under one."""
     ensure_may(principal, Capability.SITE_ADMIN)

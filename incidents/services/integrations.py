@@ -19,6 +19,7 @@ from core.deleting import delete_in_batches
 from core.formatting import written_duration
 from core.identifiers import new_id
 from core.parsing import parse_document, refuse
+from core.proving import dangerous
 from core.work import wake
 from delivery.data import Channel, new_secret
 from delivery.services import send
@@ -58,6 +59,7 @@ def address_of(kind: str, token: str) -> str:
     return f"{site}/v2/enqueue" if kind == IntegrationKind.PAGERDUTY else f"{site}/inbound/{kind}/{token}"
 
 
+@dangerous("add an integration, whose token is shown")
 def add_integration(
     *,
     principal: Principal,
@@ -99,6 +101,7 @@ def add_integration(
     return NewToken(integration, token, integration.signing_secret)
 
 
+@dangerous("give an integration a new token")
 def rotate_integration_token(*, principal: Principal, integration: Integration) -> NewToken:
     """Give an integration a new token (and signing secret); the old ones are good for a day more."""
     ensure_may(principal, Capability.ALERTING_EDIT)

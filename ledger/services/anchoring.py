@@ -18,6 +18,7 @@ from rfc3161_client import (
 
 from core.http import guarded_session
 from core.leases import finish
+from core.proving import dangerous
 from core.work import wake
 from delivery.data import Channel
 from delivery.services import send
@@ -36,6 +37,7 @@ class AnchorRefusedError(ValueError):
     """An anchor that cannot work as it is described, or an answer that does not hold."""
 
 
+@dangerous("add a place that is told checkpoints")
 @transaction.atomic
 def add_anchor(
     *,

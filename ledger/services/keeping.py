@@ -8,7 +8,7 @@ from django.core.exceptions import PermissionDenied
 from django.db import transaction
 from django.utils import timezone
 
-from core.proving import ensure_recent
+from core.proving import dangerous
 from ledger.data.log import KeyRotated, PayloadErased
 from ledger.data.packs import KEEP, Reader
 from ledger.domain.notes import NoteRefusedError, raw_public_key, sign_rotation, verifier_key
@@ -23,6 +23,7 @@ class NotErasableError(ValueError):
     """The entry is not sealed yet, or its content is gone already."""
 
 
+@dangerous("rotate the key of the ledger")
 def rotate_key(*, principal: Reader, reason: str) -> KeyRotation:
     """Replace the key that signs checkpoints, and record it with a note that both keys sign.
 
@@ -30,7 +31,6 @@ def rotate_key(*, principal: Reader, reason: str) -> KeyRotation:
     committed. Raises PermissionDenied.
     """
     _ensure_keeper(principal)
-    ensure_recent(principal)
     checkpoint = make_checkpoint()
     old, new = signing_key(), Ed25519PrivateKey.generate()
     origin = log_origin()

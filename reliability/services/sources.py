@@ -9,6 +9,7 @@ from pydantic import SecretStr, ValidationError
 from accounts.data import Capability, Principal
 from accounts.services import ensure_may
 from core.parsing import refuse
+from core.proving import dangerous
 from ledger.data.slo import DataSourceDeclared
 from ledger.services import record
 from reliability.data import SourceSettings
@@ -30,6 +31,7 @@ SETTINGS = SECRETS | {
 }
 
 
+@dangerous("change a source with its credentials")
 def apply_source(principal: Principal, document: DataSourceDocument, data: Any, warnings: list[str]) -> str:
     """Create or change a source. Whoever may administer the site allows its host in the outbound guard thereby."""
     details, name = document.spec.connectionDetails, document.metadata.name
@@ -74,6 +76,7 @@ def apply_source(principal: Principal, document: DataSourceDocument, data: Any, 
     return "created" if known is None else "changed"
 
 
+@dangerous("forget a source")
 def drop_source(principal: Principal, name: str) -> None:
     """Forget a source; one that old versions were counted from stays as their record, and may no longer be reached."""
     ensure_may(principal, Capability.SITE_ADMIN)

@@ -15,6 +15,7 @@ from accounts.selectors import team_by_slug
 from accounts.services import ensure_may
 from core.clock import database_now
 from core.parsing import refuse
+from core.proving import dangerous
 from ledger.data.access import AuditedAction
 from ledger.services import record
 from runbooks.data import StepState
@@ -94,6 +95,7 @@ def guarded_digest(run: RunbookRun, block: dict[str, Any]) -> str:
     return digest_of([run.reference, run.revision.sha256, guarded])
 
 
+@dangerous("keep a secret for runbooks")
 @transaction.atomic
 def keep_secret(*, principal: Principal, name: str, value: str, team_slug: str = "") -> None:
     """Keep a value that runbooks may name; with a team, those of the team alone."""

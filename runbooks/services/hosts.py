@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from accounts.data import Capability, Principal
 from accounts.services import ensure_may
 from core.parsing import load_yaml_documents, parse_document, refuse
+from core.proving import dangerous
 from ledger.data.access import AuditedAction
 from ledger.services import record
 from runbooks.models import RemoteHost
@@ -51,6 +52,7 @@ class HostDocument(BaseModel):
     commands: dict[str, AllowedCommand] = Field(min_length=1, max_length=100)
 
 
+@dangerous("set remote hosts with their key")
 @transaction.atomic
 def apply_hosts(*, principal: Principal, text: str, source: str, private_key: str) -> list[str]:
     """Create or replace remote hosts from YAML documents, all or nothing; returns their names."""

@@ -10,7 +10,7 @@ from django_typer.management import command
 
 from accounts.data import Capability, Role, system_principal
 from accounts.models import Team, User
-from accounts.selectors import people, provider_by_slug, team_by_slug, user_by_username
+from accounts.selectors import locked_out, people, provider_by_slug, team_by_slug, user_by_username
 from accounts.services import (
     apply_documents,
     create_api_token,
@@ -20,6 +20,7 @@ from accounts.services import (
     revoke_role,
     set_break_glass,
     try_provider,
+    unlock_address,
     unlock_sign_in,
 )
 from core.cli import (
@@ -33,6 +34,7 @@ from core.cli import (
     print_json,
     print_rows,
 )
+from core.clock import database_now
 from core.parsing import load_yaml_documents
 
 USERNAME = Annotated[str, typer.Argument(help="User name.")]
@@ -151,11 +153,31 @@ class Command(RoomCommand):
 
     @command()
     @answering
-    def unlock(self, username: USERNAME, output: FormatOption = OutputFormat.TEXT) -> None:
-        """Forget the failed sign-ins of a name, so that its owner can sign in at once."""
-        unlocked = unlock_sign_in(principal=system_principal("cli"), username=username)
-        text = f"{username} can sign in again." if unlocked else f"{username} was not locked."
-        print_answer({"username": username, "unlocked": unlocked}, output=output, text=text)
+    def locked(self, output: FormatOption = OutputFormat.TEXT) -> None:
+        """List the user names and addresses that are locked out now."""
+        rows = [
+            {"kind": one.kind.value, "key": one.key, "failures": one.failures, "until": one.until.isoformat()}
+            for one in locked_out(now=database_now())
+        ]
+        print_rows(rows, columns=("kind", "key", "failures", "until"), output=output, empty="Nobody is locked out.")
+
+    @command()
+    @answering
+    def unlock(
+        self,
+        name: Annotated[str, typer.Argument(help="User name, or the address with --address.")],
+        address: Annotated[bool, typer.Option("--address", help="Lift the lock of an address.")] = False,
+        output: FormatOption = OutputFormat.TEXT,
+    ) -> None:
+        """Forget the failed sign-ins of a name or from an address, so that people can sign in at once."""
+        principal = system_principal("cli")
+        if address:
+            unlocked = unlock_address(principal=principal, address=name)
+            text = f"People can sign in from {name} again." if unlocked else f"{name} was not locked."
+        else:
+            unlocked = unlock_sign_in(principal=principal, username=name)
+            text = f"{name} can sign in again." if unlocked else f"{name} was not locked."
+        print_answer({"address" if address else "username": name, "unlocked": unlocked}, output=output, text=text)
 
     @command(name="break-glass")
     @answering

@@ -11,7 +11,7 @@ from django.core.exceptions import PermissionDenied
 from django.db import transaction
 
 from core.clock import database_now
-from core.proving import ensure_recent
+from core.proving import dangerous
 from core.work import wake
 from delivery.data import SignatureRefusedError, key_of, new_secret
 from ledger.data.access import AuditedAction
@@ -50,6 +50,7 @@ class ForwarderSetup:
     start: int | None = 0
 
 
+@dangerous("tell the ledger to another system")
 @transaction.atomic
 def add_forwarder(*, principal: Reader, setup: ForwarderSetup) -> tuple[Forwarder, str]:
     """Add a destination and begin to tell it. Returns it with a signing secret that was made, to be shown once.
@@ -83,6 +84,7 @@ def add_forwarder(*, principal: Reader, setup: ForwarderSetup) -> tuple[Forwarde
     return row, made
 
 
+@dangerous("pause the telling of the ledger")
 @transaction.atomic
 def pause_forwarder(*, principal: Reader, row: Forwarder) -> None:
     """Tell it nothing until it is resumed; what happens meanwhile is told then."""
@@ -91,6 +93,7 @@ def pause_forwarder(*, principal: Reader, row: Forwarder) -> None:
         _audit(principal, row, "forwarder.paused")
 
 
+@dangerous("resume the telling of the ledger")
 @transaction.atomic
 def resume_forwarder(*, principal: Reader, row: Forwarder) -> None:
     """Go on from the cursor, at once, whatever the circuit says."""
@@ -102,6 +105,7 @@ def resume_forwarder(*, principal: Reader, row: Forwarder) -> None:
     wake(FORWARD_QUEUE)
 
 
+@dangerous("tell the ledger from another entry on")
 @transaction.atomic
 def rewind_forwarder(*, principal: Reader, row: Forwarder, seq: int, reason: str) -> None:
     """Tell it from another entry on: earlier to tell again, later to leave out. Raises ForwarderRefusedError."""
@@ -126,6 +130,7 @@ def rewind_forwarder(*, principal: Reader, row: Forwarder, seq: int, reason: str
     wake(FORWARD_QUEUE)
 
 
+@dangerous("no longer tell the ledger to a system")
 @transaction.atomic
 def remove_forwarder(*, principal: Reader, row: Forwarder) -> None:
     """Forget a destination."""
@@ -138,7 +143,6 @@ def remove_forwarder(*, principal: Reader, row: Forwarder) -> None:
 def _ensure_keeper(principal: Reader) -> None:
     if not principal.may(KEEP):
         raise PermissionDenied("Administrators of the site set up where the ledger is told.")
-    ensure_recent(principal)
 
 
 def _checked_secret(setup: ForwarderSetup) -> tuple[str, str]:
