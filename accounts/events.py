@@ -36,9 +36,10 @@ class PersonLeft(DomainEvent):
 
 
 class BreakGlassUsed(DomainEvent):
-    """A break-glass account has signed in: somebody should know why."""
+    """A break-glass account has signed in: somebody should know why. `entry` is the sign-in's in the ledger."""
 
     kind: ClassVar[str] = "account.break_glass_used"
     user_id: int
     username: str
     address: str
+    entry: int = 0

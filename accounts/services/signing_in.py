@@ -99,7 +99,7 @@ def signed_in(*, user: User, address: str, method: str = "password", second_fact
     )
     sealed = record(entry, actor=f"user:{user.pk}", subject=f"user:{user.username}")
     if user.is_break_glass:
-        publish(BreakGlassUsed(user_id=user.pk, username=user.username, address=address[:64]))
+        publish(BreakGlassUsed(user_id=user.pk, username=user.username, address=address[:64], entry=sealed.pk))
         _alarm(user=user, address=address, key=str(sealed.pk))
 
 

@@ -1,5 +1,5 @@
 """What the room hears of others."""
 
-from incidents.subscribers import burn_alerts, leavers, pages, runbook_runs
+from incidents.subscribers import burn_alerts, leavers, pages, runbook_runs, sign_ins
 
-__all__ = ["burn_alerts", "leavers", "pages", "runbook_runs"]
+__all__ = ["burn_alerts", "leavers", "pages", "runbook_runs", "sign_ins"]
