@@ -91,6 +91,11 @@ def waiting_requests(*, viewer: Principal) -> QuerySet[ApprovalRequest]:
     return found if viewer.may(Capability.APPROVE) else found.none()
 
 
+def recovery_test_by_slug(*, slug: str) -> RecoveryTest | None:
+    """Return a recovery test."""
+    return RecoveryTest.objects.select_related("service").filter(slug=slug).first()
+
+
 def next_recovery_tests(*, viewer: Principal) -> QuerySet[RecoveryTest]:
     """Return the recovery tests that the viewer may see and that run by themselves, the next one first."""
     return recovery_tests_visible(viewer=viewer).filter(next_due_at__isnull=False).order_by("next_due_at")

@@ -8,12 +8,24 @@ from django.core.exceptions import PermissionDenied
 from django.core.management import call_command
 from django_typer.management import command
 
-from core.cli import ExitCode, FormatOption, OutputFormat, RoomCommand, answering, expecting_errors, fail, print_json
+from core.cli import (
+    ExitCode,
+    FormatOption,
+    OutputFormat,
+    RoomCommand,
+    answering,
+    expecting_errors,
+    fail,
+    print_json,
+    print_rows,
+)
 from core.supervisor import AlreadyRunningError, PortTakenError, Supervisor
 from demo.services import (
     LOADER,
     PASSWORD,
     PEOPLE,
+    Practice,
+    PracticeError,
     Story,
     StoryError,
     collector_token,
@@ -88,6 +100,28 @@ class Command(RoomCommand):
         if broke_off:
             fail(broke_off, ExitCode.NO)
 
+    @command()
+    @answering
+    def practise(
+        self,
+        port: Annotated[int, typer.Option(help="Port of the running site.")] = settings.ENVIRONMENT.port,
+        output: FormatOption = OutputFormat.TEXT,
+    ) -> None:
+        """Let the organization do to Assay itself what its controls ask: sign-in, review, scan, restore. Exit code 1:
+        something could not be done.
+        """
+        said: list[str] = []
+        say = said.append if output is OutputFormat.JSON else typer.echo
+        try:
+            rows = Practice(site=f"http://127.0.0.1:{port}", say=say).go()
+        except (PracticeError, PermissionDenied) as error:
+            fail(str(error), ExitCode.NO)
+        columns = ("framework", "ref", "standing", "counted", "reason")
+        if output is OutputFormat.JSON:
+            print_json({"done": said, "requirements": rows})
+        else:
+            print_rows(rows, columns=columns, output=output, empty="No framework is loaded.")
+
 
 def _welcome(port: int) -> str:
     width = max(len(person.username) for person in PEOPLE)
@@ -96,5 +130,6 @@ def _welcome(port: int) -> str:
         f"\n  Assay is at http://127.0.0.1:{port}/\n\n"
         f"  Sign in as one of these, password {PASSWORD}:\n{people}\n\n"
         "  Look first at /slos/: the numbers come from the running stack.\n"
+        "  manage.py demo practise lets the organization do to Assay itself what its controls ask.\n"
         "  Ctrl-C stops everything. What was recorded stays; make run FRESH=1 starts over.\n"
     )
