@@ -67,13 +67,25 @@ class Command(RoomCommand):
         role: Annotated[list[Role] | None, typer.Option(help="A site-wide role; may be repeated.")] = None,
         email: str = "",
         name: Annotated[str, typer.Option(help="Full name.")] = "",
-        password: Annotated[str, typer.Option(prompt=True, hide_input=True, confirmation_prompt=True)] = "",
+        password: Annotated[
+            str,
+            typer.Option(
+                prompt="Password (empty: signs in by an identity provider)",
+                prompt_required=True,
+                hide_input=True,
+                confirmation_prompt=True,
+                show_default=False,
+                help="Asked for when left out. Empty: none, for who signs in by an identity provider.",
+            ),
+        ] = "",
         output: FormatOption = OutputFormat.TEXT,
     ) -> None:
         """Create a person who can sign in; for the first administrator: --role admin."""
         principal = system_principal("cli")
         try:
-            user = create_user(principal=principal, username=username, password=password, email=email, full_name=name)
+            user = create_user(
+                principal=principal, username=username, password=password or None, email=email, full_name=name
+            )
         except ValidationError as error:
             fail("\n".join(error.messages))
         for granted in role or ():
