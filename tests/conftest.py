@@ -9,6 +9,8 @@ import pytest
 from django.conf import settings
 from django.db import connection, transaction
 from pytest_django.plugin import DjangoDbBlocker
+from xdist.remote import Producer  # type: ignore[import-untyped]
+from xdist.scheduler import LoadFileScheduling  # type: ignore[import-untyped]
 
 from ledger.services.guarding import remove_guard
 from tests import forking
@@ -18,10 +20,52 @@ hypothesis.settings.register_profile("assay", deadline=None, suppress_health_che
 hypothesis.settings.load_profile("assay")
 
 
+# The files that took longest when all was measured, in this order; of those that are not here, the marked ones first.
+LONGEST_FIRST = (
+    "tests/browser/test_story.py",
+    "tests/browser/test_every_page.py",
+    "tests/compliance/test_pages.py",
+    "tests/chaos/test_storm.py",
+    "tests/compliance/test_scanning.py",
+    "tests/incidents/test_real_prometheus.py",
+    "tests/chaos/test_hosts.py",
+    "tests/compliance/test_collecting.py",
+    "tests/incidents/test_crash_storm.py",
+    "tests/ledger/test_ledger_command.py",
+    "tests/core/test_embedded_broker.py",
+    "tests/reliability/test_killed_receiver.py",
+    "tests/chaos/test_recovery_postgresql.py",
+    "tests/chaos/test_recovery_site.py",
+    "tests/incidents/test_killed_processes.py",
+    "tests/portal/test_outside_the_scope.py",
+)
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the files that wait long for real processes, so that a parallel run does not end with one of them."""
-    items.sort(key=lambda item: (not item.get_closest_marker("browser"), not item.get_closest_marker("long")))
+    """Begin with the files that take or wait long, so that a parallel run does not end with one of them alone."""
+    place = {file: number for number, file in enumerate(LONGEST_FIRST)}
+
+    def key(item: pytest.Item) -> tuple[int, bool, bool]:
+        file = item.nodeid.partition("::")[0]
+        marked = item.get_closest_marker("browser"), item.get_closest_marker("long")
+        return place.get(file, len(place)), not marked[0], not marked[1]
+
+    items.sort(key=key)
+
+
+class BySite(LoadFileScheduling):  # type: ignore[misc]
+    """Gives each file to one process, and to one and the same the files that share a served site."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        shares = file.startswith("tests/browser/") and not file.endswith("/test_story.py")
+        return "tests/browser" if shares else file
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadFileScheduling | None:
+    return BySite(config, log) if config.getvalue("dist") == "loadfile" else None
 
 
 @pytest.fixture(scope="session", autouse=True)
