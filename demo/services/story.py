@@ -1,7 +1,8 @@
 """The story: one chaos run from its approval to the auditor's verified pack, through the services of production.
 
 It acts as the demo's people would, each with the rights that they have, and waits for what the running site does by
-itself. Every wait has a deadline; a step that does not happen ends the story with what was seen instead.
+itself. Or it only watches and says who has to do what, while people act on the pages. Every wait has a deadline; a step
+that does not happen ends the story with what was seen instead.
 """
 
 import io
@@ -26,6 +27,7 @@ from compliance.selectors import (
     controls_visible,
     engagements_visible,
     evidence_of,
+    exports_visible,
     frameworks_visible,
     requirement_standings,
     window_to,
@@ -47,6 +49,7 @@ from runbooks.services import approve_step
 EXPERIMENT = "model-servers-freeze"
 SLO = "gateway-ttft"
 EVENTS_NEEDED = 60
+SECONDS_FOR_PEOPLE = 600
 ATTEMPTS = 3
 PROVEN = ("CC7.2", "CC7.3", "CC7.4", "CC7.5", "A1.2", "A.5.26", "A.5.30", "A.8.16")
 
@@ -63,9 +66,13 @@ class FaultGoneError(RuntimeError):
 
 @dataclass
 class Story:
-    """Tells the story; `say` gets one line for each step, with the seconds since the beginning."""
+    """Tells the story; `say` gets one line for each step, with the seconds since the beginning.
+
+    With `watch` it does nothing that people do: it says what is theirs to do, and waits until they have.
+    """
 
     say: Callable[[str], None]
+    watch: bool = False
     began: float = 0.0
     began_at: datetime | None = None
     fault: Any = None
@@ -93,8 +100,11 @@ class Story:
         experiment = experiment_by_slug(slug=EXPERIMENT)
         if experiment is None:
             raise StoryError("the demo organization is not loaded: manage.py demo load")
+        self._ask("Bob approves the plan, then Olga runs it", f"/chaos/{EXPERIMENT}/")
         run = self._until(
-            "Olga starts what Bob has approved: every guard agrees", lambda: self._started(experiment), seconds=120
+            "Olga starts what Bob has approved: every guard agrees",
+            lambda: self._started(experiment),
+            seconds=self._patience(120),
         )
         self.fault = self._until(
             "the model servers are frozen, the undo written ahead",
@@ -116,20 +126,28 @@ class Story:
             lambda: deliveries_about(about=f"incident:{incident.reference}").first(),
             seconds=90,
         )
-        acknowledge_incident(principal=person("alice"), incident=incident)
-        self._note("Alice acknowledges")
+        looked = ["waiting"]
+        if self.watch:
+            # People may be quicker than who watches, and do it in another order.
+            looked, self.fault = ["waiting", "succeeded"], None
+        self._ask("Alice acknowledges", f"/incidents/{incident.reference}/")
+        if not self.watch:
+            acknowledge_incident(principal=person("alice"), incident=incident)
+        self._until("Alice acknowledges", lambda: _is_acknowledged(incident), seconds=self._patience(10))
         runbook_run = self._until(
             "the runbook has looked by itself and waits for approval",
-            lambda: runs_of_incident(incident_reference=incident.reference).filter(state="waiting").first(),
+            lambda: runs_of_incident(incident_reference=incident.reference).filter(state__in=looked).first(),
             seconds=90,
         )
         self.fault = None
-        approve_step(principal=person("bob"), run=runbook_run, step_id="agree")
-        self._note("Bob approves the restart")
+        self._ask("Bob approves the restart", f"/runbooks/runs/{runbook_run.reference}/")
+        if not self.watch:
+            approve_step(principal=person("bob"), run=runbook_run, step_id="agree")
+            self._note("Bob approves the restart")
         self._until(
             "the frozen servers are restarted, the runbook has checked them",
             lambda: runs_of_incident(incident_reference=incident.reference).filter(state="succeeded").first(),
-            seconds=120,
+            seconds=self._patience(120),
         )
         finished = self._until(
             "the SLO is steady again and the chaos run has its verdict", lambda: self._ended(run.reference), seconds=330
@@ -144,6 +162,8 @@ class Story:
 
     def _started(self, experiment: Any) -> Any:
         """Start the run where every guard agrees; the plan is approved anew where its targets have changed."""
+        if self.watch:
+            return live_runs().filter(revision__experiment=experiment).first()
         try:
             return request_run(principal=person("olga"), experiment=experiment)
         except GuardRefusedError as refusal:
@@ -236,13 +256,15 @@ class Story:
         engagement = engagements_visible(access=access_of(ada)).filter(slug=AUDIT).first()
         if engagement is None:
             raise StoryError("the auditor does not see her engagement")
-        export = request_export(principal=ada, engagement=engagement)
+        self._ask("Ada makes an evidence pack", f"/audits/{AUDIT}/")
+        if not self.watch:
+            request_export(principal=ada, engagement=engagement)
 
-        def done() -> bool:
-            export.refresh_from_db()
-            return export.state in {export.State.COMPLETED, export.State.FAILED}
+        def done() -> Any:
+            asked_for = exports_visible(access=access_of(ada)).filter(requested_at__gte=self.began_at)
+            return asked_for.filter(requested_by=ada.reference, state__in=("completed", "failed")).first()
 
-        self._until("Ada, the auditor, exports her evidence pack", done, seconds=180)
+        export = self._until("Ada, the auditor, exports her evidence pack", done, seconds=self._patience(180))
         if export.state == export.State.FAILED:
             raise StoryError(f"the export failed: {export.last_error}")
         content = read_artifact(export.sha256)
@@ -275,8 +297,21 @@ class Story:
         self._note(what)
         return found
 
+    def _ask(self, what: str, path: str) -> None:
+        if self.watch:
+            self._note(f"yours to do: {what}, at {path}")
+
+    def _patience(self, seconds: float) -> float:
+        """Return how long to wait for what the site does by itself, or people do."""
+        return SECONDS_FOR_PEOPLE if self.watch else seconds
+
     def _note(self, what: str) -> None:
         self.say(f"{time.monotonic() - self.began:6.1f} s  {what}")
+
+
+def _is_acknowledged(incident: Any) -> bool:
+    incident.refresh_from_db()
+    return incident.acknowledged_at is not None
 
 
 def person(username: str) -> Principal:

@@ -86,7 +86,7 @@ def main() -> None:
     due = time.monotonic()
     while True:
         due += chance.expovariate(rate_at(time.time() % DAY_SECONDS, mean=options.rate, swing=options.swing))
-        wanted = chance.randint(20, 32)
+        wanted = chance.randint(10, 16)
         wait = due - time.monotonic()
         if wait > 0:
             time.sleep(wait)

@@ -21,7 +21,7 @@ SLOTS = 3
 MAX_QUEUE = 24
 PREFILL_MEDIAN_SECONDS = 0.06
 PREFILL_SIGMA = 0.35
-TOKEN_SECONDS = 0.03
+TOKEN_SECONDS = 0.06
 MAX_TOKENS = 64
 WORDS = ("a", "service", "keeps", "its", "promise", "over", "the", "whole", "window")
 

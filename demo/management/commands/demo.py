@@ -79,6 +79,9 @@ class Command(RoomCommand):
     def story(
         self,
         times: Annotated[int, typer.Option(min=1, max=20, help="How often, one after the other.")] = 1,
+        watch: Annotated[
+            bool, typer.Option(help="Act for nobody: say who has to do what, and watch.")
+        ] = False,
         output: FormatOption = OutputFormat.TEXT,
     ) -> None:
         """Tell the story on the running site, from a chaos run to the auditor's pack. Exit code 1: it broke off."""
@@ -89,7 +92,7 @@ class Command(RoomCommand):
             if output is OutputFormat.TEXT:
                 typer.echo(f"Story {number + 1} of {times}")
             try:
-                Story(say=steps.append if output is OutputFormat.JSON else typer.echo).tell()
+                Story(say=steps.append if output is OutputFormat.JSON else typer.echo, watch=watch).tell()
             except (StoryError, PermissionDenied) as error:
                 broke_off = str(error)
             stories.append({"passed": not broke_off, "broke_off": broke_off, "steps": [step.strip() for step in steps]})
