@@ -1,59 +1,74 @@
-"""The story, told by people at their browsers on a running demo: nothing here knows the site's code or database."""
+"""The story, told by people at their browsers on a running demo, while its processes are killed.
 
-import os
+Nothing here knows the site's code or database. `manage.py demo story --watch` looks on and checks what nobody sees on a
+page. Web, worker, scheduler and supervisor are killed at random moments in which people wait for what the site does by
+itself; nobody presses reload, and nothing is lost.
+"""
+
+import random
 import re
-import signal
-import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from threading import Event, Thread
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
+from playwright.sync_api import Error as BrowserError
 
 from tests.browser.crawling import Gallery, Walk, look, sign_in
+from tests.demo.running_site import SCHEDULER, SUPERVISOR, WEB, WORKER, RunningSite, running_site
 
 pytestmark = [pytest.mark.browser, pytest.mark.integration]
 
-ROOT = Path(__file__).resolve().parents[2]
 EXPERIMENT = "/chaos/model-servers-freeze/"
 PROVEN = ("/compliance/soc2/cc7-2/", "/compliance/soc2/cc7-4/", "/compliance/iso27001/a-5-26/")
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1]) % 20_000 + 20_000
+CALM = "nothing is wrong"
+RUN_IT = r"<button(?=[^>]*data-dialog=.run-it)(?![^>]*\sdisabled)"
+AN_INCIDENT = r'<main.*href="/incidents/INC-'
 
 
 @pytest.fixture(scope="module")
-def demo_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of the demo, started as `make run` starts it once everything is installed."""
-    state, port = tmp_path_factory.mktemp("demo"), free_port()
-    environment = {**os.environ, "ASSAY_STATE_DIR": str(state), "DATABASE_URL": "", "BROKER_URL": ""}
-    environment.update(PORT=str(port), ASSAY_SITE_URL=f"http://127.0.0.1:{port}")
-    environment.pop("DJANGO_SETTINGS_MODULE", None)
-    said = state / "said.log"
-    with said.open("w") as out:
-        process = subprocess.Popen(
-            [sys.executable, "manage.py", "demo", "serve", "--port", str(port)],
-            cwd=ROOT,
-            env=environment,
-            stdout=out,
-            stderr=subprocess.STDOUT,
-        )
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningSite]:
+    """The demo, started as `make run` starts it once everything is installed."""
+    with running_site(tmp_path_factory.mktemp("demo")) as site:
+        yield site
+
+
+@contextmanager
+def killing(site: RunningSite, *victims: str, within: float) -> Iterator[None]:
+    """Kill these, each at a random moment of so many seconds, while people wait; in the end the site answers again."""
+    chance, over = random.Random(), Event()
+    order = sorted((chance.uniform(0, within), chance.random(), victim) for victim in victims)
+    began = time.monotonic()
+
+    def kill() -> None:
+        for moment, _, victim in order:
+            over.wait(max(began + moment - time.monotonic(), 0))
+            site.kill(victim)
+
+    killer = Thread(target=kill)
+    killer.start()
     try:
-        deadline = time.monotonic() + 240
-        while "Sign in as one of these" not in said.read_text():
-            assert process.poll() is None, said.read_text()
-            assert time.monotonic() < deadline, said.read_text()
-            time.sleep(0.2)
-        yield f"http://127.0.0.1:{port}"
+        yield
     finally:
-        process.send_signal(signal.SIGINT)
-        process.wait(60)
+        over.set()
+        killer.join(60)
+    deadline = time.monotonic() + 90
+    while not site.answers():
+        assert time.monotonic() < deadline, "the site does not answer after a kill"
+        time.sleep(0.2)
+
+
+@pytest.fixture
+def watcher(site: RunningSite) -> Iterator["subprocess.Popen[str]"]:
+    process = site.tell_the_story("--watch")
+    yield process
+    process.kill()
+    process.communicate()
 
 
 class People:
@@ -91,8 +106,8 @@ class People:
 
 
 @pytest.fixture
-def people(chromium: Browser, demo_address: str) -> Iterator[People]:
-    everyone = People(chromium, demo_address)
+def people(chromium: Browser, site: RunningSite) -> Iterator[People]:
+    everyone = People(chromium, site.address)
     yield everyone
     everyone.close()
 
@@ -101,23 +116,29 @@ def path_of(page: Page) -> str:
     return re.sub(r"^https?://[^/]+", "", page.url)
 
 
-def ask_again_until(page: Page, path: str, selector: str, *, seconds: float) -> None:
-    """Ask for a page again, as a person who waits does, until something is on it."""
-    deadline = time.monotonic() + seconds
-    while True:
-        page.goto(path)
-        if page.locator(selector).count():
-            return
-        assert time.monotonic() < deadline, f"{selector} not on {path}:\n{page.locator('main').inner_text()[:3000]}"
-        page.wait_for_timeout(1000)
+def ask_again_until(page: Page, path: str, words: str, *, seconds: float) -> None:
+    """Ask for a page again, as a person who waits does, until its text matches, and open it then.
+
+    Asking needs no browser: it draws the page once.
+    """
+    deadline, text = time.monotonic() + seconds, ""
+    while not re.search(words, text, re.DOTALL):
+        assert time.monotonic() < deadline, f"{words} not on {path}:\n{text[-3000:]}"
+        page.wait_for_timeout(500)
+        try:
+            text = page.request.get(path).text()
+        except BrowserError:
+            continue
+    page.goto(path)
 
 
 def hurt_the_model_servers(people: People) -> Page:
     """Bob approves the plan, Olga starts it as soon as every guard agrees. Returns Olga's page of the run."""
     bob, olga = people["bob"], people["olga"]
-    ask_again_until(bob, EXPERIMENT, "button:has-text('Approve this plan')", seconds=60)
+    ask_again_until(bob, EXPERIMENT, "Approve this plan", seconds=60)
     bob.get_by_role("button", name="Approve this plan").click()
-    ask_again_until(olga, EXPERIMENT, "button[data-dialog='run-it']:enabled", seconds=180)
+    bob.goto("about:blank")
+    ask_again_until(olga, EXPERIMENT, RUN_IT, seconds=180)
     people.look_at("olga", EXPERIMENT, "1-before")
     olga.get_by_role("button", name="Run it").click()
     expect(olga.locator("dialog#run-it .confirm-targets li")).to_have_count(2)
@@ -131,13 +152,13 @@ def hurt_the_model_servers(people: People) -> Page:
 def work_the_incident(people: People) -> Page:
     """Alice acknowledges, Bob approves the restart. Returns Alice's page of the incident."""
     alice, bob = people["alice"], people["bob"]
-    ask_again_until(alice, "/incidents/", "main a[href^='/incidents/INC-']", seconds=150)
+    ask_again_until(alice, "/incidents/", AN_INCIDENT, seconds=150)
     alice.locator("main a[href^='/incidents/INC-']").first.click()
     alice.wait_for_url("**/incidents/INC-*/")
     alice.get_by_role("button", name="Acknowledge").click()
     expect(alice.get_by_role("button", name="Acknowledge")).to_have_count(0)
     people.look_at("alice", path_of(alice), "3-acknowledged")
-    ask_again_until(bob, path_of(alice), "a[href^='/runbooks/runs/']", seconds=30)
+    ask_again_until(bob, path_of(alice), 'href="/runbooks/runs/', seconds=60)
     bob.locator("a[href^='/runbooks/runs/']").first.click()
     bob.wait_for_url("**/runbooks/runs/**")
     # The page refreshes itself: the button comes when the checks before it are done.
@@ -182,10 +203,10 @@ def review(people: People, alice: Page) -> None:
 def audit(people: People, folder: Path) -> None:
     """Carol sees the evidence of today; Ada exports a pack and verifies it with nothing of the site."""
     for path in PROVEN:
-        ask_again_until(people["carol"], path, "main a[href*='/controls/']", seconds=30)
-        people.look_at("carol", path, "9-proven")
+        ask_again_until(people["carol"], path, r'<main.*href="[^"]*/controls/', seconds=30)
+    people.look_at("carol", path_of(people["carol"]), "9-proven")
     ada = people["ada"]
-    ask_again_until(ada, "/audits/", "main a[href^='/audits/']", seconds=10)
+    ask_again_until(ada, "/audits/", r'<main.*href="/audits/', seconds=30)
     ada.locator("main a[href^='/audits/']").first.click()
     ada.get_by_role("button", name="Make an evidence pack").click()
     pack = ada.locator("a[href$='/file/']").first
@@ -209,13 +230,22 @@ def audit(people: People, folder: Path) -> None:
     assert answer.returncode == 0, answer.stdout + answer.stderr
 
 
-def test_people_tell_the_whole_story_in_their_browsers(people: People, tmp_path: Path) -> None:
+def test_people_tell_the_whole_story_in_their_browsers_whatever_is_killed(
+    people: People, site: RunningSite, watcher: "subprocess.Popen[str]", tmp_path: Path
+) -> None:
+    assert watcher.stdout is not None
+    while CALM not in (said := watcher.stdout.readline()):
+        assert watcher.poll() is None, said
     olga = hurt_the_model_servers(people)
+    alice = people["alice"]
+    with killing(site, WEB, WORKER, SCHEDULER, within=30):
+        ask_again_until(alice, "/incidents/", AN_INCIDENT, seconds=150)
     alice = work_the_incident(people)
-    # Both pages refresh themselves; nobody presses reload.
-    expect(olga.locator("#run .state", has_text=re.compile("passed", re.IGNORECASE)).first).to_be_visible(
-        timeout=330_000
-    )
+    # Both pages refresh themselves; nobody presses reload, though for some seconds nothing answers.
+    with killing(site, SUPERVISOR, within=20):
+        expect(olga.locator("#run .state", has_text=re.compile("passed", re.IGNORECASE)).first).to_be_visible(
+            timeout=330_000
+        )
     expect(alice.locator("#incident-live .state", has_text=re.compile("resolved", re.IGNORECASE)).first).to_be_visible(
         timeout=240_000
     )
@@ -223,4 +253,7 @@ def test_people_tell_the_whole_story_in_their_browsers(people: People, tmp_path:
     people.look_at("alice", path_of(alice), "7-resolved")
     review(people, alice)
     audit(people, tmp_path)
+    said, _ = watcher.communicate(timeout=120)
+    assert watcher.returncode == 0, said
+    site.ensure_nothing_is_lost()
     assert not people.problems, "\n".join(people.problems)

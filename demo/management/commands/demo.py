@@ -79,9 +79,7 @@ class Command(RoomCommand):
     def story(
         self,
         times: Annotated[int, typer.Option(min=1, max=20, help="How often, one after the other.")] = 1,
-        watch: Annotated[
-            bool, typer.Option(help="Act for nobody: say who has to do what, and watch.")
-        ] = False,
+        watch: Annotated[bool, typer.Option(help="Act for nobody: say who has to do what, and watch.")] = False,
         output: FormatOption = OutputFormat.TEXT,
     ) -> None:
         """Tell the story on the running site, from a chaos run to the auditor's pack. Exit code 1: it broke off."""
