@@ -6,7 +6,7 @@ free, because being on call is no meeting. In: events with their recurrences, ex
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 
@@ -34,9 +34,17 @@ class CalendarEvent:
 
 
 def write_calendar(
-    name: str, schedules: Iterable[tuple[str, Sequence[Shift]]], *, changed_at: datetime, sequence: int
+    name: str,
+    schedules: Iterable[tuple[str, Sequence[Shift]]],
+    *,
+    changed_at: datetime,
+    sequence: int,
+    names: Mapping[str, str],
 ) -> bytes:
-    """Return shifts of named schedules as a calendar; the same shifts give the same bytes."""
+    """Return shifts of named schedules as a calendar; the same shifts give the same bytes.
+
+    `names` says what people are called, by user name; whom it leaves out is called so.
+    """
     calendar = Calendar()
     for key, value in (
         ("prodid", "-//Assay//On-call//EN"),
@@ -61,7 +69,7 @@ def write_calendar(
             event.add("sequence", sequence)
             event.add("dtstart", shift.starts_at.astimezone(UTC))
             event.add("dtend", shift.ends_at.astimezone(UTC))
-            event.add("summary", f"On call: {', '.join(shift.people)} ({schedule})")
+            event.add("summary", f"On call: {', '.join(names.get(one, one) for one in shift.people)} ({schedule})")
             event.add("description", str(why))
             event.add("transp", "TRANSPARENT")
             event.add("x-microsoft-cdo-busystatus", "FREE")

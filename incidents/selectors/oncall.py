@@ -1,5 +1,6 @@
 """Who is on call, and who will be."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
@@ -130,6 +131,27 @@ def coverage_of(*, schedule: Schedule, start: datetime, end: datetime) -> Covera
         for name in shift.people:
             per_person[name] = per_person.get(name, timedelta(0)) + length
     return Coverage(start, end, covered, tuple(gaps(shifts, start, end)), per_person)
+
+
+def names_of(*, usernames: Iterable[str]) -> Mapping[str, str]:
+    """Return how a page calls these people, by user name: by their full names where these tell them apart."""
+    wanted = set(usernames)
+    known = {user.get_username(): str(user) for user in get_user_model().objects.filter(username__in=wanted)}
+    shared = Counter(known.values())
+    return {name: f"{known[name]} ({name})" if shared[known[name]] > 1 else known[name] for name in known} | {
+        name: name for name in wanted - known.keys()
+    }
+
+
+def people_in(schedule: Schedule) -> set[str]:
+    """Return everybody whom a schedule names, by user name; its versions and overrides may be fetched ahead."""
+    found = {override.user.get_username() for override in schedule.overrides.all()}
+    return found.union(*(names_in(version.layers) for version in schedule.versions.all()))
+
+
+def names_in(layers: Iterable[Mapping[str, Any]]) -> set[str]:
+    """Return everybody whom the layers of a schedule name."""
+    return {name for layer in layers for group in layer["participants"] for name in group}
 
 
 def _users_by_name(names: Iterable[str]) -> dict[str, Any]:

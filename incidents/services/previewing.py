@@ -4,7 +4,7 @@ The draft is applied by the very code that applies it for good, in a transaction
 preview cannot differ from what follows.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import pairwise
@@ -16,10 +16,11 @@ from accounts.data import Capability, Principal
 from accounts.services import ensure_may
 from core.clock import database_now
 from core.parsing import LineIndex, refuse
+from incidents.data import OnCallPerson
 from incidents.domain.conditions import conditions_from
 from incidents.domain.oncall import Shift
 from incidents.models import Alert, EscalationPolicy, EscalationStep, Schedule, ScheduleVersion, Silence
-from incidents.selectors.oncall import on_call_now_in, person_as_on_call, shifts_between
+from incidents.selectors.oncall import names_of, on_call_now_in, person_as_on_call, shifts_between
 from incidents.services.deciding import Decision, Ruleset, decide, load_rules, quiet_of
 from incidents.services.documents import apply_documents
 from incidents.services.escalation import person_for_conditions
@@ -102,23 +103,23 @@ def preview_documents(
     return Preview(rows, _differences(live_shifts, draft_shifts))
 
 
-def first_paged(policy: EscalationPolicy | None, *, severity: str, at: datetime) -> tuple[tuple[str, ...], str]:
+def first_paged(policy: EscalationPolicy | None, *, severity: str, at: datetime) -> tuple[list[OnCallPerson], str]:
     """Return whom the first step that finds somebody pages at an instant, and why; nobody with the reason."""
     if policy is None:
-        return (), "no escalation policy belongs to the route"
+        return [], "no escalation policy belongs to the route"
     said = []
     for number, step in enumerate(policy.steps.select_related("schedule").order_by("position"), 1):
         people, why = _people_of(step, severity, at)
         if people:
             return people, f"step {number} of {policy.slug}: {why}"
         said.append(f"step {number}: {why}")
-    return (), "; ".join(said) or f"{policy.slug} has no steps"
+    return [], "; ".join(said) or f"{policy.slug} has no steps"
 
 
-def _people_of(step: EscalationStep, severity: str, at: datetime) -> tuple[tuple[str, ...], str]:
+def _people_of(step: EscalationStep, severity: str, at: datetime) -> tuple[list[OnCallPerson], str]:
     conditions = conditions_from(step.conditions)
     if refused := conditions.refuses_severity(severity):
-        return (), refused
+        return [], refused
     if step.user_id is not None:
         person = person_as_on_call(user_id=step.user_id, why="named in the policy")
         found = [person] if person else []
@@ -127,8 +128,8 @@ def _people_of(step: EscalationStep, severity: str, at: datetime) -> tuple[tuple
     refusals = {one.name: conditions.refuses(person_for_conditions(one, step.conditions, at)) for one in found}
     kept = [one for one in found if not refusals[one.name]]
     if kept:
-        return tuple(sorted(one.username for one in kept)), kept[0].why
-    return (), "; ".join(filter(None, refusals.values())) or f"nobody was on call in {step.schedule or 'it'}"
+        return sorted(kept, key=lambda one: one.username), kept[0].why
+    return [], "; ".join(filter(None, refusals.values())) or f"nobody was on call in {step.schedule or 'it'}"
 
 
 def _outcomes(alerts: Sequence[Alert], now: datetime) -> list[Outcome]:
@@ -152,8 +153,8 @@ def _outcome(rules: Ruleset, alert: Alert) -> Outcome:
     said = []
     for one in opening:
         paged, why = first_paged(one.policy, severity=one.severity, at=at)
-        people += paged
-        said.append(f"{one.slug} ({one.severity}): {', '.join(paged) or 'nobody'}, {why}")
+        people += [person.username for person in paged]
+        said.append(f"{one.slug} ({one.severity}): {', '.join(person.name for person in paged) or 'nobody'}, {why}")
     return Outcome("; ".join(said), tuple(people), pages=bool(people))
 
 
@@ -173,6 +174,8 @@ def _coming(now: datetime) -> dict[str, list[Shift]]:
 
 def _differences(live: dict[str, list[Shift]], draft: dict[str, list[Shift]]) -> list[ShiftChange]:
     found: list[ShiftChange] = []
+    every = [shift for found_in in (live, draft) for shifts in found_in.values() for shift in shifts]
+    names = names_of(usernames={one for shift in every for one in shift.people})
     for slug in sorted({*live, *draft}):
         edges = sorted(
             {
@@ -183,7 +186,7 @@ def _differences(live: dict[str, list[Shift]], draft: dict[str, list[Shift]]) ->
             }
         )
         for start, end in pairwise(edges):
-            before, after = _who(live.get(slug, []), start), _who(draft.get(slug, []), start)
+            before, after = (_who(found_in.get(slug, []), start, names) for found_in in (live, draft))
             if before == after:
                 continue
             last = found[-1] if found else None
@@ -194,5 +197,6 @@ def _differences(live: dict[str, list[Shift]], draft: dict[str, list[Shift]]) ->
     return found
 
 
-def _who(shifts: Sequence[Shift], at: datetime) -> str:
-    return next((", ".join(one.people) for one in shifts if one.starts_at <= at < one.ends_at), "nobody")
+def _who(shifts: Sequence[Shift], at: datetime, names: Mapping[str, str]) -> str:
+    people = next((one.people for one in shifts if one.starts_at <= at < one.ends_at), ())
+    return ", ".join(names[one] for one in people) or "nobody"

@@ -4,7 +4,6 @@ import hashlib
 import secrets
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
 
 from django.conf import settings
 from django.core.exceptions import PermissionDenied
@@ -21,7 +20,7 @@ from delivery.services import send
 from incidents.domain.calendars import CalendarEvent, CalendarRefusedError, read_calendar, write_calendar
 from incidents.domain.oncall import gaps
 from incidents.models import Absence, FeedToken, Schedule, ScheduleOverride, SwapRequest
-from incidents.selectors.oncall import conflicts_of, shifts_between
+from incidents.selectors.oncall import conflicts_of, names_in, names_of, shifts_between
 from incidents.services.integrations import hash_of
 from incidents.services.oncall import add_override, end_override
 from ledger.data.access import AuditedAction
@@ -222,7 +221,8 @@ def feed_for(*, token: str) -> Feed | None:
         changes += [version.effective_from for version in versions]
         sequence += len(versions) + schedule.overrides.count()
     name = known.schedule.name if known.schedule else f"On call: {known.user}"
-    content = write_calendar(name, found, changed_at=max(changes), sequence=sequence)
+    names = names_of(usernames={one for _, shifts in found for shift in shifts for one in shift.people})
+    content = write_calendar(name, found, changed_at=max(changes), sequence=sequence, names=names)
     return Feed(content, f'"{hashlib.sha256(content).hexdigest()[:32]}"')
 
 
@@ -249,15 +249,6 @@ def take_out_leaver(*, principal: Principal, user_id: int, username: str) -> lis
         record(action, actor=principal.reference, subject=f"user:{username}")
         warn_of_gaps(only=slugs, occasion=f"left:{user_id}:{now:%Y%m%d%H%M}")
     return [schedule.slug for schedule in concerned]
-
-
-def names_in(layers: list[dict[str, Any]]) -> set[str]:
-    """Return everybody whom the layers of a schedule name."""
-    found: set[str] = set()
-    for layer in layers:
-        for group in layer["participants"]:
-            found |= set(group)
-    return found
 
 
 def warn_of_gaps(*, only: list[str] | None = None, occasion: str = "") -> int:

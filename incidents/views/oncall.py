@@ -1,5 +1,6 @@
 """Who is on call now, next and in the coming weeks; where nobody is, in red."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -19,7 +20,7 @@ from incidents.domain.oncall import Shift, gaps
 from incidents.forms import CalendarForm, OverrideForm, SpanForm
 from incidents.models import Absence, Schedule, SwapRequest
 from incidents.selectors import coverage_of, schedule_by_slug, schedules, shifts_between
-from incidents.selectors.oncall import conflicts_of, on_call_now_in, swap_requests_open
+from incidents.selectors.oncall import conflicts_of, names_of, on_call_now_in, people_in, swap_requests_open
 from incidents.services import add_override
 from incidents.views.access import RoomView
 
@@ -43,6 +44,7 @@ class Card:
     schedule: Schedule
     now: list[OnCallPerson]
     next: Shift | None
+    next_people: str
     weeks: list[Week]
     gap_total: timedelta
     may_edit: bool
@@ -64,10 +66,12 @@ class OnCallView(RoomView):
             if not shown:
                 raise Http404(f"There is no schedule {slug}, or not for you.")
         weeks = WEEKS if slug else 1
+        # One question for the whole page.
+        names = names_of(usernames={name for one in shown for name in people_in(one)})
         context = {
             "title": shown[0].name if slug else "On-call",
             "intro": f"Who is on call now and next. Times are in {timezone.get_current_timezone_name()}.",
-            "cards": [self._card(one, now, weeks) for one in shown],
+            "cards": [self._card(one, now, weeks, names) for one in shown],
             "one": bool(slug),
             "swap_form": SpanForm(auto_id="swap_%s"),
             "calendar_form": CalendarForm(),
@@ -99,25 +103,30 @@ class OnCallView(RoomView):
             messages.success(request, f"{data['person']} stands in ({override.reference}).")
         return redirect("incidents:oncall_detail", slug)
 
-    def _card(self, schedule: Schedule, now: datetime, weeks: int) -> Card:
+    def _card(self, schedule: Schedule, now: datetime, weeks: int, names: Mapping[str, str]) -> Card:
         monday = (
             (now - timedelta(days=now.weekday())).astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
         )
         end = monday + timedelta(weeks=weeks)
         upcoming = shifts_between(schedule=schedule, start=now, end=now + timedelta(weeks=5))
         following = [shift for shift in upcoming if shift.starts_at > now]
-        built = [_week(schedule, monday + timedelta(weeks=n), now) for n in range(weeks)]
+        built = [_week(schedule, monday + timedelta(weeks=n), now, names) for n in range(weeks)]
         missing = gaps([s for s in upcoming if s.starts_at < end], now, end)
         return Card(
             schedule=schedule,
             now=on_call_now_in(schedule=schedule, at=now),
             next=following[0] if following else None,
+            next_people=_called(following[0], names) if following else "",
             weeks=built,
             gap_total=sum((until - from_ for from_, until in missing), timedelta(0)),
             may_edit=self.principal.may(Capability.INCIDENT_RESPOND, team_id=schedule.team_id),
             form=OverrideForm(),
             load=sorted(
-                coverage_of(schedule=schedule, start=now, end=end).per_person.items(), key=lambda one: (-one[1], one[0])
+                (
+                    (names.get(name, name), length)
+                    for name, length in coverage_of(schedule=schedule, start=now, end=end).per_person.items()
+                ),
+                key=lambda one: (-one[1], one[0]),
             ),
             conflicts=conflicts_of(shifts=[one for one in upcoming if one.starts_at < end]),
             swaps=list(swap_requests_open(schedule=schedule)),
@@ -125,30 +134,34 @@ class OnCallView(RoomView):
         )
 
 
-def _week(schedule: Schedule, start: datetime, now: datetime) -> Week:
+def _called(shift: Shift, names: Mapping[str, str]) -> str:
+    return ", ".join(names.get(name, name) for name in shift.people)
+
+
+def _week(schedule: Schedule, start: datetime, now: datetime, names: Mapping[str, str]) -> Week:
     end = start + timedelta(weeks=1)
     shifts = shifts_between(schedule=schedule, start=start, end=end)
     # Before the first version nobody could be on call; that is no gap.
     first = min((version.effective_from for version in schedule.versions.all()), default=end)
     missing = gaps(shifts, min(max(start, first), end), end)
-    names = sorted({name for shift in shifts for name in shift.people})
+    people = sorted({name for shift in shifts for name in shift.people}, key=lambda name: names.get(name, name))
     lanes = [
         Lane(
-            name,
+            names.get(name, name),
             [
-                Interval(f"{name}: {shift.why}", shift.starts_at, shift.ends_at, tone=Tone.ACTIVE)
+                Interval(f"{names.get(name, name)}: {shift.why}", shift.starts_at, shift.ends_at, tone=Tone.ACTIVE)
                 for shift in shifts
                 if name in shift.people
             ],
         )
-        for name in names
+        for name in people
     ]
     if missing:
         lanes.append(
             Lane("nobody", [Interval("nobody is on call", from_, until, tone=Tone.BAD) for from_, until in missing])
         )
     lines: list[dict[str, Any]] = [
-        {"at": s.starts_at, "until": s.ends_at, "people": ", ".join(s.people), "why": str(s.why)} for s in shifts
+        {"at": s.starts_at, "until": s.ends_at, "people": _called(s, names), "why": str(s.why)} for s in shifts
     ]
     lines += [{"at": from_, "until": until, "people": "", "why": "no layer covers it"} for from_, until in missing]
     return Week(

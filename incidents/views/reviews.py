@@ -16,6 +16,7 @@ from incidents.domain.review_templates import SECTIONS, TEMPLATES
 from incidents.forms import AcceptRiskForm, FollowUpForm, ReviewForm, ReviewOwnerForm
 from incidents.models import FollowUp, Incident, Review, ReviewTask
 from incidents.selectors import follow_ups_of, review_of, timeline_of
+from incidents.selectors.oncall import names_of
 from incidents.services import (
     accept_risk,
     add_follow_up,
@@ -156,12 +157,15 @@ def _form(incident: Incident, review: Review, *, every: bool) -> ReviewForm:
 def _follow_ups(incident: Incident, review: Review) -> list[dict[str, Any]]:
     known = {one.source_key: one for one in review.follow_ups.all()}
     today = database_now().date()
+    items = follow_ups_of(incident=incident)
+    names = names_of(usernames={item.owner for item in items if item.owner})
     return [
         {
             "item": item,
+            "owner": names.get(item.owner, ""),
             "about": known.get(item.source_key),
             "late": item.state == ActionItemState.OPEN and item.due_on is not None and item.due_on < today,
             "form": AcceptRiskForm(initial={"key": item.source_key}, auto_id=f"id_{item.pk}_%s"),
         }
-        for item in follow_ups_of(incident=incident)
+        for item in items
     ]

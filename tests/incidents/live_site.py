@@ -95,7 +95,7 @@ def work(die_at: str = "") -> None:
     points: dict[str, tuple[Any, str, Callable[..., Any]]] = {
         "after-claim": (sending, "_prepare", die),
         "before-settle": (sending, "_settle", die),
-        "in-step": (escalation, "settle", die),
+        "in-step": (escalation, "settle_many", die),
     }
     if die_at:
         module, name, replacement = points[die_at]

@@ -224,8 +224,13 @@ spec:
       restrictions: [{weekdays: [mon, tue], from: "09:00", to: "09:01"}]
 """
     apply_documents(principal=system_principal("test"), documents=load_yaml_documents(text, source="t"))
+    User.objects.filter(username="alice").update(first_name="Alice", last_name="Adams")
+    User.objects.filter(username__in=["bob", "ada"]).update(first_name="Sam", last_name="Lee")
     page = signed_in(world.ada).get("/oncall/office/").content.decode()
     assert "no layer covers it" in page
+    assert "Alice Adams" in page
+    assert "Sam Lee (bob), Sam Lee (ada)" in page, "two of one name are told apart"
+    assert "<td>alice</td>" not in page
 
 
 def test_the_api_reads_opens_acknowledges_and_resolves(world: World, incident: Incident) -> None:

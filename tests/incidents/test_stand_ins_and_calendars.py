@@ -246,7 +246,7 @@ def test_what_is_written_can_be_read_again() -> None:
     start = datetime(2026, 6, 1, tzinfo=UTC)
     plain = Layer("day", 1, LONDON, Rotation(Unit.DAY, 1, datetime(2026, 1, 5, 9)), (("a",), ("b",)), EPOCH)  # noqa: DTZ001
     shifts = resolve([Version(1, EPOCH, (plain,))], [], start, start + timedelta(days=10))
-    raw = write_calendar("x", [("primary", shifts)], changed_at=start, sequence=3)
+    raw = write_calendar("x", [("primary", shifts)], changed_at=start, sequence=3, names={})
     read = read_calendar(raw, zone="UTC", start=start, end=start + timedelta(days=10))
     assert [(one.starts_at, one.ends_at) for one in read] == [(one.starts_at, one.ends_at) for one in shifts]
 
