@@ -224,6 +224,8 @@ ARTIFACT_STORE_URL = ENVIRONMENT.artifact_store_url or f"file://{STATE_DIR / 'ar
 LEDGER_ORIGIN = urlsplit(SITE_URL).netloc or "assay"
 LEDGER_KEY_FILE = STATE_DIR / "ledger_key"
 WEB_STATEMENT_SECONDS = ENVIRONMENT.assay_web_statement_seconds
+# Web processes say every 15 s that they live; off only where one is imported and serves nobody.
+WEB_BEATS = True
 UPLOAD_SCANNER = ENVIRONMENT.assay_upload_scanner
 TELEMETRY_RATE = ENVIRONMENT.assay_telemetry_rate
 API_RATE = ENVIRONMENT.assay_api_rate

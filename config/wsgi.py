@@ -15,7 +15,10 @@ start_telemetry("web")
 handler = get_wsgi_application()
 
 # Models can be imported only once Django is set up.
+from core.beats import beat_beside  # noqa: E402
 from incidents.services.door import with_door  # noqa: E402
 from reliability.services.door import with_otlp_door  # noqa: E402
 
 application = with_otlp_door(with_door(handler))
+if settings.WEB_BEATS:
+    beat_beside("web")

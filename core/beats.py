@@ -1,11 +1,13 @@
-"""Signs of life of schedulers and workers: that they run, of which release, and how far their clocks are apart."""
+"""Signs of life of web processes, schedulers and workers: their releases, and how their clocks stand."""
 
+import logging
 import os
 import socket
+import threading
 import time
 from datetime import timedelta
 
-from django.db import models
+from django.db import DatabaseError, InterfaceError, close_old_connections, connection, models
 from django.utils import timezone
 
 from core.clock import database_now
@@ -14,6 +16,8 @@ from core.context import site_version
 EVERY_SECONDS = 15.0
 FORGOTTEN_AFTER = timedelta(days=1)
 SILENT_AFTER = timedelta(seconds=90)
+
+logger = logging.getLogger(__name__)
 
 _last: dict[str, float] = {}
 
@@ -55,3 +59,22 @@ def beat(kind: str) -> None:
         },
     )
     ProcessBeat.objects.filter(seen_at__lt=there - FORGOTTEN_AFTER).delete()
+
+
+def beat_beside(kind: str) -> threading.Thread:
+    """Beat beside what this process does until it ends; for one that does nothing by itself, as a web process."""
+    thread = threading.Thread(target=_go_on, args=(kind,), name=f"beat-{kind}", daemon=True)
+    thread.start()
+    return thread
+
+
+def _go_on(kind: str) -> None:
+    while True:
+        try:
+            close_old_connections()
+            beat(kind)
+        except (DatabaseError, InterfaceError) as error:
+            logger.info("no sign of life could be stored: %s", error)
+        finally:
+            connection.close()
+        time.sleep(EVERY_SECONDS)

@@ -15,6 +15,9 @@ from xdist.scheduler import LoadFileScheduling  # type: ignore[import-untyped]
 from ledger.services.guarding import remove_guard
 from tests import forking
 
+# Tests import the web process's entry and call it themselves.
+settings.WEB_BEATS = False
+
 # An example that takes long on a busy machine is no mistake of the rule that it tests.
 hypothesis.settings.register_profile("assay", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
 hypothesis.settings.load_profile("assay")

@@ -196,6 +196,8 @@ def test_nothing_that_was_accepted_is_lost_or_done_twice(
     finally:
         stop.set()
         processes.stop()
+    alive = {kind for (kind,) in site.rows("SELECT DISTINCT kind FROM core_processbeat")}
+    assert alive == {"web", "worker", "scheduler"}, "each kind of process says that it lives"
     stored = dict(site.rows("SELECT reference, state FROM incidents_inboundevent"))
     assert len(stored) == events, "one stored event for each, however often it arrived"
     assert {stored[reference] for reference in accepted.values()} == {"processed"}
