@@ -1,11 +1,13 @@
 """What the room keeps of people."""
 
+from datetime import datetime, timedelta
+
 from django.contrib.sessions.models import Session
-from django.db.models import CASCADE, QuerySet
+from django.db.models import CASCADE, Q, QuerySet
 
 from accounts.models import ApiToken, ProvidedIdentity, RoleGrant, SignInFailure, SignInSession, User
 from core.clock import database_now
-from core.lifecycle import Person, PersonalData, deleted, register_personal
+from core.lifecycle import DataClass, Person, PersonalData, deleted, register_class, register_personal
 
 # Identities, factors and sessions, of this room and of the library that signs people in.
 OWN_AND_SIGN_IN = {"accounts", "account", "mfa", "socialaccount"}
@@ -23,6 +25,7 @@ def _erase_account(person: Person) -> int:
     user.set_unusable_password()
     user.save()
     user.teams.clear()
+    user.directory_groups.clear()
     RoleGrant.objects.filter(user=user).delete()
     ApiToken.objects.filter(owner=user, revoked_at__isnull=True).update(revoked_at=database_now())
     ApiToken.objects.filter(owner=user).update(name="erased")
@@ -41,6 +44,53 @@ def _failures(person: Person) -> QuerySet[SignInFailure]:
     return SignInFailure.objects.filter(username=person.username)
 
 
+def _over(before: datetime) -> QuerySet[SignInSession]:
+    return SignInSession.objects.filter(ended_at__lt=before)
+
+
+def _dead_tokens(before: datetime) -> QuerySet[ApiToken]:
+    return ApiToken.objects.filter(Q(revoked_at__lt=before) | Q(expires_at__lt=before))
+
+
+register_class(
+    DataClass(
+        key="accounts.sessions",
+        name="Sessions that are over",
+        says="Who was signed in with which browser, and from where. That somebody signed in stays in the ledger.",
+        default=timedelta(days=90),
+        floor=timedelta(days=7),
+        ceiling=timedelta(days=400),
+        old=_over,
+        at="ended_at",
+        spare=lambda rows, _: rows,
+    )
+)
+register_class(
+    DataClass(
+        key="accounts.sign_in_failures",
+        name="Failed sign-ins",
+        says="Name, address and instant. Lock-outs stay in the ledger.",
+        default=timedelta(days=1),
+        floor=timedelta(days=1),
+        ceiling=timedelta(days=90),
+        old=lambda before: SignInFailure.objects.filter(failed_at__lt=before),
+        at="failed_at",
+        spare=lambda rows, _: rows,
+    )
+)
+register_class(
+    DataClass(
+        key="accounts.tokens",
+        name="API tokens that open nothing",
+        says="Tokens that were revoked or expired that long ago. That they were made and ended stays in the ledger.",
+        default=timedelta(days=400),
+        floor=timedelta(days=30),
+        ceiling=timedelta(days=3650),
+        old=_dead_tokens,
+        at="expires_at",
+        spare=lambda rows, _: rows,
+    )
+)
 register_personal(
     PersonalData(
         key="accounts.account",

@@ -30,6 +30,7 @@ from accounts.models import (
     Team,
     User,
 )
+from core.clock import database_now
 
 MOST_FAILURES = 20_000
 LAST_USED_RESOLUTION = timedelta(minutes=1)
@@ -260,7 +261,8 @@ def open_sessions(*, user: User) -> QuerySet[SignInSession]:
 def lately_locked() -> list[tuple[str, int, datetime]]:
     """Return the names with failed sign-ins in the last day: name, how many, the latest."""
     rows = (
-        SignInFailure.objects.values("username")
+        SignInFailure.objects.filter(failed_at__gt=database_now() - timedelta(days=1))
+        .values("username")
         .annotate(times=Count("pk"), latest=Max("failed_at"))
         .order_by("-latest")[:50]
     )

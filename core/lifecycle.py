@@ -36,7 +36,8 @@ class DataClass:
     `old` returns the rows that ended before an instant and that nothing needs any more; `at` is their field of time.
     `spare` takes rows of what is held out; without it, any hold keeps the whole class. `remove` gets primary keys and
     returns how many rows went; without it, they are deleted. `default` None keeps for ever; `floor` is the shortest
-    time that a rule may say. A hold on a class of `held_with` keeps this one too.
+    time that a rule may say, `ceiling` the longest: a class with one is about people and is not kept for ever. A hold
+    on a class of `held_with` keeps this one too.
 
     `drop` drops the months that are wholly older than an instant where rows are kept by month, records that, and
     returns what went; None where they are not. `instead` says that then nothing of the class goes row by row.
@@ -56,6 +57,7 @@ class DataClass:
     drop: Callable[[datetime], "Dropped | None"] | None = None
     instead: bool = False
     table: PartitionedTable | None = None
+    ceiling: timedelta | None = None
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from accounts.data import Capability, Principal
 from accounts.services import ensure_may
 from core.fields import EncryptedTextField
 from core.lifecycle import DataClass, Held, Person, data_classes, personal_data
+from core.named_people import names_of_person, naming_tables
 from custody.models import Erasure, LegalHold, RetentionRule
 
 # Counted no further: a page must not wait for a count of millions.
@@ -138,10 +139,23 @@ def stored_about(*, viewer: Principal, user: Any) -> list[StoredPart]:
         StoredPart(one.key, one.name, one.rows(person).count(), one.erase is not None, one.kept_because)
         for one in personal_data()
     ]
-    return parts + [
+    parts += [
         StoredPart(name, f"{name} (referred to)", rows.count(), erased=False, because=BY_NUMBER)
         for name, rows in _other_references(user)
     ]
+    return parts + _named_in_text(person)
+
+
+def _named_in_text(person: Person) -> list[StoredPart]:
+    """Return where else text says who they are: by their number, which stays, or by name, which an erasure takes."""
+    parts = []
+    for table in naming_tables():
+        if named := _counted(table.with_any(set(names_of_person(person)))):
+            parts.append(StoredPart(f"{table.key}.name", f"{table.name} (named)", named, erased=True, because=""))
+        if referred := _counted(table.with_any({person.reference})):
+            name = f"{table.name} (by number)"
+            parts.append(StoredPart(f"{table.key}.number", name, referred, erased=False, because=BY_NUMBER))
+    return parts
 
 
 def exported_about(*, viewer: Principal, user: Any) -> dict[str, Any]:
@@ -153,6 +167,10 @@ def exported_about(*, viewer: Principal, user: Any) -> dict[str, Any]:
     }
     for name, rows in _other_references(user):
         found[name] = [_plain(row, _safe_fields(rows.model)) for row in rows[:COUNT_UP_TO]]
+    for table in naming_tables():
+        rows = table.with_any({person.reference, *names_of_person(person)})
+        if table.key not in found and (plain := [_plain(row, _safe_fields(table.model)) for row in rows[:COUNT_UP_TO]]):
+            found[table.key] = plain
     return found
 
 
@@ -165,14 +183,20 @@ def ensure_may_read(viewer: Principal, user: Any) -> None:
 def _other_references(user: Any) -> Iterator[tuple[str, QuerySet[Any]]]:
     """Yield the rows of every other table that refers to the account: nothing is left out by forgetting it."""
     known = {one.rows(person_of(user)).model for one in personal_data()}
-    for relation in get_user_model()._meta.related_objects:  # noqa: SLF001 Django's documented name
+    for relation in references_to_people():
         model = relation.related_model
-        if model in known or relation.many_to_many:
+        if model in known:
             continue
         manager: Manager[Any] = model._default_manager  # noqa: SLF001
         rows = manager.filter(**{relation.field.name: user.pk})
         if rows.exists():
             yield f"{model._meta.label_lower}.{relation.field.name}", rows  # noqa: SLF001
+
+
+def references_to_people() -> list[Any]:
+    """Return every relation that leads to an account, also those that have no name on the account's side."""
+    fields = get_user_model()._meta.get_fields(include_hidden=True)  # noqa: SLF001 Django's documented name
+    return [one for one in fields if one.is_relation and one.auto_created and not one.concrete]
 
 
 UNSAFE = ("secret", "token", "hash", "digest", "password", "key", "data")

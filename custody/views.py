@@ -121,7 +121,7 @@ class ClassDetailView(KeeperView):
 
     @staticmethod
     def _page(request: HttpRequest, one: Standing, form: RetentionForm | None = None) -> HttpResponse:
-        rule = one.rule
+        rule, ceiling = one.rule, one.data_class.ceiling
         may_change = principal_of(request).may(Capability.SITE_ADMIN)
         initial = {"keep_days": one.keep.days if one.keep else None}
         context = {
@@ -133,6 +133,7 @@ class ClassDetailView(KeeperView):
             "facts": [
                 ("Kept for", kept_for(one)),
                 ("Set", f"by rule: {rule.reason}" if rule and rule.changed else "default"),
+                ("At most", f"{ceiling.days} days: it is about people" if ceiling else "for ever"),
                 ("At least", f"{one.data_class.floor.days} days{', as evidence' if one.data_class.evidence else ''}"),
                 ("Would go now", counted(one.would_go)),
                 ("Held back", "all of it" if one.kept_whole else counted(one.held_back)),

@@ -44,6 +44,19 @@ register_class(
         spare=_spare,
     )
 )
+register_class(
+    DataClass(
+        key="delivery.notifications",
+        name="Notifications in the site",
+        says="What the site told people, read or not.",
+        default=timedelta(days=180),
+        floor=timedelta(days=7),
+        ceiling=timedelta(days=1100),
+        old=lambda before: Notification.objects.filter(created_at__lt=before),
+        at="created_at",
+        spare=lambda rows, _: rows,
+    )
+)
 register_personal(
     PersonalData(
         key="delivery.deliveries",

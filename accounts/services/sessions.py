@@ -24,7 +24,6 @@ SAML_TOLD = "assay_saml"
 # Which session a browser that has just signed out here may end at its provider too.
 SIGNING_OUT = "assay_signing_out"
 SEEN_RESOLUTION = timedelta(minutes=1)
-KEPT_FOR = timedelta(days=90)
 
 
 def begin_session(
@@ -45,7 +44,6 @@ def begin_session(
     must_enrol = not trusted_factor and needs_second_factor(user=user) and not has_second_factor(user=user)
     _keep(session, signed_in_at=now, seen_at=now, proved_at=now, rules=session_rules(), enrol=must_enrol)
     with transaction.atomic():
-        SignInSession.objects.filter(seen_at__lt=now - KEPT_FOR, ended_at__isnull=False).delete()
         SignInSession.objects.update_or_create(
             session_key=session.session_key,
             defaults={

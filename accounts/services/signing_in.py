@@ -1,7 +1,6 @@
 """Signing in: lock-outs, what is recorded of each sign-in, break-glass, and the rules for the site."""
 
 from collections.abc import Iterable
-from datetime import timedelta
 
 from allauth.mfa.models import Authenticator
 from django.db import transaction
@@ -42,7 +41,6 @@ def sign_in_failed(*, username: str, address: str) -> None:
     now = database_now()
     name, place = username[:150], address[:64]
     SignInFailure.objects.create(username=name, address=place, failed_at=now)
-    SignInFailure.objects.filter(failed_at__lt=now - timedelta(days=1)).delete()
     recent = SignInFailure.objects.filter(failed_at__gt=now - LOCKOUT_WINDOW)
     by_name, by_address = recent.filter(username=name).count(), recent.filter(address=place).count()
     if by_name == FAILURES_BY_NAME or by_address == FAILURES_BY_ADDRESS:

@@ -18,6 +18,7 @@ from accounts.services import deactivate_user, ensure_may
 from core.clock import database_now
 from core.leases import settle
 from core.lifecycle import EVIDENCE_FLOOR, Person, personal_data
+from core.named_people import names_of_person, naming_tables
 from core.parsing import refuse
 from core.proving import dangerous
 from core.work import wake
@@ -123,7 +124,27 @@ def _erase_rows(person: Person, now_held: Holding) -> list[dict[str, Any]]:
                 part["erased"] = one.erase(person)
             part["kept"] = 0
         outcome.append(part)
-    return outcome
+    return [*outcome, _erase_names(person, now_held)]
+
+
+def _erase_names(person: Person, now_held: Holding) -> dict[str, Any]:
+    """Put the number in the place of names that other tables keep as text. What is held somewhere waits."""
+    part: dict[str, Any] = {
+        "key": "names",
+        "name": "Names in other tables",
+        "erased": 0,
+        "kept": 0,
+        "because": "",
+        "held": False,
+    }
+    names, tables = names_of_person(person), naming_tables()
+    if now_held.held:
+        kept = sum(table.with_any(set(names)).count() for table in tables)
+        return {**part, "kept": kept, "because": "A legal hold keeps it." if kept else "", "held": bool(kept)}
+    for table in tables:
+        with transaction.atomic():
+            part["erased"] += table.rename(names)
+    return part
 
 
 def _erase_payloads(person: Person, now_held: Holding, reason: str) -> tuple[int, int, datetime | None]:

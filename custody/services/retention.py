@@ -37,9 +37,12 @@ def set_retention(*, principal: Principal, key: str, keep_days: int | None, reas
     one = next((found for found in data_classes() if found.key == key), None)
     if one is None:
         raise refuse("class", found=key, allowed=", ".join(found.key for found in data_classes()))
-    if keep_days is not None and not one.floor.days <= keep_days <= LONGEST_DAYS:
-        what = "evidence is kept for thirteen months at least" if one.evidence else "shorter is not allowed"
-        raise refuse("days", found=keep_days, allowed=f"{one.floor.days} to {LONGEST_DAYS}: {what}")
+    longest = one.ceiling.days if one.ceiling else LONGEST_DAYS
+    if one.ceiling and keep_days is None:
+        raise refuse("days", found="for ever", allowed=f"{one.floor.days} to {longest}: it is about people")
+    if keep_days is not None and not one.floor.days <= keep_days <= longest:
+        what = "evidence is kept for thirteen months at least" if one.evidence else "outside is not allowed"
+        raise refuse("days", found=keep_days, allowed=f"{one.floor.days} to {longest}: {what}")
     if not reason.strip():
         raise refuse("reason", found="none", allowed="a reason is required")
     rule, _ = RetentionRule.objects.select_for_update().get_or_create(key=key)
