@@ -79,11 +79,12 @@ def activities_by_keys(*, source_keys: Iterable[str]) -> dict[str, Activity]:
     return {one.source_key: one for one in Activity.objects.filter(source_key__in=keys)} if keys else {}
 
 
-def open_activities(*, service_ids: Iterable[int], kinds: Iterable[ActivityKind]) -> QuerySet[Activity]:
-    """Return activities of these kinds that are going on for any of these services."""
-    return Activity.objects.filter(
-        ended_at__isnull=True, services__in=list(service_ids), kind__in=list(kinds)
-    ).distinct()
+def open_activities(
+    *, service_ids: Iterable[int] | QuerySet[Any, Any], kinds: Iterable[ActivityKind]
+) -> QuerySet[Activity]:
+    """Return activities of these kinds that are going on for any of these services; they may be a query of keys."""
+    keys = service_ids if isinstance(service_ids, QuerySet) else list(service_ids)
+    return Activity.objects.filter(ended_at__isnull=True, services__in=keys, kind__in=list(kinds)).distinct()
 
 
 def deployments_visible(*, viewer: Principal) -> QuerySet[Deployment]:

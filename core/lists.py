@@ -5,6 +5,7 @@ for the count, one for the page, and those of the filters' choices.
 """
 
 import csv
+import itertools
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -33,6 +34,7 @@ from core.templatetags.assay import state as state_badge
 
 Kind = Literal["text", "strong", "code", "number", "ratio", "time", "duration", "state"]
 Records = QuerySet[Any] | Sequence[Any]
+AT_ONCE = 500
 IRREGULAR = {"people": "person", "evidence": "evidence"}
 
 
@@ -222,8 +224,9 @@ class RecordListView(LoginRequiredMixin, View):
         """Return what the records of a group come to, beside their count."""
         return ()
 
-    def prepare(self, records: Sequence[Any]) -> None:
-        """Look up together what the shown records need besides themselves."""
+    def shown_as(self, records: Sequence[Any]) -> Sequence[Any]:
+        """Return what the rows of a page are written from, one for each record: what is reckoned only if shown."""
+        return records
 
     def row_tone(self, record: Any) -> str:  # noqa: ARG002 subclasses use it
         """Return a tone for the edge of the row, or nothing."""
@@ -382,9 +385,7 @@ class RecordListView(LoginRequiredMixin, View):
         self, page: Page[Any], visible: list[Column], grouping: Grouping | None, headed: dict[str, Group]
     ) -> list[Row]:
         now, rows, above = timezone.now(), [], None
-        shown = list(page.object_list)
-        self.prepare(shown)
-        for record in shown:
+        for record in self.shown_as(list(page.object_list)):
             group = headed[grouping.of(record)] if grouping is not None else None
             cells = [self._cell(column, record, now) for column in visible]
             rows.append(Row(record, cells, self.row_tone(record), group if group is not above else None))
@@ -424,9 +425,11 @@ class RecordListView(LoginRequiredMixin, View):
         def lines() -> Iterator[str]:
             yield writer.writerow([column.label for column in self.columns])
             with reading_from_replica():
-                source = records.iterator(chunk_size=500) if isinstance(records, QuerySet) else records
-                for record in source:
-                    yield writer.writerow([csv_text(column.value(record)) for column in self.columns])
+                source = records.iterator(chunk_size=AT_ONCE) if isinstance(records, QuerySet) else records
+                left = iter(source)
+                while some := list(itertools.islice(left, AT_ONCE)):
+                    for record in self.shown_as(some):
+                        yield writer.writerow([csv_text(column.value(record)) for column in self.columns])
 
         response = StreamingHttpResponse(lines(), content_type="text/csv; charset=utf-8")
         response["Content-Disposition"] = f'attachment; filename="{self.noun.replace(" ", "-")}.csv"'

@@ -7,6 +7,9 @@ from typing import Any
 
 from core.drawings import Graph, TimeAxis
 from core.states import Tone
+from portal.links import page
+
+SERVICES_SHOWN = 40
 
 
 @dataclass(frozen=True)
@@ -29,13 +32,17 @@ class ServiceLine:
 
     slug: str
     name: str
-    url: str
     state: str
     tone: Tone
     tier: int
     team: str
     environment: str
     incidents: int
+
+    @property
+    def url(self) -> str:
+        """The service's page."""
+        return page("portal:service_detail", self.slug)
 
 
 @dataclass(frozen=True)
@@ -49,6 +56,7 @@ class BudgetLine:
     low: float | None
     high: float | None
     target: float | None
+    service_id: int
     sli_low: float | None = None
     sli_high: float | None = None
     exhausts_at: datetime | None = None
@@ -66,12 +74,19 @@ class Now:
 
     mine: Sequence[Line] = ()
     incidents: Sequence[Line] = ()
+    incident_count: int = 0
     services: Sequence[ServiceLine] = ()
     budgets: Sequence[BudgetLine] = ()
+    budget_count: int = 0
     experiments: Sequence[Line] = ()
     evidence: Sequence[Line] = ()
     engagements: Sequence[Line] = ()
     shows: frozenset[str] = field(default_factory=frozenset)
+
+    @property
+    def worst_services(self) -> Sequence[ServiceLine]:
+        """The services that the page has room for; the list has all."""
+        return self.services[:SERVICES_SHOWN]
 
     @property
     def counts(self) -> dict[str, int]:

@@ -4,11 +4,14 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
+from django.db.models import QuerySet
+
 from core.states import tone_of
 from portal.data import BudgetLine
 from portal.links import page
 from reliability.data import BudgetState, BudgetStatus
-from reliability.selectors import recent_statuses
+from reliability.selectors import are_many, budget_statuses, worst_states
+from reliability.selectors import running_out as kept_running_out
 
 SOON = timedelta(days=7)
 FAR = timedelta(days=28)
@@ -17,12 +20,30 @@ FAR = timedelta(days=28)
 def budget_lines(slos: Iterable[Any], *, now: datetime) -> list[BudgetLine]:
     """Return the SLOs with what is left, the most urgent first."""
     slos = list(slos)
-    statuses = recent_statuses(slos, now=now)
+    statuses = budget_statuses(slos, now=now)
     lines = [_line(slo, statuses.get(slo.pk), now) for slo in slos]
     return sorted(
         lines,
         key=lambda line: (-tone_of(line.state).badness, line.exhausts_at or now + FAR, line.name),
     )
+
+
+def standing_budgets(slos: QuerySet[Any], *, now: datetime, shown: int) -> tuple[dict[int, str], int, list[BudgetLine]]:
+    """Return each service's most urgent state, how many budgets run out soon, and the most urgent of those.
+
+    Of very many SLOs these are as of when all were last reckoned; the lines are of now.
+    """
+    if are_many(slos):
+        soon = kept_running_out(slos, within=SOON)
+        return (
+            {key: state.value for key, state in worst_states(slos).items()},
+            soon.count(),
+            budget_lines(soon[:shown], now=now),
+        )
+    found = list(slos)
+    lines = budget_lines(found, now=now)
+    soon_lines = running_out(lines, now=now)
+    return worst_by_service(lines), len(soon_lines), soon_lines[:shown]
 
 
 def running_out(lines: Sequence[BudgetLine], *, now: datetime) -> list[BudgetLine]:
@@ -34,20 +55,20 @@ def running_out(lines: Sequence[BudgetLine], *, now: datetime) -> list[BudgetLin
     ]
 
 
-def worst_by_service(lines: Iterable[BudgetLine]) -> dict[str, str]:
-    """Return the most urgent state among each service's SLOs, by the service's slug."""
-    states: dict[str, str] = {}
+def worst_by_service(lines: Iterable[BudgetLine]) -> dict[int, str]:
+    """Return the most urgent state among each service's SLOs, by the service's primary key."""
+    states: dict[int, str] = {}
     for line in lines:
-        known = states.get(line.service)
+        known = states.get(line.service_id)
         if known is None or tone_of(line.state).badness > tone_of(known).badness:
-            states[line.service] = line.state
+            states[line.service_id] = line.state
     return states
 
 
 def _line(slo: Any, status: BudgetStatus | None, now: datetime) -> BudgetLine:
     url = page("reliability:slo_detail", slo.slug)
     if status is None:
-        return BudgetLine(slo.name, url, slo.service.slug, BudgetState.UNKNOWN, None, None, None)
+        return BudgetLine(slo.name, url, slo.service.slug, BudgetState.UNKNOWN, None, None, None, slo.service_id)
     exhausts_in = status.exhausts_in
     return BudgetLine(
         name=slo.name,
@@ -57,6 +78,7 @@ def _line(slo: Any, status: BudgetStatus | None, now: datetime) -> BudgetLine:
         low=status.remaining.low if status.remaining else None,
         high=status.remaining.high if status.remaining else None,
         target=float(status.target),
+        service_id=slo.service_id,
         sli_low=status.sli.low if status.sli else None,
         sli_high=status.sli.high if status.sli else None,
         exhausts_at=now + exhausts_in if exhausts_in and exhausts_in < FAR else None,

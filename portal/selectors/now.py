@@ -14,14 +14,16 @@ from core.states import Tone, tone_of
 from delivery.selectors import notifications_for
 from incidents.data import IncidentStatus
 from incidents.selectors import incidents_visible
-from portal.data import BudgetLine, Line, Now
+from portal.data import Line, Now, ServiceLine
 from portal.links import page
-from portal.selectors.budgets import budget_lines, running_out, worst_by_service
+from portal.selectors.budgets import standing_budgets
 from portal.selectors.standing import incident_counts, service_lines
 from reliability.selectors import slos_visible
 from runbooks.selectors import waiting_approvals, waiting_confirmations
 
 SHOWN = 8
+INCIDENTS_SHOWN = 20
+BUDGETS_SHOWN = 20
 COMING_SHOWN = 4
 
 
@@ -39,8 +41,8 @@ def now_for(*, viewer: Principal, username: str, now: datetime) -> Now:
         shows |= {"engagements"}
         engagements = [_engagement_line(one) for one in engagements_visible(access=access)]
     incidents: list[Any] = []
-    services: list[Any] = []
-    budgets: list[BudgetLine] = []
+    services: list[ServiceLine] = []
+    budgets, budget_count = [], 0
     experiments: Sequence[Line] = ()
     if viewer.may_somewhere(Capability.OPERATIONS_VIEW):
         shows |= {"operations", "budgets"}
@@ -50,14 +52,17 @@ def now_for(*, viewer: Principal, username: str, now: datetime) -> Now:
             .prefetch_related("services")
             .order_by("severity", "-pk")
         )
-        services = list(services_visible(viewer=viewer))
-        budgets = budget_lines(slos_visible(viewer=viewer), now=now)
-        experiments = _experiments(services) + _coming(viewer, now)
+        slos = slos_visible(viewer=viewer)
+        states, budget_count, budgets = standing_budgets(slos, now=now, shown=BUDGETS_SHOWN)
+        services = service_lines(services_visible(viewer=viewer), states, incident_counts(incidents))
+        experiments = _experiments(viewer) + _coming(viewer, now)
     return Now(
         mine=mine,
-        incidents=incident_lines(incidents),
-        services=service_lines(services, worst_by_service(budgets), incident_counts(incidents)),
-        budgets=running_out(budgets, now=now),
+        incidents=incident_lines(incidents[:INCIDENTS_SHOWN]),
+        incident_count=len(incidents),
+        services=services,
+        budgets=budgets,
+        budget_count=budget_count,
         experiments=experiments,
         evidence=evidence,
         engagements=engagements,
@@ -191,10 +196,9 @@ def _mine(viewer: Principal, username: str, now: datetime) -> list[Line]:
     return lines
 
 
-def _experiments(services: list[Any]) -> list[Line]:
-    going = open_activities(
-        service_ids=[service.pk for service in services], kinds=[ActivityKind.CHAOS_RUN, ActivityKind.DR_TEST]
-    )
+def _experiments(viewer: Principal) -> list[Line]:
+    services = services_visible(viewer=viewer).order_by().values("pk")
+    going = open_activities(service_ids=services, kinds=[ActivityKind.CHAOS_RUN, ActivityKind.DR_TEST])
     return [activity_line(activity) for activity in going]
 
 

@@ -18,9 +18,9 @@ from core.formatting import written_duration
 from core.states import Tone, tone_of
 from incidents.data import IncidentStatus
 from incidents.selectors import incidents_visible, on_call_now
-from portal.data import BudgetLine, Line, ServiceLine, ServicePage
+from portal.data import Line, ServiceLine, ServicePage
 from portal.links import page
-from portal.selectors.budgets import budget_lines, worst_by_service
+from portal.selectors.budgets import budget_lines, standing_budgets, worst_by_service
 from portal.selectors.now import follow_up_line, incident_lines
 from portal.selectors.standing import incident_counts, service_lines
 from reliability.selectors import slos_visible
@@ -74,7 +74,8 @@ def service_page(*, viewer: Principal, service: Any, now: datetime) -> ServicePa
 
 def services_standing(*, viewer: Principal, now: datetime) -> list[ServiceLine]:
     """Return every service that the viewer may see with how it stands, the worst first."""
-    return standing_of_all(viewer, open_incidents_seen_by(viewer), budget_lines(slos_visible(viewer=viewer), now=now))
+    states, _, _ = standing_budgets(slos_visible(viewer=viewer), now=now, shown=0)
+    return service_lines(services_visible(viewer=viewer), states, incident_counts(open_incidents_seen_by(viewer)))
 
 
 def open_incidents_seen_by(viewer: Principal) -> list[Any]:
@@ -85,12 +86,6 @@ def open_incidents_seen_by(viewer: Principal) -> list[Any]:
         .prefetch_related("services")
         .order_by("severity", "-pk")
     )
-
-
-def standing_of_all(viewer: Principal, incidents: list[Any], budgets: list[BudgetLine]) -> list[ServiceLine]:
-    """Return the services with the worst of their incidents and budgets."""
-    services = services_visible(viewer=viewer)
-    return service_lines(services, worst_by_service(budgets), incident_counts(incidents))
 
 
 def _facts(service: Any) -> list[tuple[str, object]]:

@@ -1,12 +1,13 @@
 """How services stand: the worst of their budgets and their open incidents."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
+
+from django.db.models import QuerySet
 
 from core.states import Tone, tone_of
 from portal.data import ServiceLine
-from portal.links import page
 
 NO_PROMISE = "no SLO"
 
@@ -25,22 +26,14 @@ def standing(budget_state: str | None, incident_count: int) -> tuple[str, Tone]:
     return budget_state, tone_of(budget_state)
 
 
-def service_lines(services: Iterable[Any], budget_states: dict[str, str], incidents: Counter[int]) -> list[ServiceLine]:
-    """Return the services, the worst first, then by tier."""
+def service_lines(
+    services: QuerySet[Any], budget_states: Mapping[int, str], incidents: Counter[int]
+) -> list[ServiceLine]:
+    """Return the services, the worst first, then by tier. States and incidents are by primary key."""
+    # A large site has thousands, of which a page shows some: no more is read of each than is sorted by.
+    rows = services.select_related(None).values_list("pk", "slug", "name", "tier", "team__name", "environment__name")
     lines = []
-    for service in services:
-        state, tone = standing(budget_states.get(service.slug), incidents[service.pk])
-        lines.append(
-            ServiceLine(
-                slug=service.slug,
-                name=service.name,
-                url=page("portal:service_detail", service.slug),
-                state=state,
-                tone=tone,
-                tier=service.tier,
-                team=service.team.name if service.team else "",
-                environment=service.environment.name,
-                incidents=incidents[service.pk],
-            )
-        )
+    for key, slug, name, tier, team, environment in rows:
+        state, tone = standing(budget_states.get(key), incidents[key])
+        lines.append(ServiceLine(slug, name, state, tone, tier, team or "", environment, incidents[key]))
     return sorted(lines, key=lambda line: (-line.tone.badness, line.tier, line.slug))

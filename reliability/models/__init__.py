@@ -2,7 +2,7 @@
 
 from reliability.models.exclusions import Exclusion
 from reliability.models.gauges import GaugeDay
-from reliability.models.policies import BudgetPolicy, GateOverride, PolicyStanding
+from reliability.models.policies import BudgetFigures, BudgetPolicy, GateOverride, PolicyStanding
 from reliability.models.reports import ServiceReport
 from reliability.models.slos import COMPOSITE, SLO, BurnAlert, Definition, SLOVersion
 from reliability.models.sources import (
@@ -25,6 +25,7 @@ __all__ = [
     "SLO",
     "Backfill",
     "BucketHour",
+    "BudgetFigures",
     "BudgetPolicy",
     "BurnAlert",
     "Collection",

@@ -56,6 +56,28 @@ class PolicyStanding(models.Model):
         return f"{self.slo}: {self.state}"
 
 
+class BudgetFigures(models.Model):
+    """How an SLO stood when all were last reckoned: what lists of very many SLOs are sorted and filtered by.
+
+    Pages show what is reckoned anew for the rows that they show; alerts, gates and guards never read from here.
+    """
+
+    slo = models.OneToOneField(SLO, on_delete=models.CASCADE, primary_key=True, related_name="figures")
+    state = models.CharField(max_length=16)
+    urgency = models.PositiveSmallIntegerField(help_text="The higher, the sooner somebody should look.")
+    remaining_low = models.FloatField(null=True)
+    days_left = models.FloatField(null=True, help_text="Until the budget is spent, at the rate of the last hour.")
+    coverage = models.FloatField()
+    reckoned_at = models.DateTimeField()
+
+    class Meta:
+        ordering = ("slo",)
+        verbose_name_plural = "budget figures"
+
+    def __str__(self) -> str:
+        return f"{self.slo}: {self.state}"
+
+
 class GateOverride(models.Model):
     """Somebody answers for letting an action on a service pass although the gate would deny it, for a while.
 

@@ -33,7 +33,7 @@ from reliability.selectors.gates import (
     policies_in_force,
     policy_standing,
 )
-from reliability.selectors.recent import recent_statuses
+from reliability.selectors.recent import are_many, figures_as_of, running_out, worst_states
 from reliability.selectors.reckoning import Subject, reckon, subjects_of
 from reliability.selectors.sources import data_statuses
 from reliability.selectors.tallies import (
@@ -60,6 +60,7 @@ __all__ = [
     "TierResult",
     "WhatIf",
     "alert_counts",
+    "are_many",
     "backtest",
     "bucket_sums",
     "budget_forecast",
@@ -77,6 +78,7 @@ __all__ = [
     "exclusions_of",
     "exclusions_visible",
     "export_documents",
+    "figures_as_of",
     "firing_burn_alerts",
     "forecast_as_json",
     "gate",
@@ -89,9 +91,9 @@ __all__ = [
     "overrides_visible",
     "policies_in_force",
     "policy_standing",
-    "recent_statuses",
     "reckon",
     "result_as_json",
+    "running_out",
     "services_budget_state",
     "slo_by_slug",
     "slos_for_service",
@@ -109,4 +111,5 @@ __all__ = [
     "window_counts",
     "window_minutes",
     "window_sums",
+    "worst_states",
 ]

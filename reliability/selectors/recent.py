@@ -1,55 +1,73 @@
-"""How all SLOs of a large site stand, as of some seconds ago: for lists, which ask for all of them at each look.
+"""How very many SLOs stand, as of the last time that all were reckoned: what long lists are sorted and filtered by.
 
-A site with few SLOs is reckoned anew each time. With many, a process keeps what it has reckoned for ten seconds; while
-one reader has it reckoned again, the others get what was there. Alerts, gates and guards never read from here.
+A site with few SLOs reckons all of them at each look. With more than `MANY`, `reliability.policies` keeps figures of
+each every minute; a page sorts and filters by them, and reckons anew the rows that it shows.
 """
 
-import threading
-import time
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
 
-from reliability.data import BudgetStatus
-from reliability.models import SLO
-from reliability.selectors.budgets import budget_statuses
+from django.db.models import Max, QuerySet
+
+from reliability.data import BudgetState, BudgetStatus
+from reliability.models import SLO, BudgetFigures
+from reliability.selectors.budgets import WORST_LAST
 
 MANY = 500
-KEPT_SECONDS = 10.0
-
-_reckoning = threading.Lock()
-_kept: list[dict[int, BudgetStatus | None]] = [{}]
-_kept_at = [0.0]
+# No page speaks of a budget that lasts longer than a year at the present rate.
+FAR_DAYS = 365.0
 
 
-def recent_statuses(slos: Iterable[SLO], *, now: datetime) -> dict[int, BudgetStatus]:
-    """Return how SLOs stand, by primary key; of more than five hundred, as of ten seconds ago at most.
+def are_many(slos: QuerySet[SLO]) -> bool:
+    """Say whether these are more than are reckoned at each look."""
+    return slos.order_by()[: MANY + 1].count() > MANY
 
-    While another reader has them reckoned again, a little older. An SLO that was not there yet is reckoned now.
+
+def figures_as_of() -> datetime | None:
+    """Return when figures were last written; None when they never were."""
+    found: datetime | None = BudgetFigures.objects.aggregate(last=Max("reckoned_at"))["last"]
+    return found
+
+
+def worst_states(slos: QuerySet[SLO]) -> dict[int, BudgetState]:
+    """Return the worst kept state of each service (by primary key) that any of these SLOs are of.
+
+    What has not been reckoned yet is UNKNOWN.
     """
-    slos = list(slos)
-    if len(slos) <= MANY:
-        return budget_statuses(slos, now=now)
-    if time.monotonic() - _kept_at[0] > KEPT_SECONDS and _reckoning.acquire(blocking=not _kept[0]):
-        try:
-            if time.monotonic() - _kept_at[0] > KEPT_SECONDS:
-                _kept[0] = _reckoned(slos, now)
-                _kept_at[0] = time.monotonic()
-        finally:
-            _reckoning.release()
-    kept = _kept[0]
-    # What only this reader may see, or what has been declared since.
-    if missing := [slo for slo in slos if slo.pk not in kept]:
-        kept.update(_reckoned(missing, now))
-    found = {slo.pk: kept.get(slo.pk) for slo in slos}
-    return {key: status for key, status in found.items() if status is not None}
+    rows = slos.order_by().prefetch_related(None).values_list("service_id", "figures__urgency").distinct()
+    worst: dict[int, int] = {}
+    for service, urgency in rows:
+        rank = WORST_LAST.index(BudgetState.UNKNOWN) if urgency is None else urgency
+        worst[service] = max(worst.get(service, 0), rank)
+    return {service: WORST_LAST[rank] for service, rank in worst.items()}
 
 
-def forget_recent() -> None:
-    """Reckon anew at the next look (for tests)."""
-    _kept[0] = {}
-    _kept_at[0] = 0.0
+def running_out(slos: QuerySet[SLO], *, within: timedelta) -> QuerySet[SLO]:
+    """Return the SLOs whose budget was spent, or going to be within this time, the most urgent first."""
+    found = slos.filter(figures__days_left__lte=within / timedelta(days=1))
+    return found.order_by("-figures__urgency", "figures__days_left", "name")
 
 
-def _reckoned(slos: list[SLO], now: datetime) -> dict[int, BudgetStatus | None]:
-    found = budget_statuses(slos, now=now)
-    return {slo.pk: found.get(slo.pk) for slo in slos}
+def figures_of(statuses: Iterable[tuple[int, BudgetStatus]]) -> list[BudgetFigures]:
+    """Return what is kept of statuses, by the SLO's primary key; rounded, so that what hardly moves is not written."""
+    return [
+        BudgetFigures(
+            slo_id=key,
+            state=status.state.value,
+            urgency=WORST_LAST.index(status.state),
+            remaining_low=None if status.remaining is None else round(status.remaining.low, 4),
+            days_left=_days_left(status),
+            coverage=round(status.coverage_ratio, 3),
+            reckoned_at=status.at,
+        )
+        for key, status in statuses
+    ]
+
+
+def _days_left(status: BudgetStatus) -> float | None:
+    if status.remaining is not None and status.remaining.high <= 0:
+        return 0.0
+    if status.exhausts_in is None:
+        return None
+    days = status.exhausts_in / timedelta(days=1)
+    return None if days > FAR_DAYS else round(days, 1)

@@ -1,7 +1,7 @@
 """Error-budget policies: as code, their states over time, and overrides of the gate."""
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
@@ -14,13 +14,16 @@ from core.clock import database_now
 from core.parsing import LineIndex, parse_document, refuse
 from ledger.data.slo import BudgetPolicyDeclared, BudgetPolicyStateChanged, GateOverrideChanged
 from ledger.services import record
+from reliability.data import BudgetStatus
 from reliability.domain.policies import next_state, policy_for
-from reliability.models import SLO, BudgetPolicy, GateOverride, PolicyStanding
+from reliability.models import SLO, BudgetFigures, BudgetPolicy, GateOverride, PolicyStanding
 from reliability.selectors.budgets import budget_statuses
 from reliability.selectors.gates import GATED_ACTIONS, policies_in_force
+from reliability.selectors.recent import figures_of
 
 KIND = "ErrorBudgetPolicy"
 LONGEST_OVERRIDE = timedelta(days=7)
+FIGURES_PER_STATEMENT = 2000
 WATCHER = system_principal("budget-policy")
 Action = Literal["deploy", "chaos"]
 
@@ -123,6 +126,7 @@ def update_standings(*, now: datetime | None = None) -> int:
     statuses = budget_statuses(slos, now=moment)
     policies = policies_in_force()
     standings = {one.slo_id: one for one in PolicyStanding.objects.all()}
+    keep_figures(statuses)
     changed = 0
     for slo in slos:
         if slo.pk not in statuses:
@@ -133,6 +137,25 @@ def update_standings(*, now: datetime | None = None) -> int:
         if standing is None or (standing.policy, standing.state) != (policy.name, state.name):
             changed += _move(slo, standing, policy.name, state.name, moment)
     return changed
+
+
+def keep_figures(statuses: Mapping[int, BudgetStatus]) -> int:
+    """Keep how SLOs stand for the lists of many; returns how many stood otherwise than before.
+
+    The others are left as they are, but for one, whose time says when all were reckoned.
+    """
+    fields = ("state", "urgency", "remaining_low", "days_left", "coverage")
+    known = {row[0]: row[1:] for row in BudgetFigures.objects.order_by().values_list("slo_id", *fields)}
+    found = figures_of(sorted(statuses.items()))
+    moved = [one for one in found if known.get(one.slo_id) != tuple(getattr(one, name) for name in fields)]
+    BudgetFigures.objects.bulk_create(
+        moved or found[:1],
+        batch_size=FIGURES_PER_STATEMENT,
+        update_conflicts=True,
+        unique_fields=("slo",),
+        update_fields=(*fields, "reckoned_at"),
+    )
+    return len(moved)
 
 
 @transaction.atomic

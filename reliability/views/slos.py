@@ -1,18 +1,21 @@
 """The list of SLOs."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cached_property
 from typing import Any
 
+from django.db.models import Q, QuerySet
 from django.urls import reverse
+from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from accounts.data import Capability
 from accounts.services import principal_of
+from catalog.selectors import services_visible
 from core import formatting
 from core.clock import database_now
 from core.lists import Action, Column, Empty, Filter, Grouping, RecordListView, Subtotal
@@ -21,10 +24,11 @@ from core.templatetags.assay import budget_bar, sparkline
 from reliability.data import BudgetState, BudgetStatus
 from reliability.models import SLO
 from reliability.navigation import may_view
-from reliability.selectors import recent_statuses, slos_visible
+from reliability.selectors import are_many, budget_statuses, figures_as_of, slos_visible
 from reliability.selectors.budgets import countable_versions
 from reliability.selectors.history import burn_sparklines
 
+Choices = list[tuple[str, str]]
 TONES = {"BREACHED": "bad", "AT RISK": "risk", "OK": "ok"}
 
 
@@ -87,6 +91,56 @@ def _exhaustion(row: SLORow) -> str:
     return formatting.written_duration(row.status.exhausts_in) if row.status.exhausts_in is not None else "not burning"
 
 
+class KeptRow(SLORow):
+    """A line as it was when all were last reckoned: to group very many by."""
+
+    @property
+    def state(self) -> str:
+        """The state as a word."""
+        figures = getattr(self.slo, "figures", None)
+        return figures.state if figures else BudgetState.UNKNOWN.value
+
+    @property
+    def days_to_exhaustion(self) -> float | None:
+        """Days until the budget was spent."""
+        figures = getattr(self.slo, "figures", None)
+        return figures.days_left if figures else None
+
+    @property
+    def left(self) -> float | None:
+        """What was left of the budget at least."""
+        figures = getattr(self.slo, "figures", None)
+        return figures.remaining_low if figures else None
+
+
+def _numbered(tiers: Iterable[int]) -> Choices:
+    return [(str(tier), str(tier)) for tier in tiers]
+
+
+def _in_state(rows: Any, chosen: list[str]) -> Any:
+    if not isinstance(rows, QuerySet):
+        return [row for row in rows if row.state in chosen]
+    condition = Q(figures__state__in=chosen)
+    return rows.filter(condition | Q(figures=None) if BudgetState.UNKNOWN in chosen else condition)
+
+
+def _of(field: str) -> Callable[[Any, list[str]], Any]:
+    """Return what keeps the rows whose SLO has one of the chosen values, of a queryset or a list."""
+
+    def apply(rows: Any, chosen: list[str]) -> Any:
+        if isinstance(rows, QuerySet):
+            return rows.filter(**{f"{field}__in": chosen})
+        return [row for row in rows if str(_value(row.slo, field)) in chosen]
+
+    return apply
+
+
+def _value(found: Any, field: str) -> Any:
+    for name in field.split("__"):
+        found = getattr(found, name, None)
+    return found
+
+
 class SLOListView(RecordListView):
     """Every SLO that the reader may see, the promise that breaks first at the top."""
 
@@ -99,29 +153,57 @@ class SLOListView(RecordListView):
             "SLO",
             lambda row: row.slo.name,
             kind="strong",
+            order_by=("name",),
             sort_key=lambda row: row.slo.name.lower(),
             href=lambda row: reverse("reliability:slo_detail", args=[row.slo.slug]),
         ),
-        Column("state", "State", lambda row: row.state, kind="state", sort_key=lambda row: row.state),
-        Column("service", "Service", lambda row: row.slo.service.name, sort_key=lambda row: row.slo.service.name),
+        Column(
+            "state",
+            "State",
+            lambda row: row.state,
+            kind="state",
+            order_by=("figures__state",),
+            sort_key=lambda row: row.state,
+        ),
+        Column(
+            "service",
+            "Service",
+            lambda row: row.slo.service.name,
+            order_by=("service__name",),
+            sort_key=lambda row: row.slo.service.name,
+        ),
         Column(
             "team",
             "Team",
             lambda row: row.slo.service.team.name if row.slo.service.team else None,
+            order_by=("service__team__name",),
             sort_key=lambda row: row.team,
             shown=False,
         ),
         Column(
-            "tier", "Tier", lambda row: row.slo.service.tier, kind="number", sort_key=lambda row: row.slo.service.tier
+            "tier",
+            "Tier",
+            lambda row: row.slo.service.tier,
+            kind="number",
+            order_by=("service__tier",),
+            sort_key=lambda row: row.slo.service.tier,
         ),
         Column("target", "Target", lambda row: row.status.target if row.status else None, kind="ratio"),
         Column("sli", "SLI", lambda row: row.sli),
-        Column("left", "Budget left", lambda row: row.left, render=_left_bar, sort_key=lambda row: row.left),
+        Column(
+            "left",
+            "Budget left",
+            lambda row: row.left,
+            render=_left_bar,
+            order_by=("figures__remaining_low",),
+            sort_key=lambda row: row.left,
+        ),
         Column(
             "exhausts",
             "Spent in",
             lambda row: row.days_to_exhaustion,
             render=_exhaustion,
+            order_by=("figures__days_left",),
             sort_key=lambda row: row.days_to_exhaustion,
         ),
         Column(
@@ -136,18 +218,12 @@ class SLOListView(RecordListView):
             "Measured",
             lambda row: row.status.coverage_ratio if row.status else None,
             kind="ratio",
+            order_by=("figures__coverage",),
             sort_key=lambda row: row.status.coverage_ratio if row.status else None,
             wide_only=True,
         ),
     )
-    filters = (
-        Filter(
-            "state",
-            "State",
-            [(state.value, state.value.capitalize()) for state in BudgetState],
-            apply=lambda rows, chosen: [row for row in rows if row.state in chosen],
-        ),
-    )
+    search_fields = ("name", "slug", "service__name", "service__slug")
     default_sort = "exhausts"
     saves_views = True
     groupings = (
@@ -157,31 +233,33 @@ class SLOListView(RecordListView):
     )
 
     def get_filters(self) -> list[Filter]:
-        services = {row.slo.service.slug: row.slo.service for row in self._rows}
-        teams = {one.team.slug: one.team.name for one in services.values() if one.team}
+        tiers, teams, services = self._choices
         return [
-            *self.filters,
-            Filter(
-                "tier",
-                "Tier",
-                [(str(tier), str(tier)) for tier in sorted({one.tier for one in services.values()})],
-                apply=lambda rows, chosen: [row for row in rows if str(row.slo.service.tier) in chosen],
-            ),
-            Filter(
-                "team",
-                "Team",
-                sorted(teams.items(), key=lambda one: one[1].lower()),
-                apply=lambda rows, chosen: [
-                    row for row in rows if row.slo.service.team and row.slo.service.team.slug in chosen
-                ],
-            ),
-            Filter(
-                "service",
-                "Service",
-                sorted(((slug, one.name) for slug, one in services.items()), key=lambda one: one[1].lower()),
-                apply=lambda rows, chosen: [row for row in rows if row.slo.service.slug in chosen],
-            ),
+            Filter("state", "State", [(one.value, one.value.capitalize()) for one in BudgetState], apply=_in_state),
+            Filter("tier", "Tier", tiers, apply=_of("service__tier")),
+            Filter("team", "Team", teams, apply=_of("service__team__slug")),
+            Filter("service", "Service", services, apply=_of("service__slug")),
         ]
+
+    @cached_property
+    def _choices(self) -> tuple[Choices, Choices, Choices]:
+        """Tiers, teams and services to filter by.
+
+        The services of very many SLOs are found by the search; those in the address still narrow the list.
+        """
+        if self._many:
+            services = services_visible(viewer=principal_of(self.request)).filter(slos__isnull=False)
+            numbers = services.order_by("tier").values_list("tier", flat=True).distinct()
+            teams = services.filter(team__isnull=False).order_by("team__name")
+            named = [(one, one) for one in self.request.GET.getlist("service")]
+            return _numbered(numbers), list(teams.values_list("team__slug", "team__name").distinct()), named
+        found = {slo.service.slug: slo.service for slo in self._slos}
+        owners = {one.team.slug: one.team.name for one in found.values() if one.team}
+        return (
+            _numbered(sorted({one.tier for one in found.values()})),
+            sorted(owners.items(), key=lambda one: one[1].lower()),
+            sorted(((slug, one.name) for slug, one in found.items()), key=lambda one: one[1].lower()),
+        )
 
     refresh_seconds = 10
     empty = Empty(
@@ -197,16 +275,39 @@ class SLOListView(RecordListView):
             return [Action("Start from a pack", reverse("reliability:pack_list"), icon="package", primary=False)]
         return []
 
-    def get_records(self) -> list[SLORow]:
-        return self._rows
+    def get_records(self) -> Any:
+        if not self._many:
+            return self.shown_as(list(self._slos))
+        found = self._slos.select_related("service__team", "figures")
+        if "group" in self.request.GET and self.request.GET.get("format") != "csv":
+            return [KeptRow(slo, None, []) for slo in found.prefetch_related(None)]
+        return found
 
-    @cached_property
-    def _rows(self) -> list[SLORow]:
+    def shown_as(self, records: Sequence[Any]) -> list[Any]:
+        """Reckon the rows that are shown; of many, the others are only sorted and filtered by what is kept of them."""
+        if records and isinstance(records[0], SLORow) and not isinstance(records[0], KeptRow):
+            return list(records)
         now = database_now()
-        slos = list(slos_visible(viewer=principal_of(self.request)))
-        statuses = recent_statuses(slos, now=now)
+        slos = [one.slo if isinstance(one, KeptRow) else one for one in records]
+        statuses = budget_statuses(slos, now=now)
         burn = burn_sparklines(versions=countable_versions(slos=slos), now=now)
         return [SLORow(slo, statuses.get(slo.pk), burn.get(slo.pk, [])) for slo in slos]
+
+    def extra_context(self) -> dict[str, Any]:
+        if not self._many:
+            return {}
+        said = "Sorted and filtered by how they stood {}; what is shown is as of now."
+        as_of = figures_as_of()
+        when = formatting.time_element(as_of, now=timezone.now()) if as_of else "never: no scheduler has run"
+        return {"below_table": format_html(said, when)}
+
+    @cached_property
+    def _slos(self) -> QuerySet[SLO]:
+        return slos_visible(viewer=principal_of(self.request))
+
+    @cached_property
+    def _many(self) -> bool:
+        return are_many(self._slos)
 
     def subtotals(self, records: Sequence[SLORow]) -> list[Subtotal]:
         """How many promises of a group stand how, the worst first, and the least that is left of a budget."""
