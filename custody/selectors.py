@@ -102,7 +102,7 @@ def standings(*, now: datetime) -> list[Standing]:
 
 
 def _counted(rows: QuerySet[Any]) -> int:
-    return rows.order_by("pk").values("pk")[:COUNT_UP_TO].count()
+    return rows.order_by().values("pk")[:COUNT_UP_TO].count()
 
 
 def holds() -> QuerySet[LegalHold]:
@@ -122,8 +122,14 @@ class StoredPart:
     key: str
     name: str
     count: int
+    """As far as it was counted."""
     erased: bool
     because: str
+
+    @property
+    def is_over(self) -> bool:
+        """Say whether there may be more than were counted."""
+        return self.count == COUNT_UP_TO
 
 
 def person_of(user: Any) -> Person:
@@ -136,11 +142,11 @@ def stored_about(*, viewer: Principal, user: Any) -> list[StoredPart]:
     ensure_may_read(viewer, user)
     person = person_of(user)
     parts = [
-        StoredPart(one.key, one.name, one.rows(person).count(), one.erase is not None, one.kept_because)
+        StoredPart(one.key, one.name, _counted(one.rows(person)), one.erase is not None, one.kept_because)
         for one in personal_data()
     ]
     parts += [
-        StoredPart(name, f"{name} (referred to)", rows.count(), erased=False, because=BY_NUMBER)
+        StoredPart(name, f"{name} (referred to)", _counted(rows), erased=False, because=BY_NUMBER)
         for name, rows in _other_references(user)
     ]
     return parts + _named_in_text(person)

@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 from django.contrib.auth.mixins import LoginRequiredMixin
 from django.core.exceptions import PermissionDenied
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.http import FileResponse, Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
@@ -99,6 +99,7 @@ class EntryListView(RecordListView):
         Column("sha256", "Payload SHA-256", lambda e: e.payload_sha256, kind="code", shown=False),
     )
     search_fields = ("subject", "actor", "entry_type")
+    counted_up_to = 10_000
     empty = Empty(
         "Nothing was recorded yet. Each change of rights, incident, run and approval writes an entry by itself.",
         command=".venv/bin/python manage.py ledger list",
@@ -109,6 +110,13 @@ class EntryListView(RecordListView):
 
     def get_records(self) -> QuerySet[LedgerEntry]:
         return entries()
+
+    def search(self, records: QuerySet[LedgerEntry], text: str) -> QuerySet[LedgerEntry]:
+        """Keep the entries about what has a word in its name, by who is so named, or of a type with it in its name."""
+        for word in text.split():
+            types = [name for name in entry_types() if word.lower() in name]
+            records = records.filter(Q(subject__icontains=word) | Q(actor=word) | Q(entry_type__in=types))
+        return records
 
     def get_filters(self) -> Sequence[Filter]:
         kinds = [(kind.value, f"{kind.value}: {name}") for kind, name in EVIDENCE_NAMES.items()]

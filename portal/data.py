@@ -108,6 +108,7 @@ class ServicePage:
     budgets: Sequence[BudgetLine]
     incidents: Sequence[Line]
     graph: Graph
+    graph_is_whole: bool
     axis: TimeAxis
     runbooks: Sequence[Line]
     deployments: Sequence[Line]

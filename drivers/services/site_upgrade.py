@@ -4,6 +4,7 @@ What the older processes cannot live with (a column or table that goes or is ren
 is left for later, until none of them runs: `site upgrade --contract`.
 """
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ from ledger.data.recovery import SiteUpgraded
 from ledger.services import record
 
 LOCK = 0x617373_6179
+ASKED_AGAIN_AFTER_SECONDS = 0.5
 REMOVING = (
     migrations.RemoveField,
     migrations.DeleteModel,
@@ -192,13 +194,21 @@ def _keep_default(editor: Any, app_label: str, added: migrations.AddField) -> No
         )
 
 
+def _locked() -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_try_advisory_lock(%s)", [LOCK])
+        return bool(cursor.fetchone()[0])
+
+
 @contextmanager
 def _alone() -> Iterator[None]:
     if connection.vendor != "postgresql":
         yield
         return
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_lock(%s)", [LOCK])
+    # Asked for again and again, not waited for in one statement: an index that the other upgrade makes without keeping
+    # writers out would wait for that statement in turn.
+    while not _locked():
+        time.sleep(ASKED_AGAIN_AFTER_SECONDS)
     try:
         yield
     finally:

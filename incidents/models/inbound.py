@@ -165,6 +165,7 @@ class Alert(models.Model):
             # As the stream asks for them: latest word first, and the number where two came at once.
             models.Index(fields=("-last_received_at", "id"), name="alert_by_last_word"),
             models.Index(fields=("first_received_at",), name="alert_by_first_word"),
+            models.Index(fields=("resolved_at",), name="alert_by_resolution"),
         )
 
     def __str__(self) -> str:

@@ -1,15 +1,14 @@
 """Reads of alerts by group, and of silences."""
 
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from django.db.models import Q, QuerySet
+from django.db.models import Count, Max, Q, QuerySet
 
 from accounts.data import Capability, Principal
 from incidents.data import AlertStatus
-from incidents.models import Silence
+from incidents.models import Alert, Silence
 from incidents.selectors.incidents import alerts_visible
 
 MOST_GROUPED = 20_000
@@ -54,35 +53,38 @@ class AlertGroup:
         """The share of episodes whose incident a person acknowledged."""
         return self.acted / self.episodes
 
+    def joined(self, other: "AlertGroup") -> "AlertGroup":
+        """Return both as one."""
+        return AlertGroup(
+            self.name,
+            self.service,
+            self.firing + other.firing,
+            self.episodes + other.episodes,
+            self.held + other.held,
+            self.acted + other.acted,
+            max(self.last_at, other.last_at),
+        )
+
 
 def alert_groups(*, viewer: Principal, since: datetime) -> Sequence[AlertGroup]:
     """Return alerts since an instant by name and service; the latest 20,000 are looked at."""
+    latest = alerts_visible(viewer=viewer).filter(last_received_at__gte=since).order_by("-pk").values("pk")
     rows = (
-        alerts_visible(viewer=viewer)
-        .filter(last_received_at__gte=since)
-        .order_by("-pk")
-        .values_list(
-            "labels__alertname",
-            "title",
-            "service__slug",
-            "status",
-            "suppressed_by",
-            "incident__acknowledged_at",
-            "last_received_at",
-        )[:MOST_GROUPED]
-    )
-    found: dict[tuple[str, str], list[tuple[str, str, datetime | None, datetime]]] = defaultdict(list)
-    for name, title, service, status, held, acknowledged, last in rows:
-        found[str(name or title), service or ""].append((status, held, acknowledged, last))
-    return [
-        AlertGroup(
-            name=name,
-            service=service,
-            firing=sum(status == AlertStatus.FIRING for status, *_ in group),
-            episodes=len(group),
-            held=sum(bool(held) for _, held, *_ in group),
-            acted=sum(acknowledged is not None for _, _, acknowledged, _ in group),
-            last_at=max(last for *_, last in group),
+        Alert.objects.filter(pk__in=latest[:MOST_GROUPED])
+        .order_by()
+        .values_list("labels__alertname", "title", "service__slug")
+        .annotate(
+            firing=Count("pk", filter=Q(status=AlertStatus.FIRING)),
+            episodes=Count("pk"),
+            held=Count("pk", filter=~Q(suppressed_by="")),
+            acted=Count("pk", filter=Q(incident__acknowledged_at__isnull=False)),
+            last_at=Max("last_received_at"),
         )
-        for (name, service), group in found.items()
-    ]
+    )
+    found: dict[tuple[str, str], AlertGroup] = {}
+    # What has no name of its own goes by its title, perhaps together with alerts that are named so.
+    for name, title, service, *figures in rows:
+        key = str(name or title), service or ""
+        group = AlertGroup(*key, *figures)
+        found[key] = group.joined(found[key]) if key in found else group
+    return list(found.values())

@@ -9,8 +9,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from functools import cached_property
 from itertools import pairwise
 from typing import Any
+
+from django.db.models import QuerySet
 
 from accounts.data import Principal
 from accounts.selectors import teams
@@ -53,6 +56,11 @@ class Fact:
     services: tuple[str, ...] = ()
     factors: tuple[str, ...] = ()
 
+    @cached_property
+    def measured(self) -> Mapping[str, timedelta | None]:
+        """Its measures: asked for with the whole, with its week and with its part."""
+        return measures_of(self.instants)
+
     @property
     def ended_at(self) -> datetime | None:
         """When the impact was over."""
@@ -81,7 +89,10 @@ class Row:
 
 @dataclass(frozen=True)
 class Analytics:
-    """The whole and its parts; `weeks` are for the charts, oldest first."""
+    """The whole and its parts; `weeks` are for the charts, oldest first.
+
+    `parts_in_all` says how many parts there are, where only the first were measured.
+    """
 
     since: datetime
     until: datetime
@@ -90,6 +101,7 @@ class Analytics:
     parts: Sequence[Row]
     weeks: Sequence[Row]
     by_week_and_severity: Mapping[str, Counter[str]] = field(default_factory=dict)
+    parts_in_all: int = 0
 
 
 def analytics(
@@ -102,11 +114,14 @@ def analytics(
     team: str = "",
     severity: str = "",
     source: str = "",
+    most_parts: int | None = None,
 ) -> Analytics:
-    """Return the measures of what was opened within [since, until), as far as the viewer may see it."""
+    """Return the measures of what was opened within [since, until), as far as the viewer may see it.
+
+    With `most_parts`, of services, teams, sources and factors only those with the most incidents are measured.
+    """
     until = min(until, since + LONGEST_PERIOD)
-    wanted = {"service": service, "team": team, "severity": severity, "source": source}
-    facts = [one for one in _facts(viewer, since, until) if _fits(one, wanted)]
+    facts = _facts(viewer, since, until, {"service": service, "team": team, "severity": severity, "source": source})
     runs = _with_runbook([one.number for one in facts])
     repeats = _repeats(viewer, facts, since)
 
@@ -115,12 +130,19 @@ def analytics(
 
     weeks = _grouped(facts, Cut.WEEK)
     by_week = {label: Counter(one.severity for one in found) for label, found in weeks.items()}
-    parts = [row(label, found) for label, found in _grouped(facts, by).items()]
-    ordered = sorted(parts, key=lambda one: one.label if by in {Cut.WEEK, Cut.HOUR, Cut.SEVERITY} else "")
-    if by not in {Cut.WEEK, Cut.HOUR, Cut.SEVERITY}:
-        ordered = sorted(parts, key=lambda one: (-one.count, one.label))
+    grouped = list(weeks.items() if by is Cut.WEEK else _grouped(facts, by).items())
+    in_order = by in {Cut.WEEK, Cut.HOUR, Cut.SEVERITY}
+    grouped.sort(key=lambda one: (0 if in_order else -len(one[1]), one[0]))
+    measured = grouped if in_order else grouped[:most_parts]
     return Analytics(
-        since, until, by, row("all", facts), ordered, [row(label, weeks[label]) for label in sorted(weeks)], by_week
+        since,
+        until,
+        by,
+        row("all", facts),
+        [row(label, found) for label, found in measured],
+        [row(label, weeks[label]) for label in sorted(weeks)],
+        by_week,
+        len(grouped),
     )
 
 
@@ -188,12 +210,21 @@ def time_between(spans: Iterable[tuple[datetime, datetime | None]]) -> timedelta
     return sum(between, timedelta(0)) / len(between) if between else None
 
 
-def _facts(viewer: Principal, since: datetime, until: datetime) -> list[Fact]:
-    return facts_of(
-        incidents_visible(viewer=viewer).filter(
-            triggered_at__gte=since, triggered_at__lt=until, merged_into__isnull=True
-        )
+def _facts(viewer: Principal, since: datetime, until: datetime, wanted: Mapping[str, str]) -> list[Fact]:
+    found = incidents_visible(viewer=viewer).filter(
+        triggered_at__gte=since, triggered_at__lt=until, merged_into__isnull=True
     )
+    # What the database can tell apart by itself is not read at all.
+    if wanted["service"]:
+        found = found.filter(pk__in=_of_service(wanted["service"]))
+    if wanted["severity"]:
+        found = found.filter(severity=wanted["severity"])
+    return [one for one in facts_of(found) if _fits(one, wanted)]
+
+
+def _of_service(slug: str) -> QuerySet[Any, Any]:
+    through = Incident.services.through.objects.filter(service__slug=slug)
+    return through.values("incident_id")
 
 
 def _fits(fact: Fact, wanted: Mapping[str, str]) -> bool:
@@ -225,7 +256,7 @@ def _grouped(facts: Sequence[Fact], by: Cut) -> dict[str, list[Fact]]:
 
 
 def _row(label: str, facts: Sequence[Fact], runs: frozenset[int], repeats: frozenset[int]) -> Row:
-    measured = [measures_of(one.instants) for one in facts]
+    measured = [one.measured for one in facts]
     return Row(
         label=label,
         count=len(facts),

@@ -1,6 +1,8 @@
 """What incidents took and what they did to people: tiles, charts, tables, CSV."""
 
 import csv
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode
@@ -9,18 +11,42 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
 
+from accounts.data import Capability
 from core.clock import database_now
+from core.keeping import Keeper
 from core.replicas import reading_from_replica
 from incidents.data import Severity
 from incidents.forms import AnalyticsForm
 from incidents.selectors.analytics import MEASURES, Analytics, Cut, Row, analytics
-from incidents.selectors.people_load import follow_ups_kept, handing_of, load_of, noise_of
+from incidents.selectors.people_load import Handing, Load, Noise, follow_ups_kept, handing_of, load_of, noise_of
 from incidents.views.access import RoomView
 
 DEFAULT_DAYS = 90
+# Reports of more incidents are kept for a while: the page says of when they are.
+MANY = 5_000
+KEPT_SECONDS = 300.0
+MOST_PARTS = 100
 TONES = {Severity.SEV1: "bad", Severity.SEV2: "risk", Severity.SEV3: "active", Severity.SEV4: "plain"}
 # A part links to the incidents behind it where the list has a filter of that name.
 FILTERS = {Cut.SERVICE: "service", Cut.SEVERITY: "severity", Cut.SOURCE: "source"}
+
+
+@dataclass(frozen=True)
+class _Report:
+    """Everything that is reckoned for the page."""
+
+    found: Analytics
+    load: Load
+    noise: Sequence[Noise]
+    handing: Sequence[Handing]
+    follow_ups: Mapping[str, int]
+
+
+def _is_long(report: _Report) -> bool:
+    return report.found.whole.count > MANY
+
+
+_reports = Keeper[_Report](seconds=KEPT_SECONDS, worth=_is_long)
 
 
 class AnalyticsView(RoomView):
@@ -36,16 +62,34 @@ class AnalyticsView(RoomView):
         until = database_now()
         days = chosen.get("days") or DEFAULT_DAYS
         since = until - timedelta(days=days)
-        found = analytics(
-            viewer=self.principal,
-            since=since,
-            until=until,
-            by=Cut(chosen.get("by") or Cut.SERVICE),
-            service=chosen.get("service", ""),
-            severity=chosen.get("severity", ""),
-        )
+        by, service, severity = (chosen.get(name) or "" for name in ("by", "service", "severity"))
+
+        def measured(most_parts: int | None) -> Analytics:
+            return analytics(
+                viewer=self.principal,
+                since=since,
+                until=until,
+                by=Cut(by or Cut.SERVICE),
+                service=service,
+                severity=severity,
+                most_parts=most_parts,
+            )
+
         if request.GET.get("csv"):
-            return _as_csv(found)
+            return _as_csv(measured(None))
+        viewer = self.principal
+        seen = viewer.teams_where(Capability.OPERATIONS_VIEW)
+        report = _reports.get(
+            (viewer.reference, seen, days, by, service, severity),
+            lambda: _Report(
+                measured(MOST_PARTS),
+                load_of(viewer=viewer, since=since, until=until),
+                noise_of(viewer=viewer, since=since, until=until),
+                handing_of(since=since, until=until),
+                follow_ups_kept(since=since, until=until),
+            ),
+        )
+        found = report.found
         context = {
             "title": "Incident analytics",
             "intro": "Medians and 90th percentiles with their counts; what has not happened is left out.",
@@ -58,10 +102,11 @@ class AnalyticsView(RoomView):
             "tiles": [(_label(name), found.whole.measures[name]) for name in MEASURES],
             "weekly": _weekly(found),
             "times": _times(found),
-            "load": load_of(viewer=self.principal, since=since, until=until),
-            "noise": noise_of(viewer=self.principal, since=since, until=until),
-            "handing": handing_of(since=since, until=until),
-            "follow_ups": follow_ups_kept(since=since, until=until),
+            "load": report.load,
+            "noise": report.noise,
+            "handing": report.handing,
+            "follow_ups": report.follow_ups,
+            "is_kept": _is_long(report),
             "csv_query": urlencode({**{key: value for key, value in request.GET.items() if value}, "csv": "1"}),
         }
         return render(request, "incidents/analytics.html", context)

@@ -26,6 +26,7 @@ from portal.selectors.standing import incident_counts, service_lines
 from reliability.selectors import slos_visible
 from runbooks.selectors import runbooks_visible
 
+MOST_DRAWN = 40
 LOOK_BACK = timedelta(days=7)
 TONES = {
     ActivityKind.DEPLOYMENT: Tone.ACTIVE,
@@ -41,9 +42,7 @@ def service_page(*, viewer: Principal, service: Any, now: datetime) -> ServicePa
     incidents = open_incidents_seen_by(viewer)
     # Of a large site's services only those that lean on this one, or it on them, are reckoned.
     pairs = list(dependencies())
-    near = _reached(service.slug, pairs) | _reached(
-        service.slug, [(provider, consumer) for consumer, provider in pairs]
-    )
+    near, is_whole = _near(service.slug, pairs)
     budgets = budget_lines(slos_visible(viewer=viewer).filter(service__slug__in=near), now=now)
     near_services = services_visible(viewer=viewer).filter(slug__in=near)
     standing = service_lines(near_services, worst_by_service(budgets), incident_counts(incidents))
@@ -62,6 +61,7 @@ def service_page(*, viewer: Principal, service: Any, now: datetime) -> ServicePa
             [incident for incident in incidents if any(touched.pk == service.pk for touched in incident.services.all())]
         ),
         graph=_graph(service.slug, lines, pairs),
+        graph_is_whole=is_whole,
         axis=_axis(service, now),
         runbooks=[
             Line(title=one.title, url=page("runbooks:runbook_detail", one.slug))
@@ -107,7 +107,7 @@ def _facts(service: Any) -> list[tuple[str, object]]:
 def _graph(slug: str, lines: dict[str, ServiceLine], known: Sequence[tuple[str, str]]) -> Graph:
     """Return the service with all that it needs and all that needs it, as far as the viewer may see it."""
     pairs = [(consumer, provider) for consumer, provider in known if {consumer, provider} <= set(lines)]
-    near = _reached(slug, pairs) | _reached(slug, [(provider, consumer) for consumer, provider in pairs])
+    near, _ = _near(slug, pairs)
     return Graph(
         label=f"What {slug} needs and what needs it",
         nodes=[
@@ -119,12 +119,25 @@ def _graph(slug: str, lines: dict[str, ServiceLine], known: Sequence[tuple[str, 
     )
 
 
-def _reached(start: str, pairs: Sequence[tuple[str, str]]) -> set[str]:
+def _near(slug: str, pairs: Sequence[tuple[str, str]]) -> tuple[set[str], bool]:
+    """Return all that a service needs and all that needs it, and whether that is all: the nearest come first."""
+    needed, all_needed = _reached(slug, pairs)
+    needing, all_needing = _reached(slug, [(provider, consumer) for consumer, provider in pairs])
+    return needed | needing, all_needed and all_needing
+
+
+def _reached(start: str, pairs: Sequence[tuple[str, str]]) -> tuple[set[str], bool]:
+    """Return what can be reached, as far as a drawing has room for it, and whether that is everything."""
+    ends: dict[str, set[str]] = {}
+    for begin, end in pairs:
+        ends.setdefault(begin, set()).add(end)
     found, front = {start}, {start}
-    while front:
-        front = {end for begin, end in pairs if begin in front} - found
+    while front := set().union(*(ends.get(one, set()) for one in front)) - found:
+        room = MOST_DRAWN - len(found)
+        if len(front) > room:
+            return found | set(sorted(front)[: max(room, 0)]), False
         found |= front
-    return found
+    return found, True
 
 
 def _axis(service: Any, now: datetime) -> TimeAxis:

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from django.db.models import Exists, OuterRef, QuerySet
+
 from reliability.domain.capacity import Reach, Trend, reach, trend
 from reliability.models import SLO, GaugeDay, SLOVersion
 from reliability.selectors.budgets import versions_in_force
@@ -86,6 +88,12 @@ class Capacity:
             "days_to_limit_latest": self.reach.latest if self.reach else None,
             "days_seen": len(self.points),
         }
+
+
+def slos_on_gauges(slos: QuerySet[SLO]) -> QuerySet[SLO]:
+    """Return those of these SLOs whose definition in force is on a gauge."""
+    in_force = SLOVersion.objects.filter(slo=OuterRef("pk"), retired_at__isnull=True, indicator__has_key="value")
+    return slos.filter(Exists(in_force))
 
 
 def capacities(*, slos: Sequence[SLO], now: datetime) -> list[Capacity]:

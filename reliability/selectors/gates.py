@@ -6,7 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from django.db.models import QuerySet
+from django.db.models import Exists, F, Max, OuterRef, Q, QuerySet
 
 from accounts.data import Principal
 from catalog.selectors import services_visible
@@ -15,6 +15,7 @@ from reliability.data import BudgetState, BudgetStatus
 from reliability.domain.policies import Policy, PolicyState, next_state, policy_for
 from reliability.models import SLO, BudgetPolicy, GateOverride, PolicyStanding
 from reliability.selectors.budgets import budget_statuses
+from reliability.selectors.recent import are_many
 
 GATED_ACTIONS = ("deploy", "chaos")
 
@@ -77,6 +78,21 @@ class GateResult:
             if self.override
             else None,
         }
+
+
+def gated_services(*, viewer: Principal, text: str = "") -> QuerySet[Any]:
+    """Return the services that the viewer may see and that promise something, those with all these words.
+
+    Of very many, the one whose budgets stood worst when all were last reckoned comes first.
+    """
+    found = services_visible(viewer=viewer)
+    promising = SLO.objects.filter(part_of__isnull=True)
+    for word in text.split():
+        found = found.filter(Q(name__icontains=word) | Q(slug__icontains=word))
+    if not are_many(promising):
+        return found.filter(Exists(promising.filter(service=OuterRef("pk"))))
+    worst = found.filter(slos__part_of__isnull=True, slos__isnull=False).annotate(worst=Max("slos__figures__urgency"))
+    return worst.order_by(F("worst").desc(nulls_last=True), "tier", "slug")
 
 
 def gate(*, service: Any, action: str, now: datetime | None = None) -> GateResult:

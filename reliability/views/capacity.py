@@ -12,7 +12,7 @@ from core.lists import Column, Empty, RecordListView
 from core.templatetags.assay import sparkline
 from reliability.navigation import may_view
 from reliability.selectors import slos_visible
-from reliability.selectors.capacity import Capacity, capacities
+from reliability.selectors.capacity import Capacity, capacities, slos_on_gauges
 
 NEVER = timedelta(days=36_500)
 
@@ -87,4 +87,5 @@ class CapacityListView(RecordListView):
         return may_view(principal)
 
     def get_records(self) -> list[Capacity]:
-        return capacities(slos=list(slos_visible(viewer=principal_of(self.request))), now=database_now())
+        gauges = slos_on_gauges(slos_visible(viewer=principal_of(self.request)))
+        return capacities(slos=list(gauges), now=database_now())

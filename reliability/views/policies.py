@@ -10,6 +10,7 @@ from django.template.response import TemplateResponse
 
 from accounts.data import Capability
 from core.clock import database_now
+from core.paging import BoundedPaginator
 from core.parsing import InputRefusedError
 from reliability.domain.policies import BUILT_IN
 from reliability.forms import OverrideForm
@@ -18,16 +19,17 @@ from reliability.selectors import (
     GATED_ACTIONS,
     GateAnswer,
     GateResult,
+    gated_services,
     gates,
     overrides_visible,
     policies_in_force,
 )
-from reliability.selectors.reports import reported_services
 from reliability.services import grant_override, revoke_override
 from reliability.views.access import RoomView
 
 TONES = {GateAnswer.ALLOW: "ok", GateAnswer.DENY: "bad", GateAnswer.CANNOT_TELL: "unknown"}
 SHOWN_OVERRIDES = 50
+SERVICES_SHOWN = 50
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,11 @@ class PolicyView(RoomView):
 
     def _page(self, form: OverrideForm) -> HttpResponse:
         now = database_now()
-        services = list(reported_services(viewer=self.principal))
+        asked = self.request.GET
+        text, number = asked.get("q", "").replace("\x00", "").strip()[:200], asked.get("page", "1")
+        found = gated_services(viewer=self.principal, text=text)
+        page = BoundedPaginator(found, SERVICES_SHOWN, most=None).get_page(number)
+        services = list(page.object_list)
         results = iter(gates(services=services, actions=GATED_ACTIONS, now=now))
         answers = [
             ServiceGates(service, [(one, TONES[one.answer]) for one in (next(results) for _ in GATED_ACTIONS)])
@@ -89,9 +95,11 @@ class PolicyView(RoomView):
             "intro": "Whether budgets allow a deployment or a chaos run now, by which policy, and what passes anyway.",
             "gated": GATED_ACTIONS,
             "answers": answers,
+            "page": page,
+            "text": text,
             "policies": [*policies_in_force(), BUILT_IN],
-            "overrides": [(one, self._state(one, now)) for one in overrides_visible(viewer=self.principal)][
-                :SHOWN_OVERRIDES
+            "overrides": [
+                (one, self._state(one, now)) for one in overrides_visible(viewer=self.principal)[:SHOWN_OVERRIDES]
             ],
             "form": form if approves else None,
         }

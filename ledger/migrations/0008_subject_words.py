@@ -1,0 +1,12 @@
+from django.db import migrations
+
+from core.indexing import add_word_index
+
+
+class Migration(migrations.Migration):
+    # The index is made while entries are recorded.
+    atomic = False
+
+    dependencies = [("ledger", "0007_artifact_region")]
+
+    operations = [add_word_index("ledger_subject_words", table="ledger_ledgerentry", columns=("subject",))]
