@@ -23,6 +23,14 @@ def services_visible(*, viewer: Principal) -> QuerySet[Service]:
     return found.filter(Q(team_id__in=teams) | Q(team__isnull=True))
 
 
+def services_named(text: str, *, viewer: Principal) -> QuerySet[Service]:
+    """Return the services that the viewer may see with each of these words in their name or slug."""
+    found = services_visible(viewer=viewer)
+    for word in text.split():
+        found = found.filter(Q(name__icontains=word) | Q(slug__icontains=word))
+    return found
+
+
 def service_by_slug(*, slug: str) -> Service | None:
     """Return a service."""
     return Service.objects.select_related("team", "environment", "region").filter(slug=slug).first()
@@ -119,4 +127,5 @@ def action_items_visible(*, viewer: Principal) -> QuerySet[ActionItem]:
 
 def teams_with_services(*, viewer: Principal) -> QuerySet[Any]:
     """Return all teams with their members and those of their services that the viewer may see."""
-    return teams().prefetch_related(Prefetch("services", queryset=services_visible(viewer=viewer)))
+    services = services_visible(viewer=viewer).select_related(None).only("name", "slug", "team_id")
+    return teams().prefetch_related(Prefetch("services", queryset=services))

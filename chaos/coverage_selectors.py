@@ -1,6 +1,6 @@
 """What has been proven about services, what was never tried, and what to try next."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -106,9 +106,11 @@ TEMPLATE_OF: Mapping[FailureMode, str] = {
 }
 
 
-def suggestions(*, viewer: Principal, now: datetime, limit: int = 20) -> list[Suggestion]:
-    """Return what to try next: findings to be tried again, dependencies of tier 1 that never failed, then gaps."""
-    rows = coverage(viewer=viewer, now=now)
+def suggestions(rows: Sequence[CoverageRow], *, viewer: Principal, now: datetime, limit: int = 20) -> list[Suggestion]:
+    """Return what to try next of what `coverage` has found.
+
+    First findings to be tried again, then dependencies of tier 1 that never failed, then gaps.
+    """
     by_slug = {row.service.slug: row for row in rows}
     found: list[Suggestion] = []
     for finding in retests_visible(viewer=viewer):
@@ -132,6 +134,8 @@ def suggestions(*, viewer: Principal, now: datetime, limit: int = 20) -> list[Su
             found.append(Suggestion(row.service, FailureMode.LOSS, because, TEMPLATE_OF[FailureMode.LOSS]))
     named = {(one.service.slug, one.mode) for one in found}
     for row in rows:
+        if len(found) >= limit:
+            break
         for mode in EXPECTED[row.service.tier]:
             if mode not in row.newest and (row.service.slug, mode) not in named:
                 because = f"never tried: {WORDS[mode].lower()}; tier {row.service.tier} asks for it"

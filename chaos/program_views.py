@@ -41,8 +41,11 @@ from chaos.services import (
 )
 from core.clock import database_now
 from core.lists import Action, Column, Empty, Filter, RecordListView
+from core.paging import asked_text, part_of
 from core.parsing import InputRefusedError
 from core.states import Tone
+
+SERVICES_SHOWN = 50
 
 
 def may_view(principal: Principal) -> bool:
@@ -58,7 +61,10 @@ class CoverageView(LoginRequiredMixin, View):
         if not may_view(principal):
             raise Http404
         now = database_now()
-        rows = coverage(viewer=principal, now=now)
+        words = asked_text(request).lower().split()
+        every = coverage(viewer=principal, now=now)
+        named = ((row, f"{row.service.name} {row.service.slug}".lower()) for row in every)
+        part = part_of(request, [row for row, name in named if all(word in name for word in words)], SERVICES_SHOWN)
         context = {
             "title": "Coverage",
             "intro": "What each service has been shown to survive, and how long ago.",
@@ -69,9 +75,10 @@ class CoverageView(LoginRequiredMixin, View):
                     "url": reverse("portal:service_detail", args=[row.service.slug]),
                     "cells": [_score(row), *(_cell(row, mode, now) for mode in FailureMode)],
                 }
-                for row in rows
+                for row in part.records
             ],
-            "suggestions": suggestions(viewer=principal, now=now, limit=12),
+            "part": part,
+            "suggestions": suggestions(every, viewer=principal, now=now, limit=12),
             "words": WORDS,
             "findings": findings_visible(viewer=principal).filter(state=FindingState.OPEN)[:8],
             "retests": _retests(principal, now),

@@ -51,6 +51,8 @@ def add_word_index(name: str, *, table: str, columns: Sequence[str]) -> RunPytho
         with connection.cursor() as cursor:
             cursor.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {name}")
             cursor.execute(f"CREATE INDEX CONCURRENTLY {name} ON {table} USING gin ({expressions})")
+            # Without figures of the new expressions the planner reads the table all the same.
+            cursor.execute(f"ANALYZE {table}")
 
     def drop(_apps: Apps, editor: BaseDatabaseSchemaEditor) -> None:
         if editor.connection.vendor == "postgresql":

@@ -34,7 +34,7 @@ from core.templatetags.assay import state as state_badge
 
 Kind = Literal["text", "strong", "code", "number", "ratio", "time", "duration", "state"]
 Records = QuerySet[Any] | Sequence[Any]
-AT_ONCE = 500
+AT_ONCE, MOST_CHOICES = 500, 200
 IRREGULAR = {"people": "person", "evidence": "evidence"}
 
 
@@ -336,8 +336,9 @@ class RecordListView(LoginRequiredMixin, View):
         for one in self.get_filters():
             choices = one.choices(request) if callable(one.choices) else one.choices
             allowed = {value for value, _ in choices}
-            chosen = [value for value in state.chosen[one.key] if value in allowed]
-            state.chosen[one.key] = chosen
+            chosen = state.chosen[one.key] = [value for value in state.chosen[one.key] if value in allowed]
+            # Of too many to choose from, the page shows those that are chosen; the search leads to the others.
+            shown = choices if len(choices) <= MOST_CHOICES else [each for each in choices if each[0] in chosen]
             if chosen and one.apply is not None:
                 records = one.apply(records, chosen)
             elif chosen:
@@ -354,7 +355,7 @@ class RecordListView(LoginRequiredMixin, View):
                             ),
                             active=value in chosen,
                         )
-                        for value, label in choices
+                        for value, label in shown
                     ],
                     active_count=len(chosen),
                 )

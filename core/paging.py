@@ -1,11 +1,36 @@
 """Pages of what may be too many to count."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from django.core.paginator import Paginator
+from django.core.paginator import Page, Paginator
 from django.db.models import QuerySet
+from django.http import HttpRequest
 from django.utils.functional import cached_property
+
+
+@dataclass(frozen=True)
+class Part:
+    """A page of what is no list page, and the words that are searched for; `components/part_links.html` shows it."""
+
+    page: Page[Any]
+    text: str
+
+    @property
+    def records(self) -> list[Any]:
+        """The records of this page."""
+        return list(self.page.object_list)
+
+
+def asked_text(request: HttpRequest) -> str:
+    """Return the words that the address asks for."""
+    return request.GET.get("q", "").replace("\x00", "").strip()[:200]
+
+
+def part_of(request: HttpRequest, records: QuerySet[Any] | Sequence[Any], per_page: int) -> Part:
+    """Return the page that the address asks for; `records` are already narrowed by `asked_text`."""
+    return Part(BoundedPaginator(records, per_page, most=None).get_page(request.GET.get("page")), asked_text(request))
 
 
 class BoundedPaginator(Paginator):  # type: ignore[type-arg]  # generic in the stubs alone

@@ -15,7 +15,7 @@ from datetime import timedelta
 from typing import Any, Generic, TypeVar
 
 from django.db import models, transaction
-from django.db.models import Min, Q, QuerySet
+from django.db.models import Count, Min, Q, QuerySet
 
 from core.clock import database_now
 from core.database_trouble import trouble_of
@@ -250,15 +250,23 @@ def queue_standings() -> list[QueueStanding]:
         rows = _queues[name].queryset().select_related(None)
         due = rows.filter(due_q(now))
         oldest = due.aggregate(oldest=Min("due_at"))["oldest"]
-        dead = rows.filter(dead_at__isnull=False)
-        worst = dead.order_by("-dead_at").values_list("last_error", flat=True).first()
+        others = rows.filter(Q(dead_at__isnull=False) | Q(lease_until__gte=now, finished_at__isnull=True))
+        figures = others.order_by().aggregate(
+            claimed=Count("pk", filter=Q(lease_until__gte=now, finished_at__isnull=True)),
+            dead=Count("pk", filter=Q(dead_at__isnull=False)),
+        )
+        worst = (
+            rows.filter(dead_at__isnull=False).order_by("-dead_at").values_list("last_error", flat=True).first()
+            if figures["dead"]
+            else ""
+        )
         found.append(
             QueueStanding(
                 name=name,
-                due=due.order_by().values("pk")[:COUNT_UP_TO].count(),
+                due=due.order_by().values("pk")[:COUNT_UP_TO].count() if oldest is not None else 0,
                 oldest_due=now - oldest if oldest is not None else None,
-                claimed=rows.filter(lease_until__gte=now, finished_at__isnull=True).count(),
-                dead=dead.count(),
+                claimed=figures["claimed"],
+                dead=figures["dead"],
                 last_error=worst or "",
             )
         )

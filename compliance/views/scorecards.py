@@ -11,7 +11,7 @@ from django.urls import reverse
 
 from accounts.data import Capability, Principal
 from accounts.services import principal_of
-from catalog.selectors import services_visible
+from catalog.selectors import services_named
 from compliance.domain.scorecards import Phase, Verdict
 from compliance.forms import WaiverForm
 from compliance.models import ScorecardWaiver
@@ -20,8 +20,10 @@ from compliance.selectors.scorecards import scorecards
 from compliance.services.waivers import approve_waiver, request_waiver
 from compliance.views.base import ComplianceView, FormView
 from core.clock import database_now
+from core.paging import asked_text, part_of
 from core.parsing import InputRefusedError
 
+SERVICES_SHOWN = 24
 TONES = {Verdict.SHOWN: "ok", Verdict.WAIVED: "frozen", Verdict.FAILED: "bad", Verdict.MISSING: "unknown"}
 SHORT = {Verdict.SHOWN: "shown", Verdict.WAIVED: "waived", Verdict.FAILED: "failed", Verdict.MISSING: "missing"}
 
@@ -41,7 +43,9 @@ class ScorecardView(ComplianceView):
 
     def get(self, request: HttpRequest) -> HttpResponse:
         principal, now = principal_of(request), database_now()
-        cards = scorecards(services_visible(viewer=principal), now=now)
+        found = services_named(asked_text(request), viewer=principal)
+        part = part_of(request, found, SERVICES_SHOWN)
+        cards = scorecards(part.records, now=now)
         phases = []
         for phase in Phase:
             rows = []
@@ -59,6 +63,7 @@ class ScorecardView(ComplianceView):
             "intro": "What each service shows in the ledger, phase by phase. What is not recorded is not shown.",
             "columns": [card.service.name for card in cards],
             "phases": phases,
+            "part": part,
             "cards": [
                 (card, card.reached.value if card.reached else "not yet", "ok" if card.reached else "risk")
                 for card in cards

@@ -6,6 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
+from functools import cache
 from pathlib import Path
 
 from celery import current_app
@@ -91,8 +92,14 @@ def _asked(name: str, ask: Callable[[], Finding]) -> Finding:
         return Finding(name, Verdict.UNKNOWN, f"{type(error).__name__}: {error}")
 
 
+@cache
+def _deployment_checks() -> list[checks.CheckMessage]:
+    """Ask Django once: settings, code and address map do not change while a process lives."""
+    return list(checks.run_checks(include_deployment_checks=True))
+
+
 def _configuration() -> Finding:
-    found = checks.run_checks(include_deployment_checks=True)
+    found = _deployment_checks()
     errors = [one for one in found if one.level >= checks.ERROR]
     # What concerns TLS is Django's to say only where the site says that it is reached over it.
     tls = settings.SITE_URL.startswith("https://")

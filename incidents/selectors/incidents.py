@@ -30,6 +30,12 @@ def incident_by_reference(*, reference: str, viewer: Principal | None = None) ->
     return found.filter(pk=int(digits)).first()
 
 
+def keys_by_service_name(word: str) -> QuerySet[Any, Any]:
+    """Return the primary keys of the incidents of services with a word in their name."""
+    through = Incident.services.through.objects.filter(service__name__icontains=word)
+    return through.values("incident_id")
+
+
 def open_incidents(*, service_ids: Iterable[int] | None = None) -> QuerySet[Incident]:
     """Return the incidents that are not resolved, of the given services or all."""
     found = Incident.objects.exclude(status=IncidentStatus.RESOLVED)

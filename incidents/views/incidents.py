@@ -7,7 +7,7 @@ from typing import Any
 
 from django.core.exceptions import PermissionDenied
 from django.core.signing import BadSignature, SignatureExpired, TimestampSigner
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
@@ -52,7 +52,7 @@ from incidents.selectors import (
     status_pages,
     timeline_of,
 )
-from incidents.selectors.incidents import similar_incidents
+from incidents.selectors.incidents import keys_by_service_name, similar_incidents
 from incidents.services import Opening, acknowledge_incident, open_incident
 from incidents.services.commands import HELP
 from incidents.services.paging import LINK_SALT
@@ -146,8 +146,9 @@ class IncidentListView(RecordListView):
         return incidents_visible(viewer=principal_of(self.request)).prefetch_related("services")
 
     def search(self, records: Any, text: str) -> Any:
-        # An incident of two services whose names both match stands in the list once.
-        return super().search(records, text).distinct()
+        for word in text.split():
+            records = records.filter(Q(title__icontains=word) | Q(pk__in=keys_by_service_name(word)))
+        return records
 
     def get_actions(self) -> Sequence[Action]:
         if principal_of(self.request).may_somewhere(Capability.INCIDENT_RESPOND):

@@ -6,10 +6,10 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from django.db.models import Exists, F, Max, OuterRef, Q, QuerySet
+from django.db.models import Exists, F, Max, OuterRef, QuerySet
 
 from accounts.data import Principal
-from catalog.selectors import services_visible
+from catalog.selectors import services_named, services_visible
 from core.clock import database_now
 from reliability.data import BudgetState, BudgetStatus
 from reliability.domain.policies import Policy, PolicyState, next_state, policy_for
@@ -85,10 +85,8 @@ def gated_services(*, viewer: Principal, text: str = "") -> QuerySet[Any]:
 
     Of very many, the one whose budgets stood worst when all were last reckoned comes first.
     """
-    found = services_visible(viewer=viewer)
+    found = services_named(text, viewer=viewer)
     promising = SLO.objects.filter(part_of__isnull=True)
-    for word in text.split():
-        found = found.filter(Q(name__icontains=word) | Q(slug__icontains=word))
     if not are_many(promising):
         return found.filter(Exists(promising.filter(service=OuterRef("pk"))))
     worst = found.filter(slos__part_of__isnull=True, slos__isnull=False).annotate(worst=Max("slos__figures__urgency"))

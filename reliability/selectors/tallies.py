@@ -185,20 +185,27 @@ def tally_minutes(tally_id: int, *, start_minute: int, end_minute: int) -> list[
     packs = TallyPack.objects.filter(key__gte=slot * KEY_BASE + days.start, key__lt=slot * KEY_BASE + days.stop)
     bodies = {key % KEY_BASE: body for key, body in packs.order_by().values_list("key", "body")} if packed else {}
     series: list[tuple[int, Counts]] = []
-    for day in days:
-        first = day * MINUTES_A_DAY
-        if day not in packed:
-            series += _minutes_of_blocks(slot, first, first + MINUTES_A_DAY)
-        elif day in bodies:
-            series += [(first + minute, counts) for minute, counts in unpacked_day(bodies[day])]
+    # Days that are not packed are read together as far as they follow each other: one query for the run.
+    for is_packed, run in itertools.groupby(days, key=packed.__contains__):
+        found = list(run)
+        if not is_packed:
+            series += _minutes_of_blocks(slot, found[0] * MINUTES_A_DAY, (found[-1] + 1) * MINUTES_A_DAY)
+            continue
+        for day in found:
+            if day in bodies:
+                first = day * MINUTES_A_DAY
+                series += [(first + minute, counts) for minute, counts in unpacked_day(bodies[day])]
     return [one for one in series if start_minute <= one[0] < end_minute]
 
 
 def _minutes_of_blocks(slot: int, start: int, end: int) -> list[tuple[int, Counts]]:
     shelf, place = divmod(slot, PLACES)
-    previous, series = NOTHING, []
+    previous, series, today = NOTHING, [], start // MINUTES_A_DAY
     for minute, sheet in blocks_between(shelf, start, end):
         current = counts_at(sheet, place)
+        if minute // MINUTES_A_DAY != today:
+            # Sums are since the day began.
+            previous, today = NOTHING, minute // MINUTES_A_DAY
         if current.minutes_measured != previous.minutes_measured:
             series.append((minute, current - previous))
         previous = current

@@ -10,7 +10,7 @@ from django.template.response import TemplateResponse
 
 from accounts.data import Capability
 from core.clock import database_now
-from core.paging import BoundedPaginator
+from core.paging import asked_text, part_of
 from core.parsing import InputRefusedError
 from reliability.domain.policies import BUILT_IN
 from reliability.forms import OverrideForm
@@ -79,11 +79,9 @@ class PolicyView(RoomView):
 
     def _page(self, form: OverrideForm) -> HttpResponse:
         now = database_now()
-        asked = self.request.GET
-        text, number = asked.get("q", "").replace("\x00", "").strip()[:200], asked.get("page", "1")
-        found = gated_services(viewer=self.principal, text=text)
-        page = BoundedPaginator(found, SERVICES_SHOWN, most=None).get_page(number)
-        services = list(page.object_list)
+        found = gated_services(viewer=self.principal, text=asked_text(self.request))
+        part = part_of(self.request, found, SERVICES_SHOWN)
+        services = part.records
         results = iter(gates(services=services, actions=GATED_ACTIONS, now=now))
         answers = [
             ServiceGates(service, [(one, TONES[one.answer]) for one in (next(results) for _ in GATED_ACTIONS)])
@@ -95,8 +93,7 @@ class PolicyView(RoomView):
             "intro": "Whether budgets allow a deployment or a chaos run now, by which policy, and what passes anyway.",
             "gated": GATED_ACTIONS,
             "answers": answers,
-            "page": page,
-            "text": text,
+            "part": part,
             "policies": [*policies_in_force(), BUILT_IN],
             "overrides": [
                 (one, self._state(one, now)) for one in overrides_visible(viewer=self.principal)[:SHOWN_OVERRIDES]

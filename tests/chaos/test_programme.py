@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from accounts.data import Role
 from catalog.data import ActionItemState
 from catalog.models import ActionItem, Dependency, Service
-from chaos.coverage_selectors import coverage, suggestions
+from chaos.coverage_selectors import Suggestion, coverage, suggestions
 from chaos.data import RunState, Verdict
 from chaos.domain.coverage import (
     EXPECTED,
@@ -56,6 +56,11 @@ from ledger.selectors import entries
 from tests.chaos.conftest import SITE, person, running
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def suggested() -> list[Suggestion]:
+    now = timezone.now()
+    return suggestions(coverage(viewer=SITE, now=now), viewer=SITE, now=now)
 
 
 def proof(mode: FailureMode, *, days: float, verdict: str = "passed") -> Proof:
@@ -157,7 +162,7 @@ def test_a_weakness_is_a_finding_with_a_follow_up_until_another_run_has_shown_it
     assert mend_finding(principal=olga, finding=finding, how="more replicas")
     assert not mend_finding(principal=olga, finding=finding, how="again")
     assert states_of_follow_ups() == [ActionItemState.DONE, ActionItemState.OPEN]
-    assert any("not tried again" in one.because for one in suggestions(viewer=SITE, now=timezone.now()))
+    assert any("not tried again" in one.because for one in suggested())
     ended(experiment, Verdict.FAILED)  # not mended after all
     finding.refresh_from_db()
     assert (finding.state, finding.times) == (FindingState.OPEN, 2)
@@ -191,7 +196,7 @@ def test_coverage_says_what_was_proven_when_and_what_was_never_tried(experiment:
     assert rows["gateway"].newest[FailureMode.FREEZE].reference == run.reference
     expected = len(EXPECTED[gateway.tier])
     assert (rows["gateway"].score.points, rows["gateway"].score.proven) == (round(100 / expected), 1)
-    said = [(one.service.slug, one.mode, one.because) for one in suggestions(viewer=SITE, now=timezone.now())]
+    said = [(one.service.slug, one.mode, one.because) for one in suggested()]
     assert said[0][:2] == ("store", FailureMode.LOSS)
     assert "never failed in a test" in said[0][2]
     assert not coverage(viewer=person("charlie"), now=timezone.now())
