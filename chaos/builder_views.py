@@ -18,6 +18,7 @@ from chaos.models import Experiment
 from chaos.selectors import experiments_visible, latest_revision
 from chaos.services import apply_documents, ask_guards, plan_run, predicted_budgets
 from chaos.services.templates import filled, templates
+from core.choosing import offered
 from core.parsing import InputRefusedError, load_yaml_documents
 from reliability.selectors import slos_visible
 
@@ -60,8 +61,8 @@ class BuilderView(LoginRequiredMixin, View):
             "picked": picked,
             "places": [(place, chosen.get(place, "")) for place in asked],
             "chosen": chosen,
-            "services": services_visible(viewer=principal).order_by("name"),
-            "slos": slos_visible(viewer=principal).order_by("slug"),
+            "services": offered(services_visible(viewer=principal).order_by("name")),
+            "slos": offered(slos_visible(viewer=principal).prefetch_related(None).order_by("slug")),
             **(_preview(principal, text) if text and not missing else {}),
         }
         return render(request, "chaos/builder.html", context)
@@ -80,8 +81,8 @@ class BuilderView(LoginRequiredMixin, View):
                 "text": text,
                 "problem": str(error),
                 "templates": templates(),
-                "services": services_visible(viewer=principal).order_by("name"),
-                "slos": slos_visible(viewer=principal).order_by("slug"),
+                "services": offered(services_visible(viewer=principal).order_by("name")),
+                "slos": offered(slos_visible(viewer=principal).prefetch_related(None).order_by("slug")),
             }
             return render(request, "chaos/builder.html", context, status=400)
         name = str(documents[0][0]["metadata"]["name"])

@@ -28,6 +28,7 @@ from compliance.models import (
 from compliance.selectors.scorecards import scorecard_items
 from compliance.services.evidence import Submission
 from compliance.services.risks import IndicatorSpec, RiskSpec
+from core.choosing import offer
 
 SITE = system_principal("forms")
 
@@ -302,7 +303,7 @@ class RiskForm(forms.Form):
             for kind in ("inherent", "residual"):
                 _choose(self, f"{kind}_{name}", [(str(n), f"{n} {step}") for n, step in enumerate(steps, start=1)])
         _choose(self, "controls", list(_controls().values_list("slug", "title")))
-        _choose(self, "services", [(one.slug, one.name) for one in services_visible(viewer=SITE)])
+        offer(self, "services", services_visible(viewer=SITE), noun="service")
 
     def order(self, *, indicators: Sequence[IndicatorSpec] = ()) -> tuple[str, str, RiskSpec]:
         """Return short name, title and the risk."""
@@ -455,7 +456,7 @@ class WaiverForm(forms.Form):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        _choose(self, "service", [(one.slug, one.name) for one in services_visible(viewer=SITE)])
+        offer(self, "service", services_visible(viewer=SITE), noun="service")
         _choose(self, "item", [(one.name, one.title) for one in scorecard_items()])
 
 

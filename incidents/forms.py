@@ -11,6 +11,7 @@ from django.utils import timezone
 from accounts.data import Principal
 from accounts.selectors import people, teams
 from catalog.selectors import services_visible
+from core.choosing import offer_records
 from delivery.data import Channel
 from incidents.data import IncidentRole, IntegrationKind, PublicState, Severity
 from incidents.domain.review_templates import FACTOR_KINDS, SECTIONS
@@ -44,7 +45,7 @@ class OpenIncidentForm(forms.Form):
 
     def __init__(self, *args: object, principal: Principal, **kwargs: object) -> None:
         super().__init__(*args, **kwargs)  # type: ignore[arg-type]
-        self.fields["service"].queryset = services_visible(viewer=principal)  # type: ignore[attr-defined]
+        offer_records(self, "service", services_visible(viewer=principal), noun="service")
         self.fields["policy"].queryset = EscalationPolicy.objects.all()  # type: ignore[attr-defined]
 
 

@@ -7,10 +7,12 @@ from datetime import timedelta
 from typing import Any
 
 from django import forms
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from accounts.data import Capability, Principal
 from catalog.selectors import services_visible
+from core.choosing import is_too_many, offer, offer_records
 from reliability.domain.packs import Pack
 from reliability.models import Exclusion
 from reliability.selectors import GATED_ACTIONS, slos_visible
@@ -24,6 +26,12 @@ def _moment(label: str, help_text: str = "") -> forms.DateTimeField:
         label=label,
         help_text=help_text,
     )
+
+
+def _services_where(capability: Capability, principal: Principal) -> QuerySet[Any]:
+    """Return the services that somebody sees and may do this for."""
+    found, teams = services_visible(viewer=principal), principal.teams_where(capability)
+    return found if teams is None else found.filter(team_id__in=teams)
 
 
 class ExclusionForm(forms.Form):
@@ -41,14 +49,33 @@ class ExclusionForm(forms.Form):
 
     def __init__(self, *args: Any, principal: Principal, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        may = Capability.SLO_EXCLUDE
-        services = [one for one in services_visible(viewer=principal) if principal.may(may, team_id=one.team_id)]
-        slos = [one for one in slos_visible(viewer=principal) if principal.may(may, team_id=one.service.team_id)]
-        self.fields["subject"].choices = [  # type: ignore[attr-defined]
-            ("SLOs", [(f"slo:{one.slug}", one.name) for one in slos]),
-            ("All SLOs of a service", [(f"service:{one.slug}", one.name) for one in services]),
-        ]
+        self._services = _services_where(Capability.SLO_EXCLUDE, principal)
+        slos = slos_visible(viewer=principal).select_related(None).prefetch_related(None)
+        teams = principal.teams_where(Capability.SLO_EXCLUDE)
+        self._slos = slos if teams is None else slos.filter(service__team_id__in=teams)
+        self._is_typed = is_too_many(self._slos) or is_too_many(self._services)
+        if self._is_typed:
+            help_text = "There are very many: type slo: or service: and the slug, as slo:checkout-availability."
+            self.fields["subject"] = forms.CharField(label="For", max_length=200, help_text=help_text)
+        else:
+            self.fields["subject"].choices = [  # type: ignore[attr-defined]
+                ("SLOs", [(f"slo:{slug}", name) for slug, name in self._slos.values_list("slug", "name")]),
+                (
+                    "All SLOs of a service",
+                    [(f"service:{slug}", name) for slug, name in self._services.values_list("slug", "name")],
+                ),
+            ]
         self.fields["zone"].initial = timezone.get_current_timezone_name()
+
+    def clean_subject(self) -> str:
+        """Refuse what was typed and is not among what may be excluded."""
+        subject: str = self.cleaned_data["subject"]
+        if self._is_typed:
+            kind, _, slug = subject.partition(":")
+            found = {"slo": self._slos, "service": self._services}.get(kind)
+            if found is None or not found.filter(slug=slug).exists():
+                raise forms.ValidationError(f"There is no {subject}, or not for you.")
+        return subject
 
     @staticmethod
     def filled_from(exclusion: Exclusion) -> dict[str, Any]:
@@ -77,11 +104,7 @@ class OverrideForm(forms.Form):
 
     def __init__(self, *args: Any, principal: Principal, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        teams = principal.teams_where(Capability.APPROVE)
-        services = services_visible(viewer=principal)
-        self.fields["service"].queryset = (  # type: ignore[attr-defined]
-            services if teams is None else services.filter(team_id__in=teams)
-        )
+        offer_records(self, "service", _services_where(Capability.APPROVE, principal), noun="service")
 
     @property
     def length(self) -> timedelta:
@@ -96,12 +119,8 @@ class PackForm(forms.Form):
         super().__init__(*args, **kwargs)
         for name, usual in pack.parameters.items():
             if name == "service":
-                services = [
-                    (one.slug, one.name)
-                    for one in services_visible(viewer=principal)
-                    if principal.may(Capability.SLO_EDIT, team_id=one.team_id)
-                ]
-                self.fields[name] = forms.ChoiceField(choices=services)
+                self.fields[name] = forms.ChoiceField()
+                offer(self, name, _services_where(Capability.SLO_EDIT, principal), noun="service")
             else:
                 label = name.replace("_", " ").capitalize()
                 self.fields[name] = forms.CharField(max_length=120, initial=usual, label=label)

@@ -43,8 +43,7 @@ class ScorecardView(ComplianceView):
 
     def get(self, request: HttpRequest) -> HttpResponse:
         principal, now = principal_of(request), database_now()
-        found = services_named(asked_text(request), viewer=principal)
-        part = part_of(request, found, SERVICES_SHOWN)
+        part = part_of(request, services_named(asked_text(request), viewer=principal), SERVICES_SHOWN)
         cards = scorecards(part.records, now=now)
         phases = []
         for phase in Phase:

@@ -14,7 +14,7 @@ from core.states import Tone, tone_of
 from delivery.selectors import notifications_for
 from incidents.data import IncidentStatus
 from incidents.selectors import incidents_visible
-from portal.data import Line, Now, ServiceLine
+from portal.data import BudgetLine, Line, Now, ServiceLine
 from portal.links import page
 from portal.selectors.budgets import standing_budgets
 from portal.selectors.standing import incident_counts, service_lines
@@ -42,7 +42,8 @@ def now_for(*, viewer: Principal, username: str, now: datetime) -> Now:
         engagements = [_engagement_line(one) for one in engagements_visible(access=access)]
     incidents: list[Any] = []
     services: list[ServiceLine] = []
-    budgets, budget_count = [], 0
+    budgets: list[BudgetLine] = []
+    budget_count = 0
     experiments: Sequence[Line] = ()
     if viewer.may_somewhere(Capability.OPERATIONS_VIEW):
         shows |= {"operations", "budgets"}

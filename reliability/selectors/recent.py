@@ -34,7 +34,9 @@ def worst_states(slos: QuerySet[SLO]) -> dict[int, BudgetState]:
 
     What has not been reckoned yet is UNKNOWN.
     """
-    rows = slos.order_by().prefetch_related(None).values_list("service_id", "figures__urgency").distinct()
+    wanted = slos.order_by().prefetch_related(None).values_list("service_id", "figures__urgency").distinct()
+    # The type checker does not know that a join to what is not there gives None.
+    rows: Iterable[tuple[int, int | None]] = wanted
     worst: dict[int, int] = {}
     for service, urgency in rows:
         rank = WORST_LAST.index(BudgetState.UNKNOWN) if urgency is None else urgency

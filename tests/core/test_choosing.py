@@ -1,0 +1,69 @@
+"""A form offers few records as a list; of very many, their key is typed and looked up."""
+
+import pytest
+from django import forms
+
+from accounts.models import Team
+from core import choosing
+from core.choosing import TypedKeyField, offer, offer_records
+
+pytestmark = pytest.mark.django_db
+
+
+class OneForm(forms.Form):
+    """Both kinds of field."""
+
+    one = forms.ChoiceField(required=False)
+    some = forms.MultipleChoiceField(required=False)
+    record: "forms.ModelChoiceField[Team]" = forms.ModelChoiceField(queryset=Team.objects.none(), required=False)
+
+    def __init__(self, data: dict[str, object] | None = None) -> None:
+        super().__init__(data)
+        offer(self, "one", Team.objects.all(), noun="team")
+        offer(self, "some", Team.objects.all(), noun="team")
+        offer_records(self, "record", Team.objects.all(), noun="team")
+
+
+@pytest.fixture(autouse=True)
+def _teams() -> None:
+    Team.objects.bulk_create([Team(slug=f"team-{n}", name=f"Team {n}") for n in range(3)])
+
+
+@pytest.fixture
+def _many(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(choosing, "MOST_OFFERED", 2)
+
+
+def test_few_are_a_list() -> None:
+    form = OneForm()
+    assert "<option" in str(form["one"])
+    assert "Team 2" in str(form["record"])
+
+
+@pytest.mark.usefixtures("_many")
+def test_of_many_the_key_is_typed_and_gives_the_same_value() -> None:
+    form = OneForm({"one": "team-1", "some": "team-0, team-2", "record": "team-1"})
+    assert isinstance(form.fields["one"], TypedKeyField)
+    assert "<option" not in f"{form['one']}{form['some']}{form['record']}"
+    assert form.is_valid(), form.errors
+    assert form.cleaned_data == {
+        "one": "team-1",
+        "some": ["team-0", "team-2"],
+        "record": Team.objects.get(slug="team-1"),
+    }
+
+
+@pytest.mark.usefixtures("_many")
+def test_a_key_that_nobody_has_is_refused_at_its_field() -> None:
+    form = OneForm({"one": "team-1 team-2", "some": "team-0 nobody", "record": "nobody"})
+    assert not form.is_valid()
+    assert form.errors["one"] == ["One team is allowed here."]
+    assert form.errors["some"] == ["There is no team nobody, or not for you."]
+    assert "record" in form.errors
+
+
+@pytest.mark.usefixtures("_many")
+def test_nothing_may_stay_empty_where_it_is_not_required() -> None:
+    form = OneForm({})
+    assert form.is_valid(), form.errors
+    assert form.cleaned_data == {"one": "", "some": [], "record": None}
