@@ -123,10 +123,11 @@ class EntryListView(RecordListView):
         types = [(name, name) for name in entry_types()]
         return (Filter("evidence_type", "Evidence", kinds), Filter("entry_type", "Type", types))
 
-    def prepare(self, records: Sequence[LedgerEntry]) -> None:
+    def shown_as(self, records: Sequence[LedgerEntry]) -> Sequence[LedgerEntry]:
         names = names_of(entry.actor for entry in records)
         for entry in records:
             vars(entry)["actor_name"] = names[entry.actor]
+        return records
 
     def get_actions(self) -> Sequence[Action]:
         actions = [
