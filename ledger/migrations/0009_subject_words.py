@@ -7,6 +7,6 @@ class Migration(migrations.Migration):
     # The index is made while entries are recorded.
     atomic = False
 
-    dependencies = [("ledger", "0007_artifact_region")]
+    dependencies = [("ledger", "0008_payloads_by_month")]
 
     operations = [add_word_index("ledger_subject_words", table="ledger_ledgerentry", columns=("subject",))]
