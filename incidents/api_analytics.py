@@ -52,7 +52,7 @@ class AnalyticsView(APIView):
         if by not in {one.value for one in Cut}:
             raise refuse("by", found=by, allowed=f"one of {', '.join(one.value for one in Cut)} is allowed")
         wanted = {name: query.get(name, "") for name in ("service", "team", "severity", "source")}
-        found = analytics(viewer=viewer, since=since, until=until, by=Cut(by), **wanted)
+        found = analytics(viewer=viewer, since=since, until=until, by=Cut(by), most_parts=None, **wanted)
         load = load_of(viewer=viewer, since=since, until=until)
         return Response(
             {

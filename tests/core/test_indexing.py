@@ -1,14 +1,16 @@
 """Parts of words are searched by an index where the database can have one, and found without one too."""
 
 import pytest
-from django.apps import apps as installed
 from django.db import connection
+from django.db.migrations.state import StateApps
 
 from accounts.data import system_principal
 from core.indexing import add_word_index
 from ledger.data.access import AuditedAction
 from ledger.selectors import entries
 from ledger.services import record
+
+STATE = StateApps([], {})
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
 
@@ -31,9 +33,9 @@ def test_the_index_is_there_on_postgresql_and_can_be_made_again() -> None:
     assert {"ledger_subject_words", "alert_words", "incident_words"} <= indexes()
     again = add_word_index("team_words", table="accounts_team", columns=("name", "slug"))
     with connection.schema_editor(atomic=False) as editor:
-        again.code(installed, editor)
+        again.code(STATE, editor)
         assert "team_words" in indexes()
-        again.code(installed, editor)
+        again.code(STATE, editor)
         assert again.reverse_code is not None
-        again.reverse_code(installed, editor)
+        again.reverse_code(STATE, editor)
     assert "team_words" not in indexes()
