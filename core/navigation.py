@@ -57,7 +57,12 @@ def add_search(provider: SearchProvider) -> None:
 
 def entries_for(principal: object) -> list[Entry]:
     """Return the entries that lead somewhere for this principal, in order."""
-    return sorted((entry for entry in _entries if entry.visible(principal)), key=lambda entry: entry.order)
+    # Entries of a room mostly ask the same, and the answer may cost a query.
+    answers: dict[Callable[[Any], bool], bool] = {}
+    for entry in _entries:
+        if entry.visible not in answers:
+            answers[entry.visible] = entry.visible(principal)
+    return sorted((entry for entry in _entries if answers[entry.visible]), key=lambda entry: entry.order)
 
 
 def search_for(principal: object, text: str, *, limit: int = 8) -> list[Hit]:

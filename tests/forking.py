@@ -214,20 +214,26 @@ def make_tables(state: Path, name: str = DATABASE) -> None:
     shutil.copyfile(empty_tables(), state / name)
 
 
-def make_database(server_url: str) -> str:
-    """Make a database with the site's tables on a PostgreSQL server; returns its address."""
-    base, template = urlsplit(server_url), "empty_site"
+@cache
+def empty_database(server_url: str) -> str:
+    """Make a database with the site's tables, migrated, on a PostgreSQL server; returns its name."""
+    base, name = urlsplit(server_url), "empty_site"
 
     def make(path: Path) -> None:
         with psycopg.connect(base._replace(path="/postgres").geturl(), autocommit=True) as server:
-            server.execute(f"CREATE DATABASE {template}")
-        _migrate(shared["folder"] / "empty-site", base._replace(path=f"/{template}").geturl())
+            server.execute(f"CREATE DATABASE {name}")
+        _migrate(shared["folder"] / "empty-site", base._replace(path=f"/{name}").geturl())
         path.touch()
 
-    _once(f"{template}-{base.port}", make)
-    name = f"scratch_{secrets.token_hex(6)}"
+    _once(f"{name}-{base.port}", make)
+    return name
+
+
+def make_database(server_url: str) -> str:
+    """Make a copy of that database; returns its address."""
+    base, name, template = urlsplit(server_url), f"scratch_{secrets.token_hex(6)}", empty_database(server_url)
     with psycopg.connect(base._replace(path="/postgres").geturl(), autocommit=True) as server:
-        server.execute(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY file_copy")
+        server.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
     return base._replace(path=f"/{name}").geturl()
 
 

@@ -5,14 +5,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
-from schemathesis.checks import not_a_server_error
-from schemathesis.specs.openapi.checks import (
-    content_type_conformance,
-    response_schema_conformance,
-    status_code_conformance,
-)
 
 from accounts.data import Capability, Role, system_principal
 from accounts.selectors import team_by_slug
@@ -23,8 +16,7 @@ from tests.browser.organization import build
 
 pytestmark = pytest.mark.django_db
 SITE = system_principal("test")
-CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
-EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "4"))  # of each operation and role
+MANY = int(os.environ.get("FUZZ_EXAMPLES", "25"))  # of each operation and role in the long run
 
 
 @pytest.fixture(autouse=True)
@@ -47,8 +39,26 @@ def token_of(role: Role, *, team: str = "") -> str:
 
 
 @pytest.mark.usefixtures("organization")
-@pytest.mark.parametrize(("role", "team"), [(Role.ADMIN, ""), (Role.RESPONDER, "data")])
-def test_no_call_fails_or_is_answered_otherwise_than_described(role: Role, team: str) -> None:
+@pytest.mark.parametrize(
+    ("role", "team", "examples"),
+    [
+        (Role.ADMIN, "", 3),
+        (Role.RESPONDER, "data", 2),
+        *(pytest.param(role, "", MANY, marks=pytest.mark.soak) for role in Role),
+        *(pytest.param(role, "data", MANY, marks=pytest.mark.soak) for role in Role if role is not Role.ADMIN),
+    ],
+)
+def test_no_call_fails_or_is_answered_otherwise_than_described(role: Role, team: str, examples: int) -> None:
+    # Every process of a parallel run reads this file; only one should load so much.
+    import schemathesis
+    from schemathesis.checks import not_a_server_error
+    from schemathesis.specs.openapi.checks import (
+        content_type_conformance,
+        response_schema_conformance,
+        status_code_conformance,
+    )
+
+    checks = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
     headers = {"Authorization": f"Bearer {token_of(role, team=team)}"}
     schema = schemathesis.openapi.from_wsgi("/api/v1/schema/?format=json", application, headers=headers)
     wrong: dict[str, str] = {}
@@ -57,16 +67,16 @@ def test_no_call_fails_or_is_answered_otherwise_than_described(role: Role, team:
 
         @given(case=operation.as_strategy())
         @settings(
-            max_examples=EXAMPLES,
+            max_examples=examples,
             deadline=None,
             database=None,
             derandomize="FUZZ_EXAMPLES" not in os.environ,
             phases=[Phase.explicit, Phase.generate],
             suppress_health_check=list(HealthCheck),
         )
-        def calls(case: schemathesis.Case[Any]) -> None:
+        def calls(case: Any) -> None:
             answer = case.call(headers=headers)
-            case.validate_response(answer, checks=CHECKS, headers=headers)
+            case.validate_response(answer, checks=checks, headers=headers)
 
         try:
             calls()

@@ -12,14 +12,14 @@ import pytest
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
+from tests.forking import make_tables
+
 pytestmark = pytest.mark.integration
 PROGRAM = """
 import django
 from config.wsgi import application
-from django.core.management import call_command
 from django.test import Client
 from opentelemetry import metrics, trace
-call_command("migrate", verbosity=0)
 assert Client().get("/readyz").status_code == 200
 trace.get_tracer_provider().shutdown()
 metrics.get_meter_provider().shutdown()
@@ -54,11 +54,12 @@ def test_a_request_and_its_statements_are_traced_without_values(
     port, bodies = receiver
     environment = {
         **os.environ,
-        "DATABASE_URL": f"sqlite:///{tmp_path / 'site.sqlite3'}",
+        "DATABASE_URL": "",
         "ASSAY_STATE_DIR": str(tmp_path),
         "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{port}",
         "OTEL_EXPORTER_OTLP_COMPRESSION": "none",
     }
+    make_tables(tmp_path)
     subprocess.run([sys.executable, "-c", PROGRAM], env=environment, check=True, timeout=120)
     spans = [
         span

@@ -15,6 +15,7 @@ from django.core.management import CommandError, call_command
 from ledger.data.access import AuditedAction
 from ledger.models import LedgerEntry
 from ledger.services import make_checkpoint, record
+from tests.forking import DATABASE, fork, make_tables
 
 # Two ranges of the log, so that two processes have one each.
 COUNT = 5_000
@@ -26,7 +27,6 @@ from django.db import transaction
 from ledger.data.access import AuditedAction
 from ledger.services import make_checkpoint, record
 if __name__ == "__main__":
-    call_command("migrate", verbosity=0)
     with transaction.atomic():
         for number in range({COUNT}):
             record(AuditedAction(action="lamp.lit", target=str(number)), actor="user:1", subject=f"lamp:{{number}}")
@@ -112,10 +112,11 @@ def test_what_somebody_changed_in_the_database_is_found(ledger: Ledger) -> None:
 @pytest.mark.long
 @pytest.mark.integration
 def test_processes_share_the_work_and_the_file_is_guarded(tmp_path: Path) -> None:
-    database = tmp_path / "site.sqlite3"
+    make_tables(tmp_path)
+    database = tmp_path / DATABASE
     environment = {
         **os.environ,
-        "DATABASE_URL": f"sqlite:///{database}",
+        "DATABASE_URL": "",
         "ASSAY_STATE_DIR": str(tmp_path),
         "DJANGO_SETTINGS_MODULE": "config.settings",
         "PYTHONPATH": str(Path.cwd()),
@@ -136,6 +137,7 @@ def test_processes_share_the_work_and_the_file_is_guarded(tmp_path: Path) -> Non
             connection.execute("UPDATE ledger_ledgerentry SET actor = 'user:9' WHERE id = 5")
         connection.execute("DROP TRIGGER ledger_ledgerentry_guard_update")
         connection.execute("UPDATE ledger_ledgerentry SET actor = 'user:9' WHERE id = 5")
-    done = run("manage.py", "ledger", "verify")
-    assert done.returncode == 1
-    assert "entry 4: the entry or the one before it is not the one that was sealed" in done.stdout
+    verifying = fork("manage.py", "ledger", "verify", environment=environment, stdout=subprocess.PIPE)
+    said, _ = verifying.communicate()
+    assert verifying.returncode == 1
+    assert "entry 4: the entry or the one before it is not the one that was sealed" in said
