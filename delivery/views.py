@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from django.contrib import messages
+from django.contrib.auth import get_user_model
 from django.contrib.auth.mixins import LoginRequiredMixin
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
@@ -60,6 +61,11 @@ def _watch_state(watch: OutsideWatch) -> str:
     return "ok" if watch.last_word_at else "waiting"
 
 
+def _about_address(delivery: Delivery) -> str:
+    kind, _, reference = delivery.about.partition(":")
+    return f"/incidents/{reference}/" if kind == "incident" else ""
+
+
 class DeliveryListView(RecordListView):
     """What left the site, and what did not."""
 
@@ -67,14 +73,6 @@ class DeliveryListView(RecordListView):
     intro = "Everything that leaves the site: each message once, with every try."
     noun = "deliveries"
     columns = (
-        Column(
-            "reference",
-            "Reference",
-            lambda d: d.reference,
-            kind="code",
-            href=lambda d: reverse("delivery:delivery_detail", args=[d.reference]),
-            wide_only=True,
-        ),
         Column(
             "subject",
             "Subject",
@@ -84,11 +82,19 @@ class DeliveryListView(RecordListView):
         ),
         Column("state", "State", lambda d: d.state, kind="state", order_by=("state",)),
         Column("channel", "Channel", lambda d: d.channel, order_by=("channel",)),
-        Column("address", "To", lambda d: d.address, order_by=("address",)),
-        Column("about", "About", lambda d: d.about, wide_only=True),
+        Column("address", "To", lambda d: getattr(d, "receiver", d.address), order_by=("address",)),
+        Column("about", "About", lambda d: d.about.removeprefix("incident:"), href=_about_address, wide_only=True),
         Column("tries", "Tries", lambda d: d.tries, kind="number", order_by=("tries",)),
         Column("created", "Created", lambda d: d.created_at, kind="time", order_by=("pk",)),
         Column("error", "Last error", lambda d: d.last_error, wide_only=True),
+        Column(
+            "reference",
+            "Reference",
+            lambda d: d.reference,
+            kind="code",
+            href=lambda d: reverse("delivery:delivery_detail", args=[d.reference]),
+            wide_only=True,
+        ),
     )
     filters = (
         Filter("state", "State", [(one.value, one.value) for one in DeliveryState]),
@@ -105,6 +111,14 @@ class DeliveryListView(RecordListView):
 
     def get_records(self) -> QuerySet[Delivery]:
         return deliveries(viewer=actor_of(self.request))
+
+    def prepare(self, records: Sequence[Any]) -> None:
+        """Name people who are told in the site, in one question for the page."""
+        numbers = {row: int(key) for row in records if (key := row.address.removeprefix("user:")).isdecimal()}
+        people = get_user_model().objects.in_bulk(set(numbers.values())) if numbers else {}
+        for row, number in numbers.items():
+            if row.channel == Channel.IN_APP and number in people:
+                row.receiver = str(people[number])
 
 
 class DeliveryDetailView(LoginRequiredMixin, View):

@@ -343,7 +343,9 @@ class DocumentsForm(forms.Form):
     """Routes, policies and schedules as YAML."""
 
     documents = forms.CharField(
-        widget=forms.Textarea(attrs={"rows": 24, "spellcheck": "false"}), label="Documents", max_length=200_000
+        widget=forms.Textarea(attrs={"rows": 24, "spellcheck": "false", "class": "font-monospace"}),
+        label="Documents",
+        max_length=200_000,
     )
     days = forms.IntegerField(min_value=1, max_value=90, initial=7, label="Try it on the alerts of the last days")
 

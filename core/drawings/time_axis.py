@@ -17,13 +17,14 @@ TOP = 26
 
 @dataclass(frozen=True)
 class Interval:
-    """Something that lasted; without an end it goes on."""
+    """Something that lasted; without an end it goes on. `text` stands in its bar where that is not the title."""
 
     title: str
     started_at: datetime
     ended_at: datetime | None = None
     url: str = ""
     tone: Tone = Tone.PLAIN
+    text: str = ""
 
 
 @dataclass(frozen=True)
@@ -162,7 +163,8 @@ def _bar(interval: Interval, axis: TimeAxis, y: int) -> SafeString:
     )
     room = int((right - left - 8) / 6.2)
     if room >= 4:
-        text = interval.title if len(interval.title) <= room else interval.title[: room - 1] + "…"
+        text = interval.text or interval.title
+        text = text if len(text) <= room else text[: room - 1] + "…"
         rect = format_html(
             '{}<text class="axis-text tone-{}" x="{}" y="{}">{}</text>',
             rect,

@@ -175,3 +175,8 @@ class Alert(models.Model):
     def key(self) -> str:
         """The name by which events refer to it."""
         return f"alert:{self.pk}"
+
+    @property
+    def short_decision(self) -> str:
+        """The decision without the routes that were tried before the one that matched."""
+        return self.decision.partition("; before it, ")[0]

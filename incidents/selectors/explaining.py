@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from accounts.selectors import name_of
 from delivery.selectors import attempts_of, deliveries_about
 from incidents.data import EscalationState, TimelineKind
 from incidents.models import Alert, EscalationRun, Incident, Page
@@ -12,10 +13,11 @@ MOST_ALERTS = 50
 
 @dataclass(frozen=True)
 class Chapter:
-    """A part of the chain: a heading and its steps, first to last."""
+    """A part of the chain: a heading and its steps, first to last. Folded: told like one before it, shown on demand."""
 
     title: str
     steps: tuple[str, ...]
+    folded: bool = False
 
 
 def explain_alert(*, alert: Alert) -> list[Chapter]:
@@ -36,17 +38,20 @@ def explain_incident(*, incident: Incident) -> list[Chapter]:
     """Return why an incident was opened, whom it paged and whom not, and how each page fared."""
     alerts = list(incident.alerts.order_by("pk")[:MOST_ALERTS])
     opened = (
-        f"opened at {incident.triggered_at:%Y-%m-%d %H:%M:%S} UTC by {incident.declared_by}",
+        f"opened at {incident.triggered_at:%Y-%m-%d %H:%M:%S} UTC by {name_of(incident.declared_by)}",
         f"alerts of {incident.grouping_key} join it while it is open"
         if incident.route_name
         else "declared by a person; no alert joins it by itself",
     )
-    chapters = [Chapter(f"{incident.reference}: {incident.title}", opened)]
+    # Whom it paged is what people come for.
+    chapters = [Chapter(f"{incident.reference}: {incident.title}", opened), *_pages_of(incident)]
     chapters += [
-        Chapter(f"Alert {alert.pk}: {alert.title}", tuple(map(str, alert.trail)) or (alert.decision,))
-        for alert in alerts
+        Chapter(
+            f"Alert {alert.pk}: {alert.title}", tuple(map(str, alert.trail)) or (alert.decision,), folded=number > 0
+        )
+        for number, alert in enumerate(alerts)
     ]
-    return [*chapters, *_pages_of(incident)]
+    return chapters
 
 
 def _pages_of(incident: Incident) -> Sequence[Chapter]:

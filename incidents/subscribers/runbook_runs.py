@@ -10,7 +10,7 @@ from incidents.selectors import firing_alerts_of, incident_by_reference
 from incidents.selectors.known_alerts import known_alerts
 from incidents.services import add_timeline_entry, link_runbook_run
 from runbooks.events import ApprovalRequested, RunFinished, RunNoted, StepFinished
-from runbooks.selectors import add_alert_source, runbooks_called_by
+from runbooks.selectors import add_alert_source, runbook_by_slug, runbooks_called_by
 from runbooks.services import start_run
 
 TRIGGER = system_principal("incident-trigger")
@@ -92,7 +92,7 @@ def follow_run(event: RunFinished) -> None:
             principal=TRIGGER,
             incident=incident,
             run_reference=event.run_reference,
-            title=event.runbook,
+            title=str(runbook_by_slug(slug=event.runbook) or event.runbook),
             state=event.state,
         )
 

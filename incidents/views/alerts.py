@@ -40,7 +40,7 @@ class AlertListView(RecordListView):
     columns = (
         Column("title", "Alert", lambda a: a.title, kind="strong", order_by=("title",), href=address_of),
         Column("status", "State", lambda a: a.status, kind="state", order_by=("status",)),
-        Column("decision", "Decision", lambda a: a.decision),
+        Column("decision", "Decision", lambda a: a.short_decision),
         Column("service", "Service", lambda a: a.service.name if a.service else "", order_by=("service__name",)),
         Column(
             "incident",

@@ -14,7 +14,7 @@ from django.urls import reverse
 from django.views import View
 
 from accounts.data import Capability
-from accounts.selectors import people, principal_for_user
+from accounts.selectors import name_of, people, principal_for_user
 from accounts.services import principal_of
 from catalog.data import ActivityKind
 from catalog.selectors import activities_between, activity_by_key, services_visible
@@ -182,7 +182,8 @@ def line_of(entry: TimelineEntry) -> TimelineLine:
     return TimelineLine(
         title="Note" if note else entry.text,
         at=entry.at,
-        actor=entry.actor_label,
+        # Parts of the site go by what a person would call them; people by the name that they had then.
+        actor=name_of(entry.actor) if entry.actor.startswith("system:") else entry.actor_label,
         text=text,
         url=entry.link,
         icon=ICONS[kind],

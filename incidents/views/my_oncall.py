@@ -19,6 +19,7 @@ from incidents.selectors.oncall import absences_between, rules_of, swap_requests
 from incidents.services import (
     add_absence,
     cancel_swap,
+    end_override,
     feed_for,
     import_absences,
     import_overrides,
@@ -123,13 +124,13 @@ class MyOnCallView(RoomView):
 
 
 class ScheduleActionView(RoomView):
-    """POST one step on a schedule: swap, take-swap, import, feed."""
+    """POST one step on a schedule: swap, take-swap, end-override, import, feed."""
 
     http_method_names = ["post"]
 
     def post(self, request: HttpRequest, slug: str, step: str) -> HttpResponse:
         schedule = schedules(viewer=self.principal).filter(slug=slug).first()
-        if schedule is None or step not in {"swap", "take-swap", "import", "feed"}:
+        if schedule is None or step not in {"swap", "take-swap", "end-override", "import", "feed"}:
             raise Http404(f"There is no schedule {slug}, or not for you, or {step} is no step.")
         try:
             if step == "feed":
@@ -138,6 +139,8 @@ class ScheduleActionView(RoomView):
                 self._swap(request, schedule)
             elif step == "take-swap":
                 self._take(request, schedule)
+            elif step == "end-override":
+                self._end(request, schedule)
             else:
                 self._import(request, schedule)
         except InputRefusedError as error:
@@ -169,6 +172,17 @@ class ScheduleActionView(RoomView):
         else:
             override = take_swap(principal=self.principal, swap=swap)
             messages.success(request, f"You stand in for {swap.requester} ({override.reference}).")
+
+    def _end(self, request: HttpRequest, schedule: Schedule) -> None:
+        number = request.POST.get("override", "")
+        found = schedule.overrides.filter(pk=int(number) if number.isdecimal() else 0, ends_at__gt=database_now())
+        override = found.select_related("schedule", "user").first()
+        if override is None:
+            messages.error(request, "It is over already.")
+            return
+        name, reference = str(override.user), override.reference
+        end_override(principal=self.principal, override=override)
+        messages.success(request, f"{name} stands in no more ({reference}); the layers hold again.")
 
     def _import(self, request: HttpRequest, schedule: Schedule) -> None:
         form = CalendarForm(request.POST, request.FILES)

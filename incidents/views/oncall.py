@@ -1,8 +1,9 @@
 """Who is on call now, next and in the coming weeks; where nobody is, in red."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, time, timedelta
+from itertools import pairwise
 from typing import Any
 
 from django.contrib import messages
@@ -18,7 +19,7 @@ from core.states import Tone
 from incidents.data import OnCallPerson
 from incidents.domain.oncall import Shift, gaps
 from incidents.forms import CalendarForm, OverrideForm, SpanForm
-from incidents.models import Absence, Schedule, SwapRequest
+from incidents.models import Absence, Schedule, ScheduleOverride, SwapRequest
 from incidents.selectors import coverage_of, schedule_by_slug, schedules, shifts_between
 from incidents.selectors.oncall import conflicts_of, names_of, on_call_now_in, people_in, swap_requests_open
 from incidents.services import add_override
@@ -52,6 +53,7 @@ class Card:
     load: list[tuple[str, timedelta]]
     conflicts: list[tuple[Shift, Absence]]
     swaps: list[SwapRequest]
+    overrides: list[ScheduleOverride]
     may_schedule: bool
 
 
@@ -73,6 +75,7 @@ class OnCallView(RoomView):
             "intro": f"Who is on call now and next. Times are in {timezone.get_current_timezone_name()}.",
             "cards": [self._card(one, now, weeks, names) for one in shown],
             "one": bool(slug),
+            "now": now,
             "swap_form": SpanForm(auto_id="swap_%s"),
             "calendar_form": CalendarForm(),
             "weeks": weeks,
@@ -104,13 +107,15 @@ class OnCallView(RoomView):
         return redirect("incidents:oncall_detail", slug)
 
     def _card(self, schedule: Schedule, now: datetime, weeks: int, names: Mapping[str, str]) -> Card:
-        monday = (
-            (now - timedelta(days=now.weekday())).astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-        )
-        end = monday + timedelta(weeks=weeks)
+        mondays = [_monday(now, n) for n in range(weeks + 1)]
+        end = mondays[-1]
         upcoming = shifts_between(schedule=schedule, start=now, end=now + timedelta(weeks=5))
-        following = [shift for shift in upcoming if shift.starts_at > now]
-        built = [_week(schedule, monday + timedelta(weeks=n), now, names) for n in range(weeks)]
+        current = upcoming[0] if upcoming and upcoming[0].starts_at <= now else None
+        # A turn that goes on to the same people is no change.
+        following = [
+            shift for shift in upcoming if shift.starts_at > now and (current is None or shift.people != current.people)
+        ]
+        built = [_week(schedule, span, now, names) for span in pairwise(mondays)]
         missing = gaps([s for s in upcoming if s.starts_at < end], now, end)
         return Card(
             schedule=schedule,
@@ -130,16 +135,46 @@ class OnCallView(RoomView):
             ),
             conflicts=conflicts_of(shifts=[one for one in upcoming if one.starts_at < end]),
             swaps=list(swap_requests_open(schedule=schedule)),
+            overrides=sorted(
+                (one for one in schedule.overrides.all() if one.ends_at > now), key=lambda one: one.starts_at
+            ),
             may_schedule=self.principal.may(Capability.ONCALL_EDIT, team_id=schedule.team_id),
         )
+
+
+def _stretches(shifts: Iterable[Shift]) -> list[tuple[Shift, datetime]]:
+    """Return the shifts of one person with their ends; turns of one layer that follow each other are one."""
+    found: list[tuple[Shift, datetime]] = []
+    for shift in shifts:
+        first, until = found[-1] if found else (shift, None)
+        same = (shift.why.layer, shift.why.override) == (first.why.layer, first.why.override)
+        if until == shift.starts_at and same:
+            found[-1] = (first, shift.ends_at)
+        else:
+            found.append((shift, shift.ends_at))
+    return found
+
+
+def _bar_text(shift: Shift, until: datetime, week_ends_at: datetime) -> str:
+    """Return what stands in the bar of a shift: by what it is theirs, and when they hand over."""
+    end = "" if until >= week_ends_at else f"until {timezone.localtime(until):%a %H:%M}"
+    how = "stands in" if shift.why.override else shift.why.layer
+    return ", ".join(filter(None, (how, end)))
 
 
 def _called(shift: Shift, names: Mapping[str, str]) -> str:
     return ", ".join(names.get(name, name) for name in shift.people)
 
 
-def _week(schedule: Schedule, start: datetime, now: datetime, names: Mapping[str, str]) -> Week:
-    end = start + timedelta(weeks=1)
+def _monday(now: datetime, weeks: int) -> datetime:
+    """Return the reader's midnight that begins a week: this one, or so many later."""
+    day = timezone.localtime(now).date()
+    day += timedelta(weeks=weeks, days=-day.weekday())
+    return datetime.combine(day, time(), tzinfo=timezone.get_current_timezone())
+
+
+def _week(schedule: Schedule, span: tuple[datetime, datetime], now: datetime, names: Mapping[str, str]) -> Week:
+    start, end = span
     shifts = shifts_between(schedule=schedule, start=start, end=end)
     # Before the first version nobody could be on call; that is no gap.
     first = min((version.effective_from for version in schedule.versions.all()), default=end)
@@ -149,9 +184,14 @@ def _week(schedule: Schedule, start: datetime, now: datetime, names: Mapping[str
         Lane(
             names.get(name, name),
             [
-                Interval(f"{names.get(name, name)}: {shift.why}", shift.starts_at, shift.ends_at, tone=Tone.ACTIVE)
-                for shift in shifts
-                if name in shift.people
+                Interval(
+                    f"{names.get(name, name)}: {first.why}",
+                    first.starts_at,
+                    until,
+                    tone=Tone.ACTIVE,
+                    text=_bar_text(first, until, end),
+                )
+                for first, until in _stretches(shift for shift in shifts if name in shift.people)
             ],
         )
         for name in people
@@ -166,7 +206,7 @@ def _week(schedule: Schedule, start: datetime, now: datetime, names: Mapping[str
     lines += [{"at": from_, "until": until, "people": "", "why": "no layer covers it"} for from_, until in missing]
     return Week(
         starts_at=start,
-        axis=TimeAxis(f"{schedule.name}, week of {start:%Y-%m-%d}", start, end, lanes, now=now),
+        axis=TimeAxis(f"{schedule.name}, week of {start:%Y-%m-%d}", start, end, lanes, now=now, width=960),
         lines=sorted(lines, key=lambda line: line["at"]),
         has_gap=bool(missing),
     )

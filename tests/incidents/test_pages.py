@@ -206,6 +206,17 @@ def test_an_override_is_set_from_the_page_and_shows(world: World) -> None:
     client.post("/oncall/primary/", {"person": world.bob.pk, "starts_at": "2020-01-01T00:00", "ends_at": ends})
     page = client.get("/oncall/primary/").content.decode()
     assert "override OVR-" in page
+    assert "End it now" in page
+    (override,) = ScheduleOverride.objects.all()
+    end = {"override": override.pk}
+    assert signed_in(world.charlie).post("/oncall/primary/end-override/", end).status_code == 403
+    assert client.get("/oncall/primary/end-override/").status_code == 405
+    client.post("/oncall/primary/end-override/", end)
+    page = client.get("/oncall/primary/").content.decode()
+    assert "stands in no more" in page
+    assert "End it now" not in page
+    again = client.post("/oncall/primary/end-override/", end, follow=True).content.decode()
+    assert "It is over already." in again
 
 
 def test_an_uncovered_schedule_shows_its_gaps(world: World) -> None:
