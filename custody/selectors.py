@@ -146,16 +146,26 @@ def stored_about(*, viewer: Principal, user: Any) -> list[StoredPart]:
         for one in personal_data()
     ]
     parts += [
-        StoredPart(name, f"{name} (referred to)", _counted(rows), erased=False, because=BY_NUMBER)
+        StoredPart(name, f"{_called(rows.model)} ({_field(name)})", _counted(rows), erased=False, because=BY_NUMBER)
         for name, rows in _other_references(user)
     ]
     return parts + _named_in_text(person)
 
 
+def _called(model: Any) -> str:
+    return str(model._meta.verbose_name_plural).capitalize()  # noqa: SLF001 Django's documented name
+
+
+def _field(name: str) -> str:
+    return name.rpartition(".")[2].replace("_", " ")
+
+
 def _named_in_text(person: Person) -> list[StoredPart]:
     """Return where else text says who they are: by their number, which stays, or by name, which an erasure takes."""
-    parts = []
+    parts, known = [], {one.rows(person).model for one in personal_data()}
     for table in naming_tables():
+        if table.model in known:
+            continue
         if named := _counted(table.with_any(set(names_of_person(person)))):
             parts.append(StoredPart(f"{table.key}.name", f"{table.name} (named)", named, erased=True, because=""))
         if referred := _counted(table.with_any({person.reference})):

@@ -84,8 +84,26 @@ class ForwarderForm(forms.Form):
         label="Confirmed by (syslog)",
         help_text="Syslog has no answer. A receiver that closes TLS properly has read everything before.",
     )
+    region = forms.SlugField(
+        required=False, max_length=63, label="Is in region", help_text="Of the catalog; needed where data must stay."
+    )
+    region_reason = forms.CharField(
+        required=False,
+        max_length=500,
+        label="Reason",
+        help_text="Needed when it is outside of where the data must stay.",
+    )
     alarm_minutes = forms.IntegerField(min_value=1, max_value=10_080, initial=15, label="Alarm when behind, minutes")
     from_now = forms.BooleanField(required=False, label="Begin with what happens from now on, not with the whole log")
+
+
+class PlaceForm(forms.Form):
+    """Where a destination is."""
+
+    region = forms.SlugField(max_length=63, label="Is in region", help_text="Of the catalog.")
+    reason = forms.CharField(
+        required=False, max_length=500, help_text="Needed when it is outside of where the data must stay."
+    )
 
 
 class RewindForm(forms.Form):

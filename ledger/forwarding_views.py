@@ -15,14 +15,16 @@ from django.views import View
 
 from core.lists import Action, Column, Empty, RecordListView
 from ledger.data.packs import KEEP, Reader
-from ledger.forms import ForwarderForm, RewindForm
+from ledger.forms import ForwarderForm, PlaceForm, RewindForm
 from ledger.models import Forwarder
 from ledger.selectors import forwarders, log_size, sealed_at
 from ledger.services import (
     ForwarderRefusedError,
     ForwarderSetup,
     add_forwarder,
+    must_stay_in,
     pause_forwarder,
+    place_forwarder,
     remove_forwarder,
     resume_forwarder,
     rewind_forwarder,
@@ -103,6 +105,8 @@ class ForwarderCreateView(KeeperView):
                 confirmation=given["confirmation"],
                 alarm_after=timedelta(minutes=given["alarm_minutes"]),
                 start=None if given["from_now"] else 0,
+                region=given["region"],
+                region_reason=given["region_reason"],
             )
             try:
                 row, made = add_forwarder(principal=reader_of(request), setup=setup)
@@ -134,6 +138,15 @@ class ForwarderDetailView(KeeperView):
             pause_forwarder(principal=reader, row=row)
         elif step == "resume":
             resume_forwarder(principal=reader, row=row)
+        elif step == "place":
+            place = PlaceForm(request.POST)
+            try:
+                if place.is_valid():
+                    place_forwarder(principal=reader, row=row, **place.cleaned_data)
+            except ForwarderRefusedError as error:
+                place.add_error(None, f"{error}.")
+            if place.errors:
+                return _detail(request, row, place=place)
         else:
             form = RewindForm(request.POST)
             if not form.is_valid():
@@ -153,14 +166,23 @@ def _named(name: str) -> Forwarder:
     return row
 
 
-def _detail(request: HttpRequest, row: Forwarder, *, secret: str = "", form: RewindForm | None = None) -> HttpResponse:
+def _detail(
+    request: HttpRequest,
+    row: Forwarder,
+    *,
+    secret: str = "",
+    form: RewindForm | None = None,
+    place: PlaceForm | None = None,
+) -> HttpResponse:
     oldest = sealed_at(row.next_seq)
     context = {
         "title": row.name,
         "row": row,
         "secret": secret,
         "form": form or RewindForm(),
+        "place": place or PlaceForm(initial={"region": row.region, "reason": row.region_reason}),
+        "stays_in": must_stay_in(),
         "waiting": max(log_size() - row.next_seq, 0),
         "behind": timezone.now() - oldest if oldest else None,
     }
-    return render(request, "ledger/forwarder_detail.html", context, status=400 if form else 200)
+    return render(request, "ledger/forwarder_detail.html", context, status=400 if form or place else 200)

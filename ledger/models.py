@@ -296,6 +296,10 @@ class Forwarder(LeasedModel):
     confirmation = models.CharField(
         max_length=16, choices=Confirmation.choices, default=Confirmation.CLOSE_NOTIFY, help_text="Syslog only."
     )
+    region = models.CharField(max_length=63, blank=True, default="", help_text="Where it is, by the catalog.")
+    region_reason = models.CharField(
+        max_length=500, blank=True, default="", help_text="Why it is told although it is elsewhere."
+    )
     alarm_after = models.DurationField(default=timedelta(minutes=15), help_text="Behind by more: an alarm.")
     circuit = models.CharField(max_length=10, default="closed")
     failures_in_row = models.PositiveIntegerField(default=0)

@@ -12,7 +12,7 @@ from django.views import View
 
 from accounts.data import Capability, Principal, ProviderKind, Role
 from accounts.forms import PolicyForm, ProviderForm
-from accounts.models import IdentityProvider
+from accounts.models import IdentityProvider, ProviderKey
 from accounts.selectors import (
     certificates_of,
     identity_providers,
@@ -212,6 +212,7 @@ class ProviderDetailView(LoginRequiredMixin, View):
     def _page(
         self, request: HttpRequest, provider: IdentityProvider, form: ProviderForm, tried: Any = None
     ) -> HttpResponse:
+        keys = keys_of(provider=provider)
         page = {
             "title": str(provider),
             "provider": provider,
@@ -220,7 +221,8 @@ class ProviderDetailView(LoginRequiredMixin, View):
             "form": form,
             "tried": tried,
             "addresses": _addresses(request, provider),
-            "keys": keys_of(provider=provider),
+            "keys": keys,
+            "may_announce": not any(key.state == ProviderKey.State.NEXT for key, _ in keys),
             "certificates": certificates_of(provider=provider),
         }
         return render(request, "accounts/provider_detail.html", page)

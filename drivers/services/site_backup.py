@@ -30,8 +30,16 @@ from drivers.domain.site_encryption import (
 )
 from drivers.domain.site_manifest import Manifest, MemberFacts
 from drivers.services.site_database import SiteError, engine_name, write_snapshot
+from ledger.data.access import AuditedAction
 from ledger.data.recovery import BackupMade
-from ledger.services import NothingSealedError, log_origin, make_checkpoint, record
+from ledger.services import (
+    ExportRefusedError,
+    NothingSealedError,
+    ensure_may_leave,
+    log_origin,
+    make_checkpoint,
+    record,
+)
 from ledger.services.artifacts import artifact_path
 
 MANIFEST = "manifest.json"
@@ -55,13 +63,25 @@ class BackupReport:
 
 
 def back_up(
-    *, principal: Principal, target: Path, key: BackupKey, progress: Progress = lambda *_: None
+    *,
+    principal: Principal,
+    target: Path,
+    key: BackupKey,
+    progress: Progress = lambda *_: None,
+    region: str = "",
+    reason: str = "",
 ) -> BackupReport:
     """Write a backup to a file that is not there yet, and record it. Raises SiteError.
+
+    `region` is where the file is kept; none is named for one that stays. Out of the residency only with a reason.
 
     The file takes its name only once it is whole: whatever kills this leaves no file that looks like a backup.
     """
     ensure_may(principal, Capability.SITE_ADMIN)
+    try:
+        leaving = ensure_may_leave(region=region, reason=reason)
+    except ExportRefusedError as error:
+        raise SiteError(f"{error} Nothing was written.") from None
     target = target.absolute()
     if target.exists():
         raise SiteError(f"{target} exists already; choose another name. Nothing was written.")
@@ -83,6 +103,11 @@ def back_up(
         _sync(target.parent)
     report = BackupReport(path=target, size=target.stat().st_size, sha256=digest, manifest=manifest)
     _record(principal, report)
+    if "to_region" in leaving:
+        went = AuditedAction(
+            action="backup.left_region", target=target.name, after=leaving, reason=reason.strip()[:500]
+        )
+        record(went, actor=principal.reference, subject="site:assay")
     return report
 
 

@@ -28,7 +28,7 @@ from core.rekeying import encrypted_fields
 from drivers.domain.redaction import GONE, redacted
 from drivers.services.site_health import Health, site_health
 from ledger.data.access import AuditedAction
-from ledger.services import record
+from ledger.services import ensure_destination, record
 
 LOG_TAIL_BYTES = 200_000
 MOST_LOGS = 40
@@ -40,9 +40,14 @@ SECRET_SETTINGS = ("secret_key", "secret_key_previous")
 
 
 @dangerous("take a support bundle out")
-def make_bundle(*, principal: Principal) -> tuple[str, bytes]:
-    """Return the archive's name and content, and record that it was made. Raises PermissionDenied."""
+def make_bundle(*, principal: Principal, region: str = "", reason: str = "") -> tuple[str, bytes]:
+    """Return the archive's name and content, and record that it was made.
+
+    It is made to be handed to somebody: where the data must stay, `region` says where they are. Raises
+    PermissionDenied, ExportRefusedError.
+    """
     ensure_may(principal, Capability.SITE_ADMIN)
+    leaving = ensure_destination(region=region, reason=reason)
     now = database_now()
     known = set(known_secrets())
     content = io.BytesIO()
@@ -54,7 +59,8 @@ def make_bundle(*, principal: Principal) -> tuple[str, bytes]:
         AuditedAction(
             action="support_bundle.made",
             target="site",
-            after={"sha256": hashlib.sha256(data).hexdigest(), "bytes": str(len(data))},
+            after={"sha256": hashlib.sha256(data).hexdigest(), "bytes": str(len(data)), **leaving},
+            reason=reason.strip()[:500],
         ),
         actor=principal.reference,
         subject="site:support-bundle",

@@ -18,6 +18,7 @@ from ledger.services.forwarding import (
     forward,
     nudge_forwarders,
     pause_forwarder,
+    place_forwarder,
     remove_forwarder,
     resume_forwarder,
     rewind_forwarder,
@@ -27,7 +28,7 @@ from ledger.services.outliving import PAYLOADS, drop_payloads, old_payloads, rem
 from ledger.services.packing import VERIFIER, PackTooLargeError, export_pack, write_pack
 from ledger.services.proving import ExplainedProof, NotInLogError, explain_proof, prove_consistency, prove_inclusion
 from ledger.services.recording import Record, record, record_many
-from ledger.services.residency import ExportRefusedError, ensure_may_leave
+from ledger.services.residency import ExportRefusedError, ensure_destination, ensure_may_leave, must_stay_in
 from ledger.services.sealing import log_origin, seal_pending
 from ledger.services.verification_runs import perform_verification, request_verification
 from ledger.services.verifying import Verification, verify_log
@@ -54,6 +55,7 @@ __all__ = [
     "artifact_path",
     "compare_checkpoint",
     "drop_payloads",
+    "ensure_destination",
     "ensure_may_leave",
     "erase_payload",
     "explain_proof",
@@ -61,10 +63,12 @@ __all__ = [
     "forward",
     "log_origin",
     "make_checkpoint",
+    "must_stay_in",
     "nudge_forwarders",
     "old_payloads",
     "pause_forwarder",
     "perform_verification",
+    "place_forwarder",
     "prove_consistency",
     "prove_inclusion",
     "public_key",

@@ -30,3 +30,21 @@ def ensure_may_leave(*, region: str, reason: str) -> dict[str, str]:
             f"The data stays in {where or home}; {region} is outside of it. Give a reason to export it nevertheless."
         )
     return {"region": home, "to_region": region, "left_residency": where or home}
+
+
+def must_stay_in() -> str:
+    """Return where this site's data must stay, empty without a rule."""
+    home = str(settings.REGION)
+    return (residency_of(home) or "") if home else ""
+
+
+def ensure_destination(*, region: str, reason: str) -> dict[str, str]:
+    """Return what to record about a place outside that is told by itself, or raise ExportRefusedError.
+
+    Unlike an export that somebody takes along, it is not taken to be here: where the data must stay, its region has to
+    be named. A site whose region has no residency lets every place be told.
+    """
+    where = must_stay_in()
+    if where and not region:
+        raise ExportRefusedError(f"The data stays in {where}: say in which region of the catalog this place is.")
+    return ensure_may_leave(region=region, reason=reason)

@@ -1,5 +1,6 @@
 """Data goes when its time is over, never while it is held; people are erased and the ledger still verifies."""
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -34,13 +35,21 @@ from custody.services import (
 from custody.services import retention as retention_service
 from delivery.models import Delivery
 from demo.services import load_organization
+from drivers.domain.site_encryption import BackupKey
+from drivers.services.site_backup import back_up
+from drivers.services.site_bundle import make_bundle
+from drivers.services.site_database import SiteError
 from incidents.data import Severity
 from incidents.models import Alert, ContactMethod, InboundEvent, Integration
 from incidents.services import Opening, open_incident
 from ledger.data.access import AuditedAction
 from ledger.models import Artifact, EntryContent, LedgerEntry
 from ledger.services import (
+    FORWARD_QUEUE,
     ExportRefusedError,
+    ForwarderRefusedError,
+    ForwarderSetup,
+    add_forwarder,
     artifact_path,
     ensure_may_leave,
     record,
@@ -375,6 +384,43 @@ def test_an_export_leaves_its_region_only_with_a_reason(settings: Any, tmp_path:
     assert client("dora" if User.objects.filter(username="dora").exists() else "olga").post(
         "/settings/account/data/", {"region": "us-1"}
     ).status_code == 400  # fmt: skip
+
+
+def test_destinations_bundles_and_backups_stay_in_the_region(settings: Any, tmp_path: Any) -> None:
+    for slug, residency in (("eu-1", "EU"), ("eu-2", "EU"), ("us-1", "US")):
+        Region.objects.create(slug=slug, name=slug, residency=residency)
+    before = ForwarderSetup(name="early", kind="webhook", address="https://soc.example.org/a")
+    early, _ = add_forwarder(principal=SITE, setup=before)
+    settings.REGION = "eu-1"
+    setup = ForwarderSetup(name="siem", kind="webhook", address="https://siem.example.org/a")
+    for region, problem in (("", "say in which region"), ("us-1", "stays in EU"), ("mars", "not a region")):
+        with pytest.raises(ForwarderRefusedError, match=problem):
+            add_forwarder(principal=SITE, setup=replace(setup, region=region))
+        with pytest.raises(ExportRefusedError, match=problem):
+            make_bundle(principal=SITE, region=region)
+    assert add_forwarder(principal=SITE, setup=replace(setup, region="eu-2"))[0].region == "eu-2"
+    # What was added before the rule is told nothing more, and says why, until somebody says where it is.
+    record(AuditedAction(action="x", target="y"), actor="user:1", subject="x:1")
+    seal_pending()
+    drain(FORWARD_QUEUE)
+    early.refresh_from_db()
+    assert (early.next_seq, "say in which region" in early.last_error) == (0, True)
+    page = client("admin").get("/settings/forwarding/early/").content.decode()
+    assert "The data of this site stay in EU" in page
+    refused = client("admin").post("/settings/forwarding/early/", {"step": "place", "region": "us-1"})
+    assert (refused.status_code, b"stays in EU" in refused.content) == (400, True)
+    placed = {"step": "place", "region": "us-1", "reason": "the analysts are there"}
+    assert client("admin").post("/settings/forwarding/early/", placed).status_code == 302
+    early.refresh_from_db()
+    assert (early.region, early.region_reason) == ("us-1", "the analysts are there")
+    assert client("admin").post("/settings/system/", {}).status_code == 302
+    assert make_bundle(principal=SITE, region="us-1", reason="the maker asked")[1].startswith(b"PK")
+    with pytest.raises(SiteError, match="stays in EU"):
+        back_up(
+            principal=SITE, target=tmp_path / "b", key=BackupKey(b"correct horse", is_passphrase=True), region="us-1"
+        )
+    said = [one["action"] for one in entries_of("audit.action")]
+    assert {"forwarder.placed", "support_bundle.made"} <= set(said)
 
 
 def test_the_pages_work_and_refuse_readers(capsys: pytest.CaptureFixture[str]) -> None:

@@ -49,12 +49,15 @@ from drivers.services.site_hold import release_site
 from drivers.services.site_keys import forget_previous_keys, make_new_key, rotate_keys
 from drivers.services.site_restore import restore_site
 from drivers.services.site_upgrade import UpgradePlan, go_back, plan_upgrade, upgrade_site
+from ledger.services import ExportRefusedError
 
 PASSPHRASE = "ASSAY_BACKUP_PASSPHRASE"  # noqa: S105 a variable's name
 KeyFile = Annotated[
     Path | None, typer.Option("--key-file", help=f"File with the key (site key FILE makes one); else {PASSPHRASE}.")
 ]
 As = Annotated[str, typer.Option("--as", help="User name to act as; without it, the site itself.")]
+RegionOption = Annotated[str, typer.Option(help="Region of the catalog that it goes to.")]
+ReasonOption = Annotated[str, typer.Option(help="Why it goes there although the data must stay elsewhere.")]
 BackupFile = Annotated[Path, typer.Argument(help="The backup.")]
 
 
@@ -75,16 +78,25 @@ class Command(RoomCommand):
 
     @command()
     @answering
-    def backup(
+    def backup(  # noqa: PLR0917 the command line names them
         self,
         path: BackupFile,
         key_file: KeyFile = None,
         as_user: As = "",
+        region: RegionOption = "",
+        reason: ReasonOption = "",
         output: FormatOption = OutputFormat.TEXT,
     ) -> None:
         """Write database, artifacts, files and keys into one encrypted file. Exit code 1: an artifact was gone."""
         with _explained():
-            report = back_up(principal=_principal(as_user), target=path, key=_key(key_file), progress=_progress(output))
+            report = back_up(
+                principal=_principal(as_user),
+                target=path,
+                key=_key(key_file),
+                progress=_progress(output),
+                region=region,
+                reason=reason,
+            )
         _print(report.manifest, output, file=str(report.path), size_bytes=report.size, sha256=report.sha256)
         if report.manifest.artifacts_missing:
             fail(f"{len(report.manifest.artifacts_missing)} artifacts were gone already.", ExitCode.NO)
@@ -210,12 +222,18 @@ class Command(RoomCommand):
     @command()
     @answering
     def bundle(
-        self, path: Annotated[Path, typer.Argument(help="The ZIP file to write; it must not be there yet.")]
+        self,
+        path: Annotated[Path, typer.Argument(help="The ZIP file to write; it must not be there yet.")],
+        region: RegionOption = "",
+        reason: ReasonOption = "",
     ) -> None:
         """Write the support bundle: how the site is and how it is set up, without secrets. It is recorded."""
         if path.exists():
             fail(f"{path} is there already.")
-        _, data = make_bundle(principal=system_principal("cli"))
+        try:
+            _, data = make_bundle(principal=system_principal("cli"), region=region, reason=reason)
+        except ExportRefusedError as error:
+            fail(str(error), ExitCode.NO)
         path.write_bytes(data)
         typer.echo(f"{path}: {len(data)} bytes.")
 

@@ -19,6 +19,7 @@ from ledger.services import (
     ForwarderSetup,
     add_forwarder,
     pause_forwarder,
+    place_forwarder,
     remove_forwarder,
     resume_forwarder,
     rewind_forwarder,
@@ -52,6 +53,10 @@ def _read(path: Path | None) -> str:
         return path.read_text("utf-8") if path else ""
     except (OSError, UnicodeDecodeError) as error:
         fail(f"{path}: {error}")
+
+
+RegionOption = Annotated[str, typer.Option(help="Region of the catalog that it is in; needed where data must stay.")]
+ReasonOption = Annotated[str, typer.Option(help="Why it is told although its region is elsewhere.")]
 
 
 class Command(RoomCommand):
@@ -101,6 +106,8 @@ class Command(RoomCommand):
         confirm: Annotated[str, typer.Option(help="Syslog: close-notify, or end.")] = "close-notify",
         alarm_after: Annotated[int, typer.Option(min=1, help="Minutes behind that make an alarm.")] = 15,
         start: Annotated[str, typer.Option("--from", help="The first entry to tell, or now.")] = "0",
+        region: RegionOption = "",
+        reason: ReasonOption = "",
     ) -> None:
         """Add a destination. A signing secret that was made is printed this once."""
         if start != "now" and not start.isdecimal():
@@ -115,6 +122,8 @@ class Command(RoomCommand):
             confirmation=confirm,
             alarm_after=timedelta(minutes=alarm_after),
             start=None if start == "now" else int(start),
+            region=region,
+            region_reason=reason,
         )
         try:
             row, made = add_forwarder(principal=CLI, setup=setup)
@@ -123,6 +132,16 @@ class Command(RoomCommand):
         typer.echo(f"{row.name} is told from entry {row.next_seq} on.")
         if made:
             typer.echo(f"signing secret: {made}")
+
+    @command()
+    @answering
+    def place(self, name: NameArgument, region: str, reason: ReasonOption = "") -> None:
+        """Say in which region a destination is; it goes on at once. Exit code 1: the data must not go there."""
+        try:
+            place_forwarder(principal=CLI, row=_named(name), region=region, reason=reason)
+        except ForwarderRefusedError as error:
+            fail(str(error), ExitCode.NO)
+        typer.echo(f"{name} is in {region}.")
 
     @command()
     @answering

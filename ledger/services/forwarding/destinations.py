@@ -20,6 +20,7 @@ from ledger.models import Forwarder
 from ledger.selectors import log_size
 from ledger.services.forwarding.running import FORWARD_QUEUE
 from ledger.services.recording import record
+from ledger.services.residency import ExportRefusedError, ensure_destination
 
 SCHEMES = {Forwarder.Kind.SYSLOG: ("tls", "tcp"), Forwarder.Kind.OTLP: ("https", "http")}
 LOOPBACK = {"localhost", "127.0.0.1", "::1"}
@@ -48,6 +49,8 @@ class ForwarderSetup:
     confirmation: str = Forwarder.Confirmation.CLOSE_NOTIFY.value
     alarm_after: timedelta = timedelta(minutes=15)
     start: int | None = 0
+    region: str = ""
+    region_reason: str = ""
 
 
 @dangerous("tell the ledger to another system")
@@ -60,6 +63,7 @@ def add_forwarder(*, principal: Reader, setup: ForwarderSetup) -> tuple[Forwarde
     _ensure_keeper(principal)
     kept, made = _checked_secret(setup)
     _ensure_possible(setup)
+    leaving = _placed(setup.region, setup.region_reason)
     now = database_now()
     size = log_size()
     start = size if setup.start is None else setup.start
@@ -74,14 +78,36 @@ def add_forwarder(*, principal: Reader, setup: ForwarderSetup) -> tuple[Forwarde
         allow=list(setup.allow),
         confirmation=setup.confirmation,
         alarm_after=setup.alarm_after,
+        region=setup.region,
+        region_reason=setup.region_reason.strip()[:500],
         next_seq=start,
         due_at=now,
         created_at=now,
         created_by=principal.reference,
     )
-    _audit(principal, row, "forwarder.added", after={"kind": row.kind, "address": row.address, "from": str(start)})
+    _audit(
+        principal,
+        row,
+        "forwarder.added",
+        after={"kind": row.kind, "address": row.address, "from": str(start), **leaving},
+    )
     wake(FORWARD_QUEUE)
     return row, made
+
+
+@dangerous("say in which region a destination is")
+@transaction.atomic
+def place_forwarder(*, principal: Reader, row: Forwarder, region: str, reason: str = "") -> None:
+    """Say where a destination is; it goes on at once. Raises ForwarderRefusedError for one where no data may go."""
+    _ensure_keeper(principal)
+    leaving = _placed(region, reason)
+    Forwarder.objects.filter(pk=row.pk).update(
+        region=region, region_reason=reason.strip()[:500], due_at=database_now(), circuit="closed", circuit_until=None
+    )
+    _audit(
+        principal, row, "forwarder.placed", before={"region": row.region}, after=leaving, reason=reason.strip()[:500]
+    )
+    wake(FORWARD_QUEUE)
 
 
 @dangerous("pause the telling of the ledger")
@@ -138,6 +164,13 @@ def remove_forwarder(*, principal: Reader, row: Forwarder) -> None:
     deleted, _ = Forwarder.objects.filter(pk=row.pk).delete()
     if deleted:
         _audit(principal, row, "forwarder.removed", before={"kind": row.kind, "address": row.address})
+
+
+def _placed(region: str, reason: str) -> dict[str, str]:
+    try:
+        return ensure_destination(region=region, reason=reason)
+    except ExportRefusedError as error:
+        raise ForwarderRefusedError(str(error).rstrip(".")) from None
 
 
 def _ensure_keeper(principal: Reader) -> None:

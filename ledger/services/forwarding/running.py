@@ -26,6 +26,7 @@ from ledger.selectors import log_size
 from ledger.services.forwarding.documents import next_batch
 from ledger.services.forwarding.senders import NotConfirmedError, tell
 from ledger.services.recording import record
+from ledger.services.residency import ensure_destination
 from ledger.services.sealing import log_origin
 
 logger = logging.getLogger(__name__)
@@ -56,6 +57,8 @@ def forward(row: Forwarder) -> None:
         if not batch:
             break
         try:
+            # Asked with each batch: where this site must stay can change after a destination was added.
+            ensure_destination(region=row.region, reason=row.region_reason)
             refused = tell(row, batch, origin=origin)
         except (OSError, requests.RequestException, NotConfirmedError, SecretUnreadableError, ValueError) as error:
             _failed(row, error)
