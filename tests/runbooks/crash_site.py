@@ -1,4 +1,5 @@
-"""A site of its own for tests that kill workers: `seed`, `start`, and `work [POINT NTH]`, each a process.
+"""A site of its own for tests that kill workers: in tables made before, `seed`, `start`, and
+`work [POINT NTH]`, each a process.
 
 `work` does what is due until nothing is; with a point it is killed by SIGKILL there, the NTH time that it comes by:
 before a step's row, between the row and the effect, after the effect and before its result, after the result, and
@@ -17,11 +18,9 @@ from pathlib import Path
 from typing import Any
 
 import django
-from django.core.management import call_command
 
 
 def seed(receiver: str) -> None:
-    call_command("migrate", verbosity=0)
     from accounts.data import Role, system_principal
     from accounts.services import create_user, grant_role
     from runbooks.services import apply_documents

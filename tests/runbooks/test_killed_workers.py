@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 
+from tests.forking import make_tables
 from tests.runbooks import crash_site
 
 pytestmark = [pytest.mark.long, pytest.mark.integration]
@@ -73,6 +74,7 @@ class Site:
 
     def __init__(self, state: Path) -> None:
         self.state = state
+        make_tables(state)
         environment = {
             **os.environ,
             "ASSAY_STATE_DIR": str(state),
