@@ -69,7 +69,7 @@ class Forked:
         parent().send(order, [*theirs, told])
         for one in (*theirs, told):
             os.close(one)
-        self.pid = int(self._line(60) or 0)
+        self.pid = int(self._line(300) or 0)  # the first one waits until all is loaded
         assert self.pid, "the parent of forked processes has gone"
 
     def _line(self, timeout: float | None) -> str:
@@ -108,7 +108,7 @@ class Forked:
         if self.poll() is None:
             os.kill(self.pid, signal.SIGTERM)
 
-    def communicate(self, timeout: float = 120) -> tuple[str, None]:
+    def communicate(self, timeout: float = 300) -> tuple[str, None]:
         """Close its input, read what it says to the end, and wait; one that takes too long is killed."""
         too_long = threading.Timer(timeout, self.kill)
         too_long.start()
@@ -138,7 +138,7 @@ def fork(
     return Forked(order, stdin=stdin, stdout=stdout, stderr=stderr)
 
 
-def do(code: str, *arguments: object, environment: dict[str, str], timeout: float = 240) -> int:
+def do(code: str, *arguments: object, environment: dict[str, str], timeout: float = 300) -> int:
     """Do it in a process and return its exit code."""
     process = fork(code, *arguments, environment=environment)
     try:

@@ -28,7 +28,7 @@ def test_four_processes_write_at_once_and_none_finds_the_database_locked(tmp_pat
     make_tables(tmp_path)
     with (tmp_path / "errors").open("w") as errors:
         writers = [fork("-c", WRITER, environment=environment, stderr=errors.fileno()) for _ in range(4)]
-    ended = [writer.wait(120) for writer in writers]
+    ended = [writer.wait(240) for writer in writers]
     assert ended == [0, 0, 0, 0], (tmp_path / "errors").read_text()
     with sqlite3.connect(tmp_path / DATABASE) as database:
         seen = [
