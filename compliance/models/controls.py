@@ -27,6 +27,7 @@ class Control(models.Model):
     definition = models.JSONField()
     declared_at = models.DateTimeField()
     retired_at = models.DateTimeField(null=True, blank=True)
+    retired_reason = models.CharField(max_length=500, blank=True, default="")
     requirements = models.ManyToManyField(Requirement, through="ControlRequirement", related_name="controls")
 
     class Meta:

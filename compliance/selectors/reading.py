@@ -41,9 +41,12 @@ def requirements_of(*, framework: Framework) -> QuerySet[Requirement]:
     return framework.requirements.filter(retired_at__isnull=True).select_related("framework")
 
 
-def controls_visible(*, access: Access) -> QuerySet[Control]:
-    """Return the controls that may be seen: an auditor's are those that serve the frameworks of the engagement."""
-    found = Control.objects.filter(retired_at__isnull=True)
+def controls_visible(*, access: Access, retired: bool = False) -> QuerySet[Control]:
+    """Return the controls that may be seen: an auditor's are those that serve the frameworks of the engagement.
+
+    With `retired`, those too that are no longer in force.
+    """
+    found = Control.objects.all() if retired else Control.objects.filter(retired_at__isnull=True)
     if access.everything:
         return found
     return found.filter(links__requirement__framework__in=access.framework_ids).distinct()

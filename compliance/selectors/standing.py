@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, time, timedelta
 from typing import Any
 
-from django.db.models import Count, Q, Sum
+from django.db.models import Count, Exists, OuterRef, Q, Sum
 
 from compliance.data import (
     Cadence,
@@ -214,21 +214,33 @@ def requirement_standings_over(
 ) -> list[list[RequirementStanding]]:
     """Return the same for several windows, in the same few queries: a list for each window."""
     requirements = list(framework.requirements.filter(retired_at__isnull=True))
-    links = _links(requirements)
+    links = _links(requirements, since=min(window.start for window in windows))
     controls = {link.control_id: link.control for found in links.values() for link in found}
     records = _Records(controls.values(), windows=windows)
     return [
-        [_requirement(one, links[one.pk], standings) for one in requirements]
-        for standings in (records.standings(window, now=now) for window in windows)
+        [_requirement(one, _in_force(links[one.pk], window), standings) for one in requirements]
+        for window, standings in ((window, records.standings(window, now=now)) for window in windows)
     ]
 
 
-def _links(requirements: Sequence[Requirement]) -> dict[int, list[ControlRequirement]]:
+def _links(requirements: Sequence[Requirement], *, since: datetime) -> dict[int, list[ControlRequirement]]:
+    """Return what serves each requirement: controls in force, and those retired since of which something had been due.
+
+    A control of which nothing had fallen due when it was retired has proven nothing and failed at nothing.
+    """
     found: dict[int, list[ControlRequirement]] = {one.pk: [] for one in requirements}
-    rows = ControlRequirement.objects.filter(requirement__in=requirements, control__retired_at__isnull=True)
+    was_due = Occurrence.objects.filter(check_run__control=OuterRef("control"), due_at__gt=since)
+    rows = ControlRequirement.objects.filter(
+        Q(control__retired_at__isnull=True) | (Q(control__retired_at__gt=since) & Exists(was_due)),
+        requirement__in=requirements,
+    )
     for link in rows.select_related("control"):
         found[link.requirement_id].append(link)
     return found
+
+
+def _in_force(links: Sequence[ControlRequirement], window: Window) -> list[ControlRequirement]:
+    return [one for one in links if one.control.retired_at is None or one.control.retired_at > window.start]
 
 
 def _requirement(

@@ -155,7 +155,7 @@ def load_packaged(*, principal: Principal = LOADER) -> Loaded:
     ensure_may(principal, Capability.COMPLIANCE_EDIT)
     with transaction.atomic():
         frameworks = _load_frameworks(principal)
-        controls = apply_documents(principal=principal, documents=_starter_set(), source="controls")
+        controls = apply_documents(principal=principal, documents=_starter_set(), source="controls", revive=False)
     return Loaded(
         frameworks.created + controls.created,
         frameworks.changed + controls.changed,
@@ -186,9 +186,11 @@ def apply_documents(
     documents: Sequence[tuple[Any, LineIndex]],
     source: str = "controls",
     dry_run: bool = False,
+    revive: bool = True,
 ) -> Loaded:
     """Declare controls, risks, vendors and policies from YAML, all or nothing; the same again changes nothing.
 
+    A control that was retired comes into force again, unless `revive` is False: then it is left as it is.
     Raises InputRefusedError with every problem.
     """
     ensure_may(principal, Capability.COMPLIANCE_EDIT)
@@ -221,7 +223,7 @@ def apply_documents(
         raise InputRefusedError(problems)
     outcome: dict[str, list[str]] = {"created": [], "changed": [], "unchanged": []}
     for document in parsed:
-        outcome[_declare(document, known, principal)].append(f"Control {document.metadata.name}")
+        outcome[_declare(document, known, principal, revive=revive)].append(f"Control {document.metadata.name}")
     for one in registered:
         outcome[_register(one, principal)].append(f"{one.kind} {one.metadata.name}")
     if dry_run:
@@ -264,11 +266,13 @@ def _register(document: Registered, principal: Principal) -> str:
     return save_vendor(principal=principal, slug=slug, name=title, **document.spec.model_dump())[1]
 
 
-def _declare(document: ControlDocument, known: Mapping[tuple[str, str], Requirement], principal: Principal) -> str:
+def _declare(
+    document: ControlDocument, known: Mapping[tuple[str, str], Requirement], principal: Principal, *, revive: bool
+) -> str:
     spec, slug = document.spec, document.metadata.name
     definition = document.model_dump(mode="json", exclude_defaults=True)
     control = Control.objects.filter(slug=slug).first()
-    if control is not None and control.definition == definition and control.retired_at is None:
+    if control is not None and (not revive if control.retired_at else control.definition == definition):
         return "unchanged"
     now = database_now()
     outcome = "created" if control is None else "changed"
@@ -277,6 +281,7 @@ def _declare(document: ControlDocument, known: Mapping[tuple[str, str], Requirem
     control.title, control.objective, control.owner = document.metadata.title, spec.objective, spec.owner
     control.tier, control.frequency, control.definition = spec.tier, spec.frequency, definition
     control.version, control.declared_at, control.retired_at = control.version + 1, now, None
+    control.retired_reason = ""
     control.save()
     ControlVersion.objects.create(
         control=control,

@@ -81,8 +81,11 @@ def _take(
     )
     new, known, gone = _settle(made, report.weaknesses)
     still = SecurityFinding.objects.filter(tool=made.tool, scope=made.scope, gone_at__isnull=True)
+    # Nought is said too: a check asks whether none is open, and what is not said is not known.
+    counted = Counter(still.values_list("severity", flat=True))
     record(
         FindingsImported(
+            report_kind=made.kind,
             report=made.reference,
             tool=made.tool,
             tool_version=made.tool_version,
@@ -90,7 +93,7 @@ def _take(
             new=new,
             known=known,
             gone=gone,
-            open_by_severity=dict(sorted(Counter(still.values_list("severity", flat=True)).items())),
+            open_by_severity={one: counted[one] for one in sorted(SecurityFinding.Severity.values)},
             scanned_at=made.scanned_at,
             report_sha256=digest,
         ),

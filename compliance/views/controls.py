@@ -5,8 +5,9 @@ from datetime import timedelta
 from typing import Any
 
 import orjson
+from django.contrib import messages
 from django.http import Http404, HttpRequest, HttpResponse
-from django.shortcuts import render
+from django.shortcuts import redirect, render
 from django.urls import reverse
 
 from accounts.data import Capability, Principal
@@ -31,10 +32,12 @@ from compliance.selectors import (
     evidence_visible,
     window_to,
 )
+from compliance.services.retiring import retire_control
 from compliance.views.base import ComplianceView
 from core.clock import database_now
 from core.drawings import Interval, Lane, TimeAxis
 from core.lists import Action, Column, Empty, Filter, RecordListView
+from core.parsing import InputRefusedError
 from core.states import Tone
 from core.templatetags.assay import state
 
@@ -105,7 +108,7 @@ class ControlDetailView(ComplianceView):
     """What proves this, over the whole window?"""
 
     def get(self, request: HttpRequest, slug: str) -> HttpResponse:
-        control: Control = self.find(controls_visible(access=self.access), slug=slug)
+        control: Control = self.find(controls_visible(access=self.access, retired=True), slug=slug)
         now = database_now()
         window = window_to(now)
         standing = control_standings([control], window=window, now=now)[control.pk]
@@ -139,6 +142,16 @@ class ControlDetailView(ComplianceView):
             "asserted": ASSERTED,
         }
         return render(request, "compliance/control_detail.html", context)
+
+    def post(self, request: HttpRequest, slug: str) -> HttpResponse:
+        control: Control = self.find(controls_visible(access=self.access), slug=slug)
+        try:
+            retire_control(principal=principal_of(request), control=control, reason=request.POST.get("reason", ""))
+        except InputRefusedError as error:
+            messages.error(request, str(error))
+        else:
+            messages.success(request, "Retired. The ledger keeps the reason; what had fallen due before still counts.")
+        return redirect("compliance:control_detail", slug=slug)
 
 
 def _in_words(check: Check) -> dict[str, str]:

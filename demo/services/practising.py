@@ -4,6 +4,8 @@ Nothing is written into the ledger from here: people of the demo use the service
 sign-in page of the running site), and the site's workers do the rest.
 """
 
+import subprocess
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -15,7 +17,9 @@ import requests
 from accounts.data import Principal, Role
 from accounts.selectors import principal_for_user, user_by_username
 from accounts.services import apply_documents, create_user, deactivate_user, grant_role
-from chaos.data import RunState
+from catalog.selectors import service_by_slug
+from catalog.services import record_deployment
+from chaos.data import RunState as ChaosState
 from chaos.selectors import recovery_test_by_slug
 from chaos.services.recovery import RecoveryRefusedError, request_recovery_run
 from compliance.selectors import access_of, frameworks_visible, requirement_standings, window_to
@@ -23,13 +27,17 @@ from compliance.services import run_checks
 from compliance.services.reviewing import accounts_of_assay, close_campaign, decide_access, open_campaign
 from compliance.services.scan_runs import request_scan
 from compliance.services.scanning import checkov_path
+from compliance.services.weaknesses import import_sarif
 from core.clock import database_now
 from core.parsing import InputRefusedError, load_yaml_documents
 from demo.services.people import PASSWORD
+from runbooks.data import RunState
+from runbooks.services import approve_step, start_run
 
 ORGANIZATION = Path(__file__).resolve().parent.parent / "org"
 DEPLOYMENT = ORGANIZATION.parent.parent / "deploy"
 RESTORE = "assay-backup-restore"
+ROLLOUT = "model-servers-roll"
 # About Assay itself: who gets in, what is logged, whether it comes back.
 REQUIREMENTS = {
     "soc2": ("CC6.1", "CC6.2", "CC6.3", "CC7.1", "CC8.1"),
@@ -57,6 +65,8 @@ class Practice:
         self._leaver()
         self._review()
         scan, restore = self._scan(), self._restore()
+        self._weaknesses()
+        self._rollout()
         self._await("the scan of the deployment files", scan)
         self._await("the backup and its restore", restore)
         return self._standings()
@@ -123,6 +133,61 @@ class Practice:
 
         return done
 
+    def _weaknesses(self) -> None:
+        """Carol hands in what a scanner says of the deployment files, as its own report."""
+        if not checkov_path().exists():
+            self.left.append("no report of weaknesses: make checkov installs a scanner")
+            return
+        with tempfile.TemporaryDirectory() as folder:
+            command = [str(checkov_path()), "-d", str(DEPLOYMENT), "--framework", "dockerfile", "kubernetes"]
+            command += ["-o", "sarif", "--output-file-path", folder, "--soft-fail", "--skip-download"]
+            subprocess.run(command, capture_output=True, timeout=self.seconds, check=True)  # noqa: S603 a fixed command
+            raw = next(Path(folder).glob("*.sarif")).read_bytes()
+        made = import_sarif(principal=person("carol"), raw=raw, scope="repo:assay/deploy", source="checkov.sarif")
+        self.say(f"Carol has handed in a scanner's report: {sum(one.results for one in made)} findings")
+
+    def _rollout(self) -> None:
+        """Alice rolls out the model servers by the runbook, Bob agrees, and the pipeline reports the deployment."""
+        service, begun = service_by_slug(slug="model-server"), database_now()
+        if service is None:
+            raise PracticeError("the demo organization is not loaded: manage.py demo load")
+        run = start_run(
+            principal=person("alice"),
+            runbook_slug=ROLLOUT,
+            inputs={},
+            trigger="a change",
+            idempotency_key=f"rollout:{begun:%Y%m%d%H%M%S}",
+        )
+
+        def in_state(*states: RunState) -> Callable[[], bool]:
+            def asked() -> bool:
+                run.refresh_from_db()
+                return run.state in states
+
+            return asked
+
+        ended = (RunState.SUCCEEDED, RunState.FAILED, RunState.CANCELLED, RunState.ROLLED_BACK)
+        self._await(f"{run.reference} asks for approval", in_state(RunState.WAITING, *ended), aloud=False)
+        if run.state == RunState.WAITING:
+            approve_step(principal=person("bob"), run=run, step_id="agree")
+            self._await(f"{run.reference} has rolled out the model servers", in_state(*ended), aloud=False)
+        went_well = run.state == RunState.SUCCEEDED
+        record_deployment(
+            principal=person("admin"),
+            reference=f"rollout-{run.reference}",
+            service=service,
+            author="alice",
+            approver="bob",
+            ticket=run.reference,
+            started_at=begun,
+            finished_at=database_now(),
+            tests_passed=went_well,
+            result="succeeded" if went_well else "failed",
+        )
+        self.say(
+            f"Alice has rolled out the model servers, Bob had agreed, the checks between: {run.get_state_display()}"
+        )
+
     def _restore(self) -> Callable[[], bool]:
         test = recovery_test_by_slug(slug=RESTORE)
         if test is None:
@@ -135,17 +200,18 @@ class Practice:
 
         def done() -> bool:
             run.refresh_from_db()
-            return run.state == RunState.FINISHED
+            return run.state == ChaosState.FINISHED
 
         return done
 
-    def _await(self, what: str, done: Callable[[], bool]) -> None:
+    def _await(self, what: str, done: Callable[[], bool], *, aloud: bool = True) -> None:
         deadline = time.monotonic() + self.seconds
         while not done():
             if time.monotonic() > deadline:
                 raise PracticeError(f"{what} did not end within {self.seconds:.0f} seconds")
             time.sleep(1)
-        self.say(f"{what}: done")
+        if aloud:
+            self.say(f"{what}: done")
 
     def _standings(self) -> list[dict[str, str]]:
         for line in self.left:

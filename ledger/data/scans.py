@@ -56,11 +56,33 @@ class InfrastructureScanned(LedgerPayload):
     report_sha256: str
 
 
-class FindingsImported(LedgerPayload):
-    """A report of another scanner, or of a penetration test, was taken in."""
+class FindingsImportedFirst(LedgerPayload):
+    """As the first release recorded it: a scanner's report and a penetration test cannot be told apart."""
 
     entry_type: ClassVar[str] = "scan.findings_imported"
     evidence_type: ClassVar[EvidenceType | None] = EvidenceType.IAC
+    report: str
+    tool: str
+    tool_version: str
+    scope: str
+    new: int
+    known: int
+    gone: int
+    open_by_severity: dict[str, int]
+    scanned_at: datetime
+    report_sha256: str
+
+
+class FindingsImported(LedgerPayload):
+    """A report of another scanner, or of a penetration test, was taken in.
+
+    `report_kind` is `sarif` or `penetration-test`; `scope` is what was looked at, in the words of who handed it in.
+    """
+
+    entry_type: ClassVar[str] = "scan.findings_imported"
+    version: ClassVar[int] = 2
+    evidence_type: ClassVar[EvidenceType | None] = EvidenceType.IAC
+    report_kind: str
     report: str
     tool: str
     tool_version: str

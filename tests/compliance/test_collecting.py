@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 from accounts.data import Principal, Role
 from accounts.models import User
 from accounts.selectors import principal_for_user
+from compliance.data import Outcome
 from compliance.domain.attestations import (
     PAYLOAD_TYPE,
     PREDICATE,
@@ -31,7 +32,8 @@ from compliance.domain.attestations import (
     opened,
     pre_authentication,
 )
-from compliance.models import AccessCampaign, ChangeSource, Evidence, FindingReport, SecurityFinding
+from compliance.models import AccessCampaign, ChangeSource, Evidence, FindingReport, Occurrence, SecurityFinding
+from compliance.services import run_checks
 from compliance.services.changes import fetch_changes, save_change_source
 from compliance.services.pushing import add_collector_key, push_evidence, revoke_collector_key
 from compliance.services.reviewing import (
@@ -48,6 +50,7 @@ from compliance.services.reviewing import (
 from compliance.services.weaknesses import import_penetration_test, import_sarif
 from core.parsing import InputRefusedError
 from ledger.selectors import entries
+from ledger.services import seal_pending
 
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 PUBLIC = base64.b64encode(KEY.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)).decode()
@@ -158,6 +161,9 @@ def test_one_flipped_bit_anywhere_is_noticed(payload: bytes, bit: int) -> None:
         opened(made, {"k": base64.b64decode(PUBLIC)})
 
 
+REPORTED = ("vulnerabilities-handled", "penetration-tested")
+
+
 def sarif(*rules: str, **run: Any) -> bytes:
     results = [
         {
@@ -184,6 +190,17 @@ class TestWeaknesses:
         assert "hunter2" not in found["R1"].title
         told = [entry.payload for entry in entries(types=["scan.findings_imported"]) if entry.payload]
         assert [(one["new"], one["known"], one["gone"]) for one in reversed(told)] == [(2, 0, 0), (0, 1, 1), (0, 0, 0)]
+
+    def test_a_report_counts_for_its_control_whatever_was_scanned(self, manager: Principal) -> None:
+        import_sarif(principal=manager, raw=sarif(), scope="repo:gateway")
+        csv = b"id,title,severity\nP1,Old cipher,low\n"
+        import_penetration_test(
+            principal=manager, raw=csv, tester="Outsiders", scope="the site", ended_at=timezone.now()
+        )
+        seal_pending()
+        run_checks()
+        happened = Occurrence.objects.filter(outcome=Outcome.PASSED, check_run__control__slug__in=REPORTED)
+        assert set(happened.values_list("check_run__control__slug", flat=True)) == set(REPORTED)
 
     def test_an_older_report_undoes_nothing(self, manager: Principal) -> None:
         import_sarif(principal=manager, raw=sarif(), scope="s", scanned_at=timezone.now())

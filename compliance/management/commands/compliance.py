@@ -24,6 +24,7 @@ from compliance.services import (
     scan_git,
     scan_path,
 )
+from compliance.services.retiring import retire_control
 from compliance.services.tables import read_csv
 from compliance.services.weaknesses import import_sarif
 from core.cli import ExitCode, FormatOption, OutputFormat, RoomCommand, answering, fail, print_json, print_rows
@@ -153,6 +154,25 @@ class Command(RoomCommand):
             return
         for word, names in answer.items():
             typer.echo(f"{len(names)} {word}" + (f": {', '.join(names)}" if names and word != "unchanged" else ""))
+
+    @command()
+    @answering
+    def retire(
+        self,
+        control: Annotated[str, typer.Argument(help="Slug of a control in force.")],
+        reason: Annotated[str, typer.Option(help="Why it no longer applies; the ledger keeps it.")],
+        as_user: AsOption = "",
+        output: FormatOption = OutputFormat.TEXT,
+    ) -> None:
+        """Take a control out of force. What had fallen due before still counts in windows that reach back to it."""
+        found = controls_visible(access=Access(everything=True)).filter(slug=control).first()
+        if found is None:
+            fail(f"There is no control {control} in force.")
+        row = retire_control(principal=principal_named(as_user), control=found, reason=reason)
+        if output is OutputFormat.JSON:
+            print_json({"control": row.slug, "retired_at": row.retired_at, "reason": row.retired_reason})
+        else:
+            typer.echo(f"{row.slug} is out of force. Declaring it from a file brings it back.")
 
     @command(name="import-oscal")
     @answering

@@ -1,0 +1,88 @@
+"""A control leaves openly: with a reason, and without taking its failures with it."""
+
+from datetime import timedelta
+
+import pytest
+from django.core.exceptions import PermissionDenied
+from django.test import Client
+
+from accounts.data import Principal, Role, system_principal
+from accounts.models import User
+from accounts.selectors import principal_for_user
+from accounts.services import create_user, grant_role
+from compliance.data import Outcome
+from compliance.models import Control, Framework, Occurrence
+from compliance.selectors import requirement_standings, window_to
+from compliance.services import load_packaged
+from compliance.services.retiring import retire_control
+from core.clock import database_now
+from core.parsing import InputRefusedError
+from ledger.selectors import entries
+
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("content")]
+SITE = system_principal("test")
+WHY = "Releases are bought, no code is written."
+
+
+def control() -> Control:
+    return Control.objects.get(slug="merges-reviewed")
+
+
+def serving(ref: str) -> set[str]:
+    now = database_now()
+    (found,) = [
+        one
+        for one in requirement_standings(Framework.objects.get(slug="soc2"), window=window_to(now), now=now)
+        if one.ref == ref
+    ]
+    return {one.slug for one in found.controls}
+
+
+def occurrence(outcome: Outcome, *, days: int) -> Occurrence:
+    now = database_now()
+    return Occurrence.objects.create(
+        check_run=control().checks.get(),
+        key=f"entry:{days}",
+        due_at=now + timedelta(days=days),
+        outcome=outcome,
+        check_version=1,
+        evaluated_at=now,
+    )
+
+
+def test_a_control_that_never_applied_is_gone_and_stays_so_when_the_site_is_loaded_again(manager: Principal) -> None:
+    assert "merges-reviewed" in serving("CC8.1")
+    retire_control(principal=manager, control=control(), reason=WHY)
+    assert "merges-reviewed" not in serving("CC8.1")
+    load_packaged(principal=SITE)
+    assert control().retired_reason == WHY
+    [entry] = entries(types=["control.retired"])
+    assert entry.payload == {"control": "merges-reviewed", "reason": WHY}
+    with pytest.raises(InputRefusedError, match="retired already"):
+        retire_control(principal=manager, control=control(), reason=WHY)
+
+
+def test_what_has_failed_counts_after_its_control_has_gone(manager: Principal) -> None:
+    occurrence(Outcome.FAILED, days=-3)
+    waiting = occurrence(Outcome.PENDING, days=9)
+    retire_control(principal=manager, control=control(), reason=WHY)
+    assert "merges-reviewed" in serving("CC8.1")
+    assert not Occurrence.objects.filter(pk=waiting.pk).exists()
+    Control.objects.filter(slug="merges-reviewed").update(retired_at=database_now() - timedelta(days=100))
+    assert "merges-reviewed" not in serving("CC8.1")
+
+
+def test_the_page_asks_for_a_reason_and_shows_it(manager: Principal, client: Client) -> None:
+    viewer = create_user(principal=SITE, username="victor", password=None)
+    grant_role(principal=SITE, user=viewer, role=Role.VIEWER)
+    client.force_login(User.objects.get(pk=manager.user_id or 0))
+    answer = client.post("/controls/merges-reviewed/", {"reason": "no"}, follow=True).content.decode()
+    assert "10 to 500 are allowed" in answer
+    answer = client.post("/controls/merges-reviewed/", {"reason": WHY}, follow=True).content.decode()
+    assert WHY in answer
+    assert "RETIRED" in answer
+    assert "merges-reviewed" not in client.get("/controls/").content.decode()
+    client.force_login(viewer)
+    assert client.post("/controls/access-reviewed/", {"reason": WHY}).status_code in {403, 404}
+    with pytest.raises(PermissionDenied):
+        retire_control(principal=principal_for_user(user=viewer), control=control(), reason=WHY)
