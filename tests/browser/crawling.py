@@ -29,6 +29,7 @@ LOOKS_PER_KIND = 2
 QUALITY = 80
 LINK = re.compile(r"<a\s([^>]*)>")
 HREF = re.compile(r'href="([^"]*)"')
+STYLED = re.compile(r"<[^>]* style=")
 PART = re.compile(r'name="(?!csrf)([\w-]+)"|data-dialog="([\w-]+)"')
 # The rows of a table are alike: the first ones are looked at. So is the frame around the pages, on a walk's first look.
 ALIKE = ["tbody > tr:nth-child(n+7)"]
@@ -128,6 +129,9 @@ def walk(context: BrowserContext, who: str, gallery: Gallery, depth: Depth, *, s
         if "text/html" not in answer.headers.get("content-type", "") or query:
             continue
         html = answer.text
+        # Scripts may set styles; the markup that the server sends may not.
+        if STYLED.search(html):
+            seen.problems.append(f"{path}: a style attribute in the markup")
         if gallery.wants(kind, html):
             look(page, path, seen, gallery)
         for link in links_of(html):
@@ -163,8 +167,6 @@ def look(page: Page, path: str, seen: Walk, gallery: Gallery) -> None:
         if violation["impact"] in {"serious", "critical"}:
             where = "; ".join(str(node["target"]) + " " + node["html"][:160] for node in violation["nodes"][:3])
             seen.problems.append(f"{path}: axe {violation['id']} ({violation['impact']}): {where}")
-    if page.locator("[style]:not([data-chart] *):not(.uplot)").count() and _styled_in_markup(page, path):
-        seen.problems.append(f"{path}: a style attribute in the markup")
     if pictures:
         _take(page, path, seen.who)
     sideways = _sideways_at_375(page)
@@ -199,11 +201,6 @@ def _dark(page: Page) -> Iterator[None]:
 def _set_theme(page: Page, theme: str) -> None:
     page.evaluate(f"document.documentElement.setAttribute('data-bs-theme', '{theme}')")
     page.evaluate("document.dispatchEvent(new CustomEvent('assay:theme'))")
-
-
-def _styled_in_markup(page: Page, path: str) -> bool:
-    """Scripts may set styles; the markup that the server sends may not."""
-    return " style=" in page.request.get(path).text()
 
 
 def _file(path: str, who: str, size: str) -> Path:
