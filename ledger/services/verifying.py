@@ -11,8 +11,8 @@ from typing import Any
 import django
 import orjson
 from django.db import connection, connections
-from django.db.models import Func, TextField
-from django.db.models.functions import Cast
+from django.db.models import Func, Subquery, TextField
+from django.db.models.functions import Cast, Coalesce
 
 from ledger.data.log import PayloadErased, PayloadsOutlived
 from ledger.domain.entries import EntryFacts, entry_leaf, outlived_range
@@ -124,14 +124,19 @@ def verify_log(
 
 
 def _check_ends(found: Verification, head: LogHead | None, frontier: list[bytes]) -> None:
-    """Check what the ranges cannot see: seals beyond the head, checkpoints beyond it, entries that lost their place."""
+    """Check what the ranges cannot see: seals beyond the head, checkpoints beyond it, entries that lost their place.
+
+    The log may have grown since `head` was read: what is beyond is asked of the head of the same instant.
+    """
     size = head.size if head else 0
-    if (known := Seal.objects.count()) != size:
-        found.add(f"the log's head says {size} entries; {known} seals are there")
+    size_now = Coalesce(Subquery(LogHead.objects.filter(pk=1).values("size")[:1]), 0)
+    known, beyond = Seal.objects.filter(seq__lt=size).count(), Seal.objects.filter(seq__gte=size_now).count()
+    if known != size or beyond:
+        found.add(f"the log's head says {size} entries; {known + beyond} seals are there")
     if lost := LedgerEntry.objects.filter(seal__isnull=True, pending__isnull=True).count():
         found.add(f"{lost} entries have no place in the log and none is due to them")
-    for beyond in Checkpoint.objects.filter(size__gt=size).values_list("size", flat=True):
-        found.add(f"a checkpoint says {beyond} entries; the log has {size}: its tail was cut")
+    for ahead in Checkpoint.objects.filter(size__gt=size_now).values_list("size", flat=True):
+        found.add(f"a checkpoint says {ahead} entries; the log has {size}: its tail was cut")
     if head and head.frontier != [value.hex() for value in frontier]:
         found.add("the stored tree is not that of the entries")
 

@@ -49,6 +49,18 @@ def test_an_untouched_log_holds() -> None:
     assert (found.entries, found.checkpoints, found.artifacts, found.pending) == (12, 1, 1, 0)
 
 
+def test_a_log_that_grows_while_it_is_verified_holds() -> None:
+    def grow(_entries: int) -> None:
+        record(AuditedAction(action="lamp.lit", target="late"), actor="user:1", subject="lamp:late")
+        seal_pending()
+        make_checkpoint()
+
+    found = verify_log(progress=grow)
+    assert found.holds, found.problems
+    assert found.entries == 12
+    assert Seal.objects.count() > 12
+
+
 @pytest.mark.parametrize("microseconds", [0, 500_000, 1])
 @pytest.mark.parametrize("zone", [UTC, ZoneInfo("Asia/Kolkata")])
 def test_an_instant_is_verified_however_the_database_writes_it(microseconds: int, zone: tzinfo) -> None:
@@ -87,6 +99,8 @@ def lose_the_file() -> None:
         (lambda: Seal.objects.filter(seq=6).delete(), "entry 6 is missing"),
         (lambda: Seal.objects.filter(seq=1).update(leaf_hash=b"x" * 32), "entry 1"),
         (cut_the_tail, "tail was cut"),
+        (lambda: LogHead.objects.update(size=11), "12 seals are there"),
+        (lambda: LogHead.objects.all().delete(), "12 seals are there"),
         (lambda: LogHead.objects.update(frontier=[]), "stored tree"),
         (lambda: Checkpoint.objects.update(note="forged"), "checkpoint at 7"),
         (lose_the_file, "the file is gone"),
