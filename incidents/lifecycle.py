@@ -1,6 +1,8 @@
 """What the room keeps, for how long, and of whom."""
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.db.models import Q, QuerySet
 
@@ -10,11 +12,13 @@ from core.lifecycle import (
     Person,
     PersonalData,
     deleted,
+    kept_for,
     register_class,
     register_personal,
     without,
 )
 from incidents.models import Absence, Alert, ContactMethod, FeedToken, InboundEvent, Page, RoleAssignment, TimelineEntry
+from incidents.services.outliving import BODIES, INBOUND_CLASS, drop_bodies, remove_events
 
 NUMBERS = "It refers to the person by the account's number; the name is gone with the account."
 
@@ -47,18 +51,25 @@ def _spare_alerts(rows: QuerySet[Alert], held: Held) -> QuerySet[Alert]:
     return without(rows, _incident_numbers(held), incident="incident__pk")
 
 
-register_class(
-    DataClass(
-        key="incidents.inbound",
-        name="Inbound bodies",
-        says="What senders of alerts posted, byte for byte, once it is worked off.",
-        default=timedelta(days=90),
-        floor=timedelta(days=7),
-        old=_old_bodies,
-        at="received_at",
-        spare=_spare_bodies,
-    )
+def _remove_bodies(keys: Sequence[Any]) -> int:
+    return remove_events(keys, keep=kept_for(INBOUND))
+
+
+INBOUND = DataClass(
+    key=INBOUND_CLASS,
+    name="Inbound bodies",
+    says="What senders of alerts posted, byte for byte, once it is worked off. On PostgreSQL, with a rule of 60 days "
+    "or more, events go at once and the bytes, which nothing leads to any more, with their month.",
+    default=timedelta(days=90),
+    floor=timedelta(days=7),
+    old=_old_bodies,
+    at="received_at",
+    spare=_spare_bodies,
+    remove=_remove_bodies,
+    drop=drop_bodies,
+    table=BODIES,
 )
+register_class(INBOUND)
 register_class(
     DataClass(
         key="incidents.alerts",

@@ -49,6 +49,8 @@ for name, rows in ((INBOUND_QUEUE, _calm), (SPILL_QUEUE, _spilled)):
             transactional=True,
             rows=rows,
             batch=TOGETHER,
+            # Since 2, the bytes are rows of their own.
+            format=2,
             # Events of an integration are judged one after the other: a second thread would only wait for its lock.
             parallel=1,
         )

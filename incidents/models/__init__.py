@@ -16,7 +16,7 @@ from incidents.models.escalation import (
     NotificationRule,
     Page,
 )
-from incidents.models.inbound import Alert, InboundEvent, Integration, Route
+from incidents.models.inbound import Alert, InboundBody, InboundEvent, Integration, Route
 from incidents.models.incident import FollowUp, Incident, Review, ReviewTask, RoleAssignment, TimelineEntry
 from incidents.models.oncall import Absence, FeedToken, Schedule, ScheduleOverride, ScheduleVersion, SwapRequest
 from incidents.models.silencing import Silence
@@ -31,6 +31,7 @@ __all__ = [
     "EscalationStep",
     "FeedToken",
     "FollowUp",
+    "InboundBody",
     "InboundEvent",
     "Incident",
     "IncidentTargets",

@@ -50,7 +50,7 @@ class Integration(models.Model):
 
 
 class InboundEvent(LeasedModel):
-    """The bytes that a sender was told were received, and what became of them."""
+    """What a sender was told was received, and what became of it. Its bytes are its `InboundBody`."""
 
     reference = models.CharField(max_length=40, unique=True)
     integration = models.ForeignKey(Integration, on_delete=models.PROTECT, related_name="inbound_events")
@@ -58,8 +58,9 @@ class InboundEvent(LeasedModel):
     received_at = models.DateTimeField()
     method = models.CharField(max_length=8)
     content_type = models.CharField(max_length=200, blank=True, default="")
+    # Only of events that the release before has stored.
     headers = models.JSONField(default=dict)
-    body = models.BinaryField()
+    body = models.BinaryField(default=b"")
     state = models.CharField(max_length=16, choices=choices_of(InboundState), default=InboundState.RECEIVED)
     processed_at = models.DateTimeField(null=True, blank=True)
     problem = models.CharField(max_length=1000, blank=True, default="")
@@ -87,6 +88,24 @@ class InboundEvent(LeasedModel):
 
     def __str__(self) -> str:
         return f"{self.reference} from {self.integration_id}"
+
+
+class InboundBody(models.Model):
+    """The headers and bytes of a stored event. PostgreSQL keeps these rows by month and drops a month at once."""
+
+    # Written together with the event; its row may outlive the event's until the month goes.
+    event = models.OneToOneField(
+        InboundEvent, on_delete=models.DO_NOTHING, primary_key=True, related_name="stored", db_constraint=False
+    )
+    headers = models.JSONField(default=dict)
+    body = models.BinaryField()
+
+    class Meta:
+        ordering = ("pk",)
+        verbose_name_plural = "inbound bodies"
+
+    def __str__(self) -> str:
+        return f"body of event {self.pk}"
 
 
 class Route(models.Model):

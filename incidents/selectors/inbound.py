@@ -1,9 +1,11 @@
 """Reads of what came in. Bodies may hold anything, so they are for those who answer alerts."""
 
+from collections.abc import Sequence
+
 from django.db.models import QuerySet
 
 from accounts.data import Capability, Principal
-from incidents.models import InboundEvent, Integration, Route
+from incidents.models import InboundBody, InboundEvent, Integration, Route
 
 
 def inbound_events(*, viewer: Principal, integration_slug: str = "", state: str = "") -> QuerySet[InboundEvent]:
@@ -20,7 +22,10 @@ def inbound_event_by_reference(*, viewer: Principal, reference: str) -> InboundE
     """Return one stored event with its body, or None."""
     if not viewer.may(Capability.INCIDENT_RESPOND):
         return None
-    return InboundEvent.objects.select_related("integration").filter(reference=reference).first()
+    found = InboundEvent.objects.select_related("integration").filter(reference=reference).first()
+    if found is not None:
+        bring_bodies([found])
+    return found
 
 
 def integrations() -> QuerySet[Integration]:
@@ -33,9 +38,20 @@ def integration_by_slug(*, slug: str) -> Integration | None:
     return Integration.objects.select_related("team").filter(slug=slug).first()
 
 
-def latest_events_of(*, integration: Integration) -> QuerySet[InboundEvent]:
-    """Return an integration's stored events with their bodies, newest first, for who may read them."""
-    return InboundEvent.objects.filter(integration=integration)
+def latest_events_of(*, integration: Integration, limit: int) -> list[InboundEvent]:
+    """Return an integration's newest stored events with their bodies, for who may read them."""
+    found = list(InboundEvent.objects.filter(integration=integration)[:limit])
+    bring_bodies(found)
+    return found
+
+
+def bring_bodies(events: Sequence[InboundEvent]) -> None:
+    """Give events their headers and bytes, in one query. Those that the release before has stored have them already."""
+    bare = {event.pk: event for event in events if not event.body}
+    if not bare:
+        return
+    for key, headers, body in InboundBody.objects.filter(pk__in=bare).order_by().values_list("pk", "headers", "body"):
+        bare[key].headers, bare[key].body = headers, body
 
 
 def routes() -> QuerySet[Route]:

@@ -18,6 +18,7 @@ from core.parsing import InputRefusedError
 from incidents.data import AlertStatus, InboundState, IntegrationKind, TimelineKind
 from incidents.domain.inbound_formats import Received, ReceivedAlert, UnparsedBodyError
 from incidents.models import Alert, InboundEvent, Incident, Integration, Route
+from incidents.selectors.inbound import bring_bodies
 from incidents.services.deciding import Decision, Ruleset, decide, load_rules
 from incidents.services.lifecycle import (
     Opening,
@@ -77,6 +78,7 @@ class _Judged:
 
 def process_events(events: Sequence[InboundEvent]) -> None:
     """Process claimed events and settle them. Raises when any of them cannot be; then nothing may be kept."""
+    bring_bodies(events)
     wanted = sorted({event.integration_id for event in events})
     # Always in one order, so that two workers do not wait for each other; and no lock that a new event of theirs, which
     # refers to them, would have to wait for at the door.

@@ -25,7 +25,7 @@ from delivery.data import Channel, new_secret
 from delivery.services import send
 from incidents.data import IntegrationKind
 from incidents.domain.inbound_formats import GenericMapping
-from incidents.models import InboundEvent, Integration
+from incidents.models import InboundBody, InboundEvent, Integration
 
 INBOUND_QUEUE = "incidents.inbound"
 SPILL_QUEUE = "incidents.inbound-spill"
@@ -158,10 +158,10 @@ def store_internal(
             "due_at": now,
             "method": "EVENT",
             "content_type": "application/json",
-            "body": body,
         },
     )
     if created:
+        InboundBody.objects.create(event=event, body=body)
         wake(INBOUND_QUEUE)
     return event
 

@@ -19,6 +19,7 @@ from incidents.domain.alert_states import Episode, Verdict, judge
 from incidents.domain.deployments import ReceivedDeployment
 from incidents.domain.inbound_formats import Received, ReceivedAlert, ReceivedChange, UnparsedBodyError
 from incidents.models import Alert, InboundEvent, Integration, Route
+from incidents.selectors.inbound import bring_bodies
 from incidents.services.deciding import FLAP_WINDOW, Decision, Ruleset, decide, is_flapping, load_rules
 from incidents.services.escalation import start_escalation
 from incidents.services.lifecycle import acknowledge_by_source, hold_open, note_alert_resolved, open_by_route
@@ -36,6 +37,7 @@ TRAIL = 60
 
 def process_event(event: InboundEvent) -> None:
     """Process a claimed event; a body that cannot be read is kept as unparsed, with the reason."""
+    bring_bodies([event])
     # One event of an integration at a time: the alerts of one fingerprint must not be judged side by side.
     process_locked(Integration.objects.select_for_update(no_key=True).get(pk=event.integration_id), event)
 

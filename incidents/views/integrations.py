@@ -199,7 +199,7 @@ def _page(
 ) -> HttpResponse:
     may_see_bodies = view.principal.may(Capability.INCIDENT_RESPOND)
     may_edit = view.principal.may(Capability.ALERTING_EDIT)
-    events = list(latest_events_of(integration=integration)[:TRIED_EVENTS]) if may_see_bodies else []
+    events = latest_events_of(integration=integration, limit=TRIED_EVENTS) if may_see_bodies else []
     mapped = integration.kind in MAPPED and may_edit
     current = GenericMapping.model_validate(integration.mapping)
     shown = yaml.safe_dump(integration.mapping, allow_unicode=True, sort_keys=False) if integration.mapping else ""

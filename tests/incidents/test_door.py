@@ -50,7 +50,7 @@ class TestDoor:
         event = InboundEvent.objects.get()
         assert (status, again) == (202, 202)
         assert document == same == {"event_ids": [event.reference]}
-        assert bytes(event.body) == BODY
+        assert bytes(event.stored.body) == BODY
         assert event.duplicates == 1
         assert headers["Content-Length"] == str(len(orjson.dumps(document)))
 

@@ -37,10 +37,10 @@ def test_the_token_may_stand_in_the_path_a_bearer_or_a_basic_header(world: World
     ]
     assert [answer.status_code for answer in answers] == [202] * 4
     event = InboundEvent.objects.get()
-    assert bytes(event.body) == BODY
+    assert bytes(event.stored.body) == BODY
     assert event.duplicates == 3
     assert {tuple(answer.json()["event_ids"]) for answer in answers} == {(event.reference,)}
-    assert world.token not in str(event.headers)
+    assert world.token not in str(event.stored.headers)
 
 
 def test_put_is_taken_and_get_is_not(world: World) -> None:

@@ -16,7 +16,7 @@ from delivery.models import Notification
 from incidents.data import IncidentStatus, IntegrationKind
 from incidents.domain.cloudevents import decode_header
 from incidents.domain.inbound_formats import UnparsedBodyError
-from incidents.models import Alert, InboundEvent, Incident, Integration
+from incidents.models import Alert, InboundBody, InboundEvent, Incident, Integration
 from incidents.services import NewToken, add_integration, watch_floods, watch_heartbeats
 from tests.incidents.conftest import World
 
@@ -300,7 +300,7 @@ def test_a_deployment_of_gitlab_comes_with_its_own_token_header(world: World) ->
     deployment = Deployment.objects.get()
     assert (deployment.result, deployment.commit) == ("failed", "b" * 40)
     assert deployment.started_at == datetime(2026, 11, 21, 1, tzinfo=UTC)
-    assert new.token not in str(InboundEvent.objects.values_list("headers", flat=True))
+    assert new.token not in str(InboundBody.objects.values_list("headers", flat=True))
 
 
 def test_a_heartbeat_that_stops_alarms_once_and_a_new_beat_ends_it(world: World) -> None:
