@@ -90,7 +90,7 @@ def test_an_older_worker_leaves_a_queue_that_is_written_in_a_newer_format(monkey
     monkeypatch.setattr(periodic, "_jobs", {"a": periodic.Periodic("a", timedelta(minutes=1), lambda: ran.append("a"))})
     ensure_jobs()
     newer = {**queue_formats(), "core.periodic": 2}
-    assert enter_release(version="2.0.0", formats=newer, by="test") == ["core.periodic"]
+    assert "core.periodic" in enter_release(version="2.0.0", formats=newer, by="test")
     assert drain("core.periodic") == 0
     assert not ran
     assert formats_ahead(queue_formats()) == {"core.periodic": 2}
