@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable
 
-APART_SECONDS = 0.1
+APART_SECONDS = 0.2
 
 
 class WakeUps:
