@@ -4,7 +4,7 @@ import pytest
 from django.db import transaction
 
 from core import events
-from core.events import DomainEvent, Event, EventDelivery, publish, subscribe
+from core.events import DomainEvent, Event, EventDelivery, publish, publish_many, subscribe
 from core.leases import revive
 from core.work import PeriodicJob, drain
 
@@ -50,6 +50,30 @@ def test_a_subscriber_with_a_condition_costs_nothing_where_it_does_not_hold() ->
     publish(LampLit(colour="red"))
     drain("core.events")
     assert heard == ["red"]
+
+
+def test_a_kind_that_nobody_wants_costs_one_question_for_all_of_its_events() -> None:
+    asked: list[str] = []
+    wanted: list[str] = []
+
+    def is_wanted(kind: str) -> bool:
+        asked.append(kind)
+        return kind in wanted
+
+    heard: list[str] = []
+
+    @subscribe(LampLit, wanted=is_wanted)
+    def listener(event: LampLit) -> None:
+        heard.append(event.colour)
+
+    publish_many([LampLit(colour="green"), LampLit(colour="blue")])
+    assert asked == ["lamp.lit"]
+    assert not EventDelivery.objects.exists()
+    wanted.append("lamp.lit")
+    publish_many([LampLit(colour="red"), LampLit(colour="white")])
+    drain("core.events")
+    assert heard == ["red", "white"]
+    assert publish_many([]) == []
 
 
 def test_an_event_of_a_change_that_is_rolled_back_is_never_heard() -> None:

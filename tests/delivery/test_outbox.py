@@ -9,7 +9,7 @@ from core.events import Event
 from core.leases import claim_due
 from core.work import drain
 from delivery.channels import Outcome
-from delivery.data import AttemptOutcome, Channel, DeliveryState, verify
+from delivery.data import AttemptOutcome, Channel, DeliveryState, Outgoing, verify
 from delivery.models import Delivery, DeliveryAttempt, Endpoint, Notification
 from delivery.selectors import unread_count
 from delivery.services import (
@@ -18,6 +18,7 @@ from delivery.services import (
     redeliver,
     rotate_endpoint_secret,
     send,
+    send_many,
     withdraw_pending,
 )
 from delivery.services.outbox import ORDINARY_QUEUE, URGENT_QUEUE
@@ -53,6 +54,23 @@ def test_the_same_key_gives_one_row_and_one_message(endpoint: Endpoint, sink: Si
     drain(ORDINARY_QUEUE)
     assert len(sink.requests) == 1
     assert Delivery.objects.get().state == DeliveryState.SENT
+
+
+def test_messages_put_in_together_keep_their_order_and_a_key_that_was_used_its_row(endpoint: Endpoint) -> None:
+    first = a_webhook("k1")
+
+    def one(key: str, channel: Channel = Channel.WEBHOOK, address: str = "chat") -> Outgoing:
+        return Outgoing(channel=channel, address=address, idempotency_key=key, subject="Hello", text="text")
+
+    rows = send_many([one("k0"), one("k1"), one("k2", Channel.IN_APP, "user:1"), one("k0")])
+    assert [row.idempotency_key for row in rows] == ["k0", "k1", "k2", "k0"]
+    assert rows[1].pk == first.pk
+    assert rows[3].pk == rows[0].pk
+    assert Delivery.objects.count() == 3
+    assert Notification.objects.get().delivery == rows[2]
+    assert DeliveryAttempt.objects.get().delivery == rows[2]
+    assert Event.objects.filter(kind="delivery.settled").count() == 1
+    assert send_many([]) == []
 
 
 def test_a_webhook_is_signed_so_that_the_receiver_can_verify_it(endpoint: Endpoint, sink: Sink) -> None:

@@ -10,7 +10,7 @@ from ledger.data.access import AuditedAction
 from ledger.domain.canonical import NotCanonicalError
 from ledger.models import LedgerEntry, LogHead, Seal
 from ledger.selectors import entries
-from ledger.services import record, seal_pending
+from ledger.services import Record, record, record_many, seal_pending, verify_log
 from tests.forking import Forked, drop_database, fork, make_database, make_tables
 
 pytestmark = [pytest.mark.long, pytest.mark.django_db, pytest.mark.database]
@@ -31,6 +31,23 @@ def test_entries_are_sealed_in_the_order_of_their_commit_without_gaps() -> None:
         (number, f"lamp:{number}") for number in range(6)
     ]
     assert len(LogHead.objects.get().frontier) == 2  # 6 = 4 + 2
+
+
+def test_entries_written_together_are_as_those_written_alone_and_one_refused_lets_none_in() -> None:
+    def one(number: int, after: str = "after") -> Record:
+        payload = AuditedAction(action="lamp.lit", target=str(number), after={after: "on"})
+        return Record(payload, actor="user:1", subject=f"lamp:{number}")
+
+    written = record_many([one(0), one(1), one(2)])
+    assert [entry.subject for entry in written] == ["lamp:0", "lamp:1", "lamp:2"]
+    assert record_many([]) == []
+    with pytest.raises(NotCanonicalError, match="ASCII keys"):
+        record_many([one(3), one(4, after="größe")])
+    assert seal_pending() == 3
+    assert [(entry.seq, entry.payload) for entry in entries().order_by("pk")] == [
+        (number, one(number).payload.model_dump(mode="json")) for number in range(3)
+    ]
+    assert verify_log().holds
 
 
 def test_an_entry_of_a_change_that_is_rolled_back_never_was() -> None:
