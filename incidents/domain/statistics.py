@@ -44,7 +44,7 @@ def summarize(values: Iterable[timedelta]) -> Summary:
         n=len(ordered),
         median=_nearest_rank(ordered, 0.5),
         p90=_nearest_rank(ordered, 0.9),
-        mean=timedelta(seconds=fmean(value.total_seconds() for value in ordered)),
+        mean=timedelta(seconds=fmean([value.total_seconds() for value in ordered])),
         median_between=(ordered[ranks[0] - 1], ordered[ranks[1] - 1]) if ranks else None,
     )
 

@@ -122,7 +122,7 @@ def analytics(
     """
     until = min(until, since + LONGEST_PERIOD)
     facts = _facts(viewer, since, until, {"service": service, "team": team, "severity": severity, "source": source})
-    runs = _with_runbook([one.number for one in facts])
+    runs = _with_runbook(facts, since, until)
     repeats = _repeats(viewer, facts, since)
 
     def row(label: str, found: Sequence[Fact]) -> Row:
@@ -167,16 +167,15 @@ def facts_of(incidents: Any) -> list[Fact]:
             "acknowledged_by_id",
         )
     )
-    keys = [row[0] for row in rows]
+    keys = incidents.order_by().values("pk")
     services: dict[int, list[str]] = defaultdict(list)
     factors: dict[int, list[str]] = {}
-    for part in _chunks(keys):
-        through = Incident.services.through.objects.filter(incident_id__in=part)
-        for key, slug in through.values_list("incident_id", "service__slug"):
-            services[key].append(slug)
-        written = Review.objects.filter(incident_id__in=part).exclude(contributing_factors="")
-        for key, text in written.values_list("incident_id", "contributing_factors"):
-            factors[key] = sorted({kind for kind, _ in factors_in(text)})
+    through = Incident.services.through.objects.filter(incident_id__in=keys)
+    for key, slug in through.values_list("incident_id", "service__slug"):
+        services[key].append(slug)
+    written = Review.objects.filter(incident_id__in=keys).exclude(contributing_factors="")
+    for key, text in written.values_list("incident_id", "contributing_factors"):
+        factors[key] = sorted({kind for kind, _ in factors_in(text)})
     return [
         Fact(
             number=row[0],
@@ -271,12 +270,12 @@ def _row(label: str, facts: Sequence[Fact], runs: frozenset[int], repeats: froze
     )
 
 
-def _with_runbook(keys: Sequence[int]) -> frozenset[int]:
-    found: set[int] = set()
-    for part in _chunks(keys):
-        entries = TimelineEntry.objects.filter(incident_id__in=part, kind="runbook").exclude(link="")
-        found.update(entries.order_by().values_list("incident_id", flat=True).distinct())
-    return frozenset(found)
+def _with_runbook(facts: Sequence[Fact], since: datetime, until: datetime) -> frozenset[int]:
+    entries = TimelineEntry.objects.filter(
+        kind="runbook", incident__triggered_at__gte=since, incident__triggered_at__lt=until
+    )
+    found = entries.exclude(link="").order_by().values_list("incident_id", flat=True).distinct()
+    return frozenset(found) & {one.number for one in facts}
 
 
 def _repeats(viewer: Principal, facts: Sequence[Fact], since: datetime) -> frozenset[int]:
@@ -292,7 +291,3 @@ def _repeats(viewer: Principal, facts: Sequence[Fact], since: datetime) -> froze
             found.add(one.number)
         last[one.grouping_key] = one.opened_at
     return frozenset(found)
-
-
-def _chunks(keys: Sequence[int], size: int = 5000) -> Iterable[Sequence[int]]:
-    return (keys[start : start + size] for start in range(0, len(keys), size))

@@ -16,16 +16,18 @@ def known_alerts(viewer: Principal) -> Iterator[KnownAlert]:
     """Yield each kind of alert of each service once, the latest first."""
     seen: set[tuple[str, str]] = set()
     found = alerts_visible(viewer=viewer).filter(last_received_at__gte=database_now() - SEEN_WITHIN)
-    for alert in found.order_by("-last_received_at")[:MOST_ALERTS]:
-        name = str(alert.labels.get("alertname") or alert.title)
-        service = alert.service.slug if alert.service else ""
+    rows = found.order_by("-last_received_at").values_list(
+        "labels", "title", "service__slug", "route__runbook_slug", "last_received_at"
+    )
+    for labels, title, slug, runbook, last in rows[:MOST_ALERTS]:
+        name, service = str(labels.get("alertname") or title), slug or ""
         if (name, service) in seen:
             continue
         seen.add((name, service))
         yield KnownAlert(
             name=name,
-            labels={key: str(value) for key, value in alert.labels.items()},
+            labels={key: str(value) for key, value in labels.items()},
             service=service,
-            runbook=alert.route.runbook_slug if alert.route else "",
-            last_seen_at=alert.last_received_at,
+            runbook=runbook or "",
+            last_seen_at=last,
         )
