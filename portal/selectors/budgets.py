@@ -28,18 +28,19 @@ def budget_lines(slos: Iterable[Any], *, now: datetime) -> list[BudgetLine]:
     )
 
 
-def standing_budgets(slos: QuerySet[Any], *, now: datetime, shown: int) -> tuple[dict[int, str], int, list[BudgetLine]]:
+def standing_budgets(
+    slos: QuerySet[Any], *, now: datetime, shown: int, is_large: bool = False
+) -> tuple[dict[int, str], int, list[BudgetLine]]:
     """Return each service's most urgent state, how many budgets run out soon, and the most urgent of those.
 
-    Of very many SLOs these are as of when all were last reckoned; the lines are of now.
+    Of very many SLOs, or on a large site, these are as of when all were last reckoned; the lines are of now.
     """
-    if are_many(slos):
+    if is_large or are_many(slos):
+        states = {key: state.value for key, state in worst_states(slos).items()}
+        if not shown:
+            return states, 0, []
         soon = kept_running_out(slos, within=SOON)
-        return (
-            {key: state.value for key, state in worst_states(slos).items()},
-            soon.count(),
-            budget_lines(soon[:shown], now=now),
-        )
+        return states, soon.count(), budget_lines(soon[:shown], now=now)
     found = list(slos)
     lines = budget_lines(found, now=now)
     soon_lines = running_out(lines, now=now)

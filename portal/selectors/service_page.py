@@ -23,7 +23,7 @@ from portal.links import page
 from portal.selectors.budgets import budget_lines, standing_budgets, worst_by_service
 from portal.selectors.now import follow_up_line, incident_lines
 from portal.selectors.standing import incident_counts, service_lines
-from reliability.selectors import slos_visible
+from reliability.selectors import are_many, slos_visible
 from runbooks.selectors import runbooks_visible
 
 MOST_DRAWN = 40
@@ -43,9 +43,13 @@ def service_page(*, viewer: Principal, service: Any, now: datetime) -> ServicePa
     # Of a large site's services only those that lean on this one, or it on them, are reckoned.
     pairs = list(dependencies())
     near, is_whole = _near(service.slug, pairs)
-    budgets = budget_lines(slos_visible(viewer=viewer).filter(service__slug__in=near), now=now)
+    slos = slos_visible(viewer=viewer)
+    budgets = budget_lines(slos.filter(service=service), now=now)
+    others = slos.filter(service__slug__in=near).exclude(service=service)
+    states, _, _ = standing_budgets(others, now=now, shown=0, is_large=are_many(slos))
+    states |= worst_by_service(budgets)
     near_services = services_visible(viewer=viewer).filter(slug__in=near)
-    standing = service_lines(near_services, worst_by_service(budgets), incident_counts(incidents))
+    standing = service_lines(near_services, states, incident_counts(incidents))
     lines = {line.slug: line for line in standing}
     own = lines[service.slug]
     people = on_call_now(team_id=service.team_id, at=now) if service.team_id else []
@@ -56,7 +60,7 @@ def service_page(*, viewer: Principal, service: Any, now: datetime) -> ServicePa
         on_call=[
             Line(title=person.name, detail=f"{person.schedule} · {person.why}", at=person.until) for person in people
         ],
-        budgets=[line for line in budgets if line.service == service.slug],
+        budgets=budgets,
         incidents=incident_lines(
             [incident for incident in incidents if any(touched.pk == service.pk for touched in incident.services.all())]
         ),

@@ -35,15 +35,17 @@ class History:
     @classmethod
     def of(cls, units: Mapping[int, Counts], measured: frozenset[int] | set[int], start: int, end: int) -> "History":
         """Return the history of the minutes `start` to before `end`."""
-        empty = Counts()
-        line = [units.get(minute, empty) for minute in range(start, end)]
-        return cls(
-            start,
-            list(accumulate((one.good for one in line), initial=0)),
-            list(accumulate((one.bad for one in line), initial=0)),
-            list(accumulate((one.unknown for one in line), initial=0)),
-            list(accumulate((int(minute in measured) for minute in range(start, end)), initial=0)),
-        )
+        # Of a year of minutes few may have anything in them: those are written down, the rest is summed as it is.
+        size = max(end - start, 0) + 1
+        good, bad, unknown, seen = ([0] * size for _ in range(4))
+        for minute, one in units.items():
+            if start <= minute < end:
+                place = minute - start + 1
+                good[place], bad[place], unknown[place] = one.good, one.bad, one.unknown
+        for minute in measured:
+            if start <= minute < end:
+                seen[minute - start + 1] = 1
+        return cls(start, *(list(accumulate(column)) for column in (good, bad, unknown, seen)))
 
     @property
     def end(self) -> int:

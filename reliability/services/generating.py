@@ -3,6 +3,9 @@
 from collections.abc import Sequence
 
 from reliability.domain.budgets import Counts
+from reliability.models import SLO
+from reliability.selectors.budgets import budget_statuses
+from reliability.services.policies import keep_figures
 from reliability.services.tallying import add_to_tallies
 
 
@@ -15,3 +18,8 @@ def add_generated_counts(*, version_ids: Sequence[int], minutes: Sequence[int], 
                 for key in version_ids
             }
         )
+
+
+def keep_generated_figures() -> None:
+    """Keep how all SLOs stand, as the recurring job does, but for the states of their policies, which it records."""
+    keep_figures(budget_statuses(SLO.objects.filter(part_of__isnull=True)))
