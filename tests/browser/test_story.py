@@ -186,13 +186,17 @@ def review(people: People, alice: Page) -> None:
         field = alice.get_by_label(label, exact=True)
         if not field.input_value().strip():
             field.fill(text)
-    alice.get_by_role("button", name="Save the draft").click()
+    # Each of these loads the page anew: what it says is read when all of it is there.
+    with alice.expect_navigation():
+        alice.get_by_role("button", name="Save the draft").click()
     alice.get_by_text("Add a follow-up").click()
     alice.get_by_label("Title").fill("Warn when one replica does not answer")
-    alice.get_by_role("button", name="Add it").click()
+    with alice.expect_navigation():
+        alice.get_by_role("button", name="Add it").click()
     done = alice.locator("form[action$='/task/']").get_by_role("button", name="Done")
     while count := done.count():
-        done.first.click()
+        with alice.expect_navigation():
+            done.first.click()
         expect(done).to_have_count(count - 1)
     bob = people["bob"]
     bob.goto(path_of(alice))
