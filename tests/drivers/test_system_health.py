@@ -2,7 +2,7 @@
 
 import io
 import zipfile
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -10,17 +10,22 @@ import orjson
 import pytest
 from django.conf import settings as django_settings
 from django.core.management import CommandError, call_command
+from django.db import connection
 from django.test import Client
 from django.utils import timezone
 
 from accounts.data import Role, system_principal
 from accounts.models import User
+from accounts.selectors import principal_for_user
 from accounts.services import create_user, grant_role
 from core.beats import ProcessBeat, beat
+from core.partitions import drop_part, following, month_at, partitioned_tables, parts, problems
 from core.periodic import ensure_jobs
 from core.work import PeriodicJob
+from custody.services import set_retention
 from delivery.models import Connector, Endpoint, OutsideWatch
 from drivers.domain.redaction import redacted
+from drivers.services import site_check
 from drivers.services import site_health as module
 from drivers.services.site_bundle import make_bundle
 from drivers.services.site_check import Finding, Verdict
@@ -224,3 +229,29 @@ def test_the_bundle_is_for_administrators_and_is_recorded(tmp_path: Path) -> Non
 )
 def test_ordinary_text_is_left_as_it_is(text: str) -> None:
     assert redacted(text) == text
+
+
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="only PostgreSQL keeps tables by month")
+def test_tables_that_are_kept_by_month_are_shown_with_when_each_part_goes(capsys: pytest.CaptureFixture[str]) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT setval('ledger_ledgerentry_id_seq', 1000)")
+    old = record(AuditedAction(action="lamp.lit", target="1"), actor="user:1", subject="lamp:1")
+    LedgerEntry.objects.filter(pk=old.pk).update(recorded_at=datetime(2025, 3, 31, 12, tzinfo=UTC))
+    call_command("site", "partitions", "--open", "--format", "json")
+    shown = {one["part"]: one for one in orjson.loads(capsys.readouterr().out)}
+    assert shown["ledger_entrycontent_before"]["goes"] == "kept for ever"
+    assert shown["incidents_inboundbody_default"]["range"] == "what lies in no month"
+    admin = principal_for_user(user=User.objects.get(username="admin"))
+    set_retention(principal=admin, key="ledger.payloads", keep_days=400, reason="policy 7")
+    page = client().get(PAGE).content.decode()
+    assert "Tables kept by month" in page
+    assert "2026-05-05" in page, "400 days after the youngest of it"
+    assert "2026-05-05" in client().get("/settings/data/classes/ledger.payloads/").content.decode()
+    for table in partitioned_tables():
+        assert problems(table, now=timezone.now()) == []
+        month = next(one for one in parts(table) if one.month == following(month_at(timezone.now())))
+        drop_part(table, month)
+    with pytest.raises(CommandError):
+        call_command("site", "partitions")
+    assert site_check._partitions().verdict is Verdict.WARNING
+    assert "core.partitions is late" in site_check._partitions().says
