@@ -150,7 +150,7 @@ def test_a_secret_under_a_key_that_nobody_gave_is_counted_and_kept(own_state: Pa
 
 
 def test_an_upgrade_with_nothing_to_do_says_so_and_records_nothing(settings: Any) -> None:
-    enter_release(version="0.0.9", formats={}, by="test")
+    enter_release(version="0.0.9", formats=queue_formats(), by="test")
     plan = upgrade_site(principal=SITE)
     assert (plan.from_version, plan.now, plan.later) == ("0.0.9", (), ())
     assert not entries(types=("recovery.site_upgraded",)).exists()
