@@ -90,6 +90,7 @@ class AnalyticsView(RoomView):
             ),
         )
         found = report.found
+        times = _times(found)
         context = {
             "title": "Incident analytics",
             "intro": "Medians and 90th percentiles with their counts; what has not happened is left out.",
@@ -101,7 +102,8 @@ class AnalyticsView(RoomView):
             "measures": [(name, _label(name)) for name in MEASURES],
             "tiles": [(_label(name), found.whole.measures[name]) for name in MEASURES],
             "weekly": _weekly(found),
-            "times": _times(found),
+            "times": times,
+            "has_times": any(one is not None for column in times["rows"][1:] for one in column),
             "load": report.load,
             "noise": report.noise,
             "handing": report.handing,
