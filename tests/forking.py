@@ -221,6 +221,8 @@ def empty_database(server_url: str) -> str:
 
     def make(path: Path) -> None:
         with psycopg.connect(base._replace(path="/postgres").geturl(), autocommit=True) as server:
+            # One that was left by a run on the same server may be half made.
+            server.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
             server.execute(f"CREATE DATABASE {name}")
         _migrate(shared["folder"] / "empty-site", base._replace(path=f"/{name}").geturl())
         path.touch()
