@@ -200,7 +200,7 @@ def probe_hangs(engine: Any, _faults: Any) -> None:
 
     def hanging(run: Any) -> str:
         if run.faults.exists() and run.state == "running":
-            time.sleep(20)
+            time.sleep(300)
         return str(real(run))
 
     engine.unsteady_because = hanging

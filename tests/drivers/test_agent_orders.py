@@ -114,7 +114,7 @@ def test_a_fault_ends_when_its_time_is_up_or_its_site_is_silent(
         # No agent runs: its watchdog, in a session of its own, is all there is.
         wait_for(lambda: process.status() != psutil.STATUS_STOPPED, seconds=30)
         wait_for(lambda: not list(journal.faults()))
-    assert said in (tmp_path / "undone.log").read_text()
+        wait_for(lambda: said in (tmp_path / "undone.log").read_text(), seconds=30)
 
 
 @pytest.mark.integration
