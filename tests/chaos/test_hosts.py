@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -83,6 +84,7 @@ def host(site: Lab, lab_address: str, tmp_path_factory: pytest.TempPathFactory) 
              "--workers", "1", "--blocking-threads", "4", "--no-ws", "--log-level", "warning",
              "config.wsgi:application"],
             cwd=ROOT, env=site.site.environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            start_new_session=True,
         )  # fmt: skip
         processes.append(web)
         told = {"site": f"http://{address}:{port}", **site.tell("agent", name="gpu-1")}
@@ -99,7 +101,8 @@ def host(site: Lab, lab_address: str, tmp_path_factory: pytest.TempPathFactory) 
             made.agent.wait(10)
     finally:
         for process in processes:
-            process.kill()
+            # With the worker that it has started.
+            os.killpg(process.pid, signal.SIGKILL)
             process.wait(10)
         ip("netns", "del", name)
 
