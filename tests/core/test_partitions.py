@@ -32,8 +32,8 @@ from ledger.data.access import AuditedAction
 from ledger.models import EntryContent, LedgerEntry
 from ledger.services import PAYLOADS, record
 from ledger.services.guarding import install_guard, remove_guard
+from tests.engines import by_month
 
-by_month = pytest.mark.skipif(connection.vendor != "postgresql", reason="only PostgreSQL keeps tables by month")
 LEDGER = Conversion(
     table="ledger_entrycontent",
     key="entry_id",

@@ -33,6 +33,7 @@ from drivers.services.site_health import site_health
 from ledger.data.access import AuditedAction
 from ledger.models import Forwarder, LedgerEntry
 from ledger.services import record, seal_pending
+from tests.engines import by_month
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 SITE = system_principal("test")
@@ -231,7 +232,7 @@ def test_ordinary_text_is_left_as_it_is(text: str) -> None:
     assert redacted(text) == text
 
 
-@pytest.mark.skipif(connection.vendor != "postgresql", reason="only PostgreSQL keeps tables by month")
+@by_month
 def test_tables_that_are_kept_by_month_are_shown_with_when_each_part_goes(capsys: pytest.CaptureFixture[str]) -> None:
     with connection.cursor() as cursor:
         cursor.execute("SELECT setval('ledger_ledgerentry_id_seq', 1000)")

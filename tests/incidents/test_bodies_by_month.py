@@ -21,11 +21,11 @@ from incidents.services.integrations import INBOUND_QUEUE, SPILL_QUEUE
 from incidents.services.outliving import BODIES
 from incidents.services.receiving import receive_many
 from ledger.models import LedgerEntry
+from tests.engines import by_month
 from tests.incidents.conftest import World, an_alert
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 ADMIN = system_principal("test")
-by_month = pytest.mark.skipif(connection.vendor != "postgresql", reason="only PostgreSQL keeps tables by month")
 
 
 def body(name: str) -> bytes:
