@@ -39,7 +39,7 @@ from ledger.services import ExportRefusedError
 
 def kept_for(one: Standing) -> str:
     """Return how long in words."""
-    return "for ever" if one.keep is None else f"{one.keep.days} days"
+    return "for ever" if one.keep is None else f"{one.keep.days} day{'' if one.keep.days == 1 else 's'}"
 
 
 def counted(count: int) -> str:
