@@ -70,6 +70,10 @@ def pack_documents(engagement: Engagement, *, window: Window, progress: Progress
         documents[f"requirements-{framework.slug}.csv"] = as_csv(
             ("framework", "ref", "title", "standing", "passed of due", "controls"), rows
         )
+    # A control that was retired in the window still speaks for what had fallen due, and so has its proof here too.
+    judged = {one.control_id for _, standings in matrix for served in standings for one in served.controls}
+    controls += Control.objects.filter(pk__in=judged - {one.pk for one in controls})
+    steps = len(controls) + len(frameworks) + 2
     standing_of = control_standings(controls, window=window, now=now)
     for number, control in enumerate(controls, start=len(frameworks)):
         progress(f"Writing {control.slug}", number, steps)

@@ -10,10 +10,11 @@ from accounts.data import Principal, Role, system_principal
 from accounts.models import User
 from accounts.selectors import principal_for_user
 from accounts.services import create_user, grant_role
-from compliance.data import Outcome
-from compliance.models import Control, Framework, Occurrence
+from compliance.data import Outcome, Window
+from compliance.models import Control, Engagement, Framework, Occurrence
 from compliance.selectors import requirement_standings, window_to
-from compliance.services import load_packaged
+from compliance.services import create_engagement, load_packaged
+from compliance.services.packs import pack_documents
 from compliance.services.retiring import retire_control
 from core.clock import database_now
 from core.parsing import InputRefusedError
@@ -50,6 +51,22 @@ def occurrence(outcome: Outcome, *, days: int) -> Occurrence:
     )
 
 
+def written() -> set[str]:
+    """Return the names of the documents of a pack over the last days."""
+    now = database_now()
+    audit = create_engagement(
+        principal=SITE,
+        slug=f"audit-{Engagement.objects.count()}",
+        name="Audit",
+        frameworks=["soc2"],
+        window_start=now - timedelta(days=30),
+        window_end=now + timedelta(days=1),
+        scope="All of it.",
+    )
+    window = Window(now - timedelta(days=30), now)
+    return set(pack_documents(audit, window=window, progress=lambda *_: None).documents)
+
+
 def test_a_control_that_never_applied_is_gone_and_stays_so_when_the_site_is_loaded_again(manager: Principal) -> None:
     assert "merges-reviewed" in serving("CC8.1")
     retire_control(principal=manager, control=control(), reason=WHY)
@@ -68,6 +85,7 @@ def test_what_has_failed_counts_after_its_control_has_gone(manager: Principal) -
     retire_control(principal=manager, control=control(), reason=WHY)
     assert "merges-reviewed" in serving("CC8.1")
     assert not Occurrence.objects.filter(pk=waiting.pk).exists()
+    assert any("merges-reviewed" in name for name in written()), "its failure is in the pack"
     Control.objects.filter(slug="merges-reviewed").update(retired_at=database_now() - timedelta(days=100))
     assert "merges-reviewed" not in serving("CC8.1")
 
