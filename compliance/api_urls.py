@@ -5,6 +5,7 @@ from compliance.api.handed_in import ExceptionViewSet, HandedInViewSet
 from compliance.api.reading import (
     AuditListApi,
     ControlListApi,
+    ControlRetireApi,
     DocumentsApi,
     EvidenceApi,
     FrameworkListApi,
@@ -37,6 +38,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("compliance/frameworks/", FrameworkListApi.as_view()),
     path("compliance/frameworks/<slug:slug>/requirements/", RequirementListApi.as_view()),
     path("compliance/controls/", ControlListApi.as_view()),
+    path("compliance/controls/<slug:slug>/retire/", ControlRetireApi.as_view()),
     path("compliance/audits/", AuditListApi.as_view()),
     path("compliance/documents/", DocumentsApi.as_view()),
     path("compliance/evidence/", EvidenceApi.as_view()),

@@ -25,6 +25,7 @@ from compliance.selectors import (
 )
 from compliance.services import apply_documents
 from compliance.services.pushing import push_evidence
+from compliance.services.retiring import retire_control
 from compliance.services.weaknesses import import_sarif
 from core.clock import database_now
 from core.parsing import load_yaml_documents, refuse
@@ -56,6 +57,10 @@ CONTROLS = inline_serializer(
     "ComplianceControl",
     {"slug": serializers.CharField(), "title": serializers.CharField(), "owner": serializers.CharField(), **JUDGEMENT},
     many=True,
+)
+RETIRED = inline_serializer(
+    "ComplianceRetiredControl",
+    {"slug": serializers.CharField(), "retired_at": serializers.DateTimeField(), "reason": serializers.CharField()},
 )
 AUDITS = inline_serializer(
     "ComplianceAudit",
@@ -128,6 +133,31 @@ class ControlListApi(ComplianceApiView):
         return Response(
             [{"slug": one.slug, "title": one.title, "owner": one.owner, **_judged(one.judgement)} for one in found]
         )
+
+
+class RetireBody(serializers.Serializer[Any]):
+    """Why a control no longer applies."""
+
+    reason = serializers.CharField(help_text="10 to 500 characters; the ledger keeps it.")
+
+
+class ControlRetireApi(ComplianceApiView):
+    """Take a control out of force."""
+
+    @extend_schema(
+        request=RetireBody,
+        responses=RETIRED,
+        operation_id="compliance_retire_control",
+        description="What had fallen due before is judged in every window that reaches back to it.",
+    )
+    def post(self, request: Request, slug: str) -> Response:
+        control = controls_visible(access=self.access(request), retired=True).filter(slug=slug).first()
+        if control is None:
+            raise Http404
+        sent = RetireBody(data=request.data)
+        sent.is_valid(raise_exception=True)
+        row = retire_control(principal=principal_of(request), control=control, reason=sent.validated_data["reason"])
+        return Response({"slug": row.slug, "retired_at": row.retired_at, "reason": row.retired_reason})
 
 
 class AuditListApi(ComplianceApiView):

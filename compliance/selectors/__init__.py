@@ -13,6 +13,7 @@ from compliance.selectors.reading import (
 )
 from compliance.selectors.standing import (
     control_standings,
+    controls_judged,
     months_before,
     requirement_standings,
     requirement_standings_over,
@@ -25,6 +26,7 @@ __all__ = [
     "access_of",
     "coming_due",
     "control_standings",
+    "controls_judged",
     "controls_matching",
     "controls_visible",
     "engagements_visible",

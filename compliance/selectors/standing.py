@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, time, timedelta
 from typing import Any
 
-from django.db.models import Count, Exists, OuterRef, Q, Sum
+from django.db.models import Count, Exists, OuterRef, Q, QuerySet, Sum
 
 from compliance.data import (
     Cadence,
@@ -237,6 +237,15 @@ def _links(requirements: Sequence[Requirement], *, since: datetime) -> dict[int,
     for link in rows.select_related("control"):
         found[link.requirement_id].append(link)
     return found
+
+
+def controls_judged(frameworks: Iterable[Framework], *, since: datetime) -> QuerySet[Control]:
+    """Return the controls that a window from `since` on judges of these frameworks: those in force, and those retired
+    since of which something had been due.
+    """
+    was_due = Occurrence.objects.filter(check_run__control=OuterRef("pk"), due_at__gt=since)
+    found = Control.objects.filter(Q(retired_at__isnull=True) | (Q(retired_at__gt=since) & Exists(was_due)))
+    return found.filter(links__requirement__framework__in=frameworks).distinct()
 
 
 def _in_force(links: Sequence[ControlRequirement], window: Window) -> list[ControlRequirement]:

@@ -13,7 +13,7 @@ from django.template.loader import render_to_string
 
 from compliance.data import ASSERTED, WORDS, Cadence, ControlStanding, RequirementStanding, Standing, Window
 from compliance.models import Control, Engagement, Framework, Occurrence
-from compliance.selectors import control_standings, requirement_standings
+from compliance.selectors import control_standings, controls_judged, requirement_standings
 from compliance.selectors.registers import audit_registers, control_matrix, registers
 from compliance.selectors.standing import GOOD
 from compliance.services.exports import (
@@ -47,9 +47,8 @@ def pack_documents(engagement: Engagement, *, window: Window, progress: Progress
     """Write what a reader opens first. Every control and requirement without proof is an omission with its reason."""
     now = database_now()
     frameworks = list(engagement.frameworks.all())
-    controls = list(
-        Control.objects.filter(retired_at__isnull=True, links__requirement__framework__in=frameworks).distinct()
-    )
+    # A control that was retired in the window still speaks for what had fallen due, and so has its proof here too.
+    controls = list(controls_judged(frameworks, since=window.start))
     steps = len(controls) + len(frameworks) + 2
     omissions: list[Omission] = []
     documents: dict[str, Document] = {}
@@ -70,10 +69,6 @@ def pack_documents(engagement: Engagement, *, window: Window, progress: Progress
         documents[f"requirements-{framework.slug}.csv"] = as_csv(
             ("framework", "ref", "title", "standing", "passed of due", "controls"), rows
         )
-    # A control that was retired in the window still speaks for what had fallen due, and so has its proof here too.
-    judged = {one.control_id for _, standings in matrix for served in standings for one in served.controls}
-    controls += Control.objects.filter(pk__in=judged - {one.pk for one in controls})
-    steps = len(controls) + len(frameworks) + 2
     standing_of = control_standings(controls, window=window, now=now)
     for number, control in enumerate(controls, start=len(frameworks)):
         progress(f"Writing {control.slug}", number, steps)

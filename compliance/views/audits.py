@@ -15,13 +15,13 @@ from django.views import View
 
 from accounts.data import Capability, Principal
 from accounts.services import ensure_may, principal_of
-from compliance.data import ASSERTED, Access, Window
+from compliance.data import ASSERTED, Window
 from compliance.forms import EngagementForm, GrantForm, start_of
 from compliance.models import AuditorGrant, Engagement, PackExport
 from compliance.selectors import (
     access_of,
     control_standings,
-    controls_visible,
+    controls_judged,
     engagements_visible,
     exports_visible,
 )
@@ -83,9 +83,8 @@ class EngagementDetailView(ComplianceView):
         engagement: Engagement = self.find(engagements_visible(access=self.access), slug=slug)
         now = database_now()
         window = Window(engagement.window_start, min(engagement.window_end, now))
-        controls = controls_visible(
-            access=Access(framework_ids=frozenset(one.pk for one in engagement.frameworks.all()))
-        )
+        # As in its packs: a control that was retired in the window still speaks for what had fallen due.
+        controls = list(controls_judged(engagement.frameworks.all(), since=window.start))
         standings = list(control_standings(controls, window=window, now=now).values())
         standings.sort(key=lambda one: -one.tone.badness)
         may_export = not self.access.everything or principal_of(request).may(Capability.AUDIT_EXPORT)
@@ -94,6 +93,7 @@ class EngagementDetailView(ComplianceView):
             "engagement": engagement,
             "window": window,
             "standings": standings,
+            "retired": {one.slug for one in controls if one.retired_at is not None},
             "words": list(Counter(one.word for one in standings).items()),
             "grants": engagement.grants.filter(revoked_at__isnull=True).select_related("user"),
             "exports": engagement.exports.all()[:10],

@@ -187,7 +187,7 @@ class EvidenceDetailView(ComplianceView):
     """One entry that a control rests on, with its proof in words."""
 
     def get(self, request: HttpRequest, slug: str, entry: int) -> HttpResponse:
-        control: Control = self.find(controls_visible(access=self.access), slug=slug)
+        control: Control = self.find(controls_visible(access=self.access, retired=True), slug=slug)
         found = evidence_proof(control, entry=entry)
         if found is None:
             raise Http404("This entry is not evidence of this control.")

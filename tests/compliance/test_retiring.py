@@ -79,13 +79,17 @@ def test_a_control_that_never_applied_is_gone_and_stays_so_when_the_site_is_load
         retire_control(principal=manager, control=control(), reason=WHY)
 
 
-def test_what_has_failed_counts_after_its_control_has_gone(manager: Principal) -> None:
+def test_what_has_failed_counts_after_its_control_has_gone(manager: Principal, client: Client) -> None:
     occurrence(Outcome.FAILED, days=-3)
     waiting = occurrence(Outcome.PENDING, days=9)
     retire_control(principal=manager, control=control(), reason=WHY)
     assert "merges-reviewed" in serving("CC8.1")
     assert not Occurrence.objects.filter(pk=waiting.pk).exists()
     assert any("merges-reviewed" in name for name in written()), "its failure is in the pack"
+    client.force_login(User.objects.get(pk=manager.user_id or 0))
+    page = client.get(Engagement.objects.get().get_absolute_url()).content.decode()
+    assert "merges-reviewed" in page, "and on the audit's page"
+    assert "A control that was retired in the window" in page
     Control.objects.filter(slug="merges-reviewed").update(retired_at=database_now() - timedelta(days=100))
     assert "merges-reviewed" not in serving("CC8.1")
 
@@ -104,3 +108,19 @@ def test_the_page_asks_for_a_reason_and_shows_it(manager: Principal, client: Cli
     assert client.post("/controls/access-reviewed/", {"reason": WHY}).status_code in {403, 404}
     with pytest.raises(PermissionDenied):
         retire_control(principal=principal_for_user(user=viewer), control=control(), reason=WHY)
+
+
+def test_rest_takes_a_control_out_of_force_for_who_may(manager: Principal, client: Client) -> None:
+    where, why = "/api/v1/compliance/controls/merges-reviewed/retire/", {"reason": WHY}
+    viewer = create_user(principal=SITE, username="victor", password=None)
+    grant_role(principal=SITE, user=viewer, role=Role.VIEWER)
+    client.force_login(viewer)
+    assert client.post(where, why, content_type="application/json").status_code in {403, 404}
+    client.force_login(User.objects.get(pk=manager.user_id or 0))
+    assert client.get(where).status_code == 405
+    assert client.post(where, {"reason": "no"}, content_type="application/json").status_code == 400
+    answer = client.post(where, why, content_type="application/json")
+    assert (answer.status_code, answer.json()["reason"]) == (200, WHY)
+    assert control().retired_at is not None
+    again = client.post(where, why, content_type="application/json")
+    assert "retired already" in again.content.decode()
