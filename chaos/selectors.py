@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from django.db.models import F, Max, QuerySet, Sum
+from django.db.models import Case, CharField, F, Max, OuterRef, QuerySet, Subquery, Sum, Value, When
+from django.db.models.functions import Coalesce
 
 from accounts.data import Capability, Principal
 from chaos.data import RunState
@@ -25,6 +26,20 @@ def experiments_visible(*, viewer: Principal) -> QuerySet[Experiment]:
     found = Experiment.objects.select_related("environment").prefetch_related("services")
     teams = viewer.teams_where(Capability.OPERATIONS_VIEW)
     return found if teams is None else found.filter(services__team_id__in=teams).distinct()
+
+
+def experiments_with_their_runs(*, viewer: Principal) -> QuerySet[Experiment]:
+    """Return the visible experiments, each with what its newest run came to and when, and when it runs next by itself.
+
+    `outcome` is the verdict, the state of a run that has not ended, or "never"; `last_at` and `next_at` may be None.
+    """
+    newest = ChaosRun.objects.filter(revision__experiment=OuterRef("pk")).order_by("-requested_at")
+    outcome = Case(When(verdict="", then=F("state")), default=F("verdict"), output_field=CharField())
+    return experiments_visible(viewer=viewer).annotate(
+        outcome=Coalesce(Subquery(newest.annotate(outcome=outcome).values("outcome")[:1]), Value("never")),
+        last_at=Subquery(newest.values("requested_at")[:1]),
+        next_at=Case(When(schedule__paused_by="", then=F("schedule__due_at"))),
+    )
 
 
 def experiment_by_slug(*, slug: str) -> Experiment | None:

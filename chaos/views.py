@@ -19,6 +19,7 @@ from chaos.models import Experiment
 from chaos.selectors import (
     engaged_kill_switch,
     experiments_visible,
+    experiments_with_their_runs,
     findings_visible,
     last_kill_switch_test,
     latest_revision,
@@ -60,9 +61,20 @@ class ExperimentListView(RecordListView):
             order_by=("title",),
             href=lambda one: reverse("chaos:experiment_detail", args=[one.slug]),
         ),
-        Column("slug", "Slug", lambda one: one.slug, kind="code", order_by=("slug",)),
+        Column("outcome", "Last run", lambda one: one.outcome, kind="state", order_by=("outcome",)),
+        Column("last", "When", lambda one: one.last_at, kind="time", order_by=("last_at",)),
+        Column("next", "Next", lambda one: one.next_at, kind="time", order_by=("next_at",)),
         Column("services", "Services", lambda one: ", ".join(service.name for service in one.services.all())),
         Column("environment", "Environment", lambda one: one.environment.name, order_by=("environment__name",)),
+        Column("slug", "Slug", lambda one: one.slug, kind="code", order_by=("slug",), wide_only=True),
+    )
+    filters = (
+        Filter(
+            "outcome",
+            "Last run",
+            (*Verdict.choices, ("never", "NEVER")),
+            apply=lambda found, chosen: found.filter(outcome__in=chosen),
+        ),
     )
     search_fields = ("title", "slug", "services__name")
     default_sort = "title"
@@ -75,7 +87,7 @@ class ExperimentListView(RecordListView):
         return may_view(principal)
 
     def get_records(self) -> Any:
-        return experiments_visible(viewer=principal_of(self.request)).distinct()
+        return experiments_with_their_runs(viewer=principal_of(self.request)).distinct()
 
     def get_actions(self) -> Sequence[Action]:
         return [

@@ -1,6 +1,6 @@
 """Open an incident, take it on, end its impact, resolve it; each step in one transaction with all that follows."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -10,7 +10,7 @@ from django.db import transaction
 from accounts.data import Capability, Principal
 from accounts.services import ensure_may
 from catalog.data import ActivityKind, ActivityStart
-from catalog.selectors import open_activities
+from catalog.selectors import activities_by_keys, open_activities
 from catalog.services import end_activity, start_activities
 from core.clock import database_now
 from core.events import publish, publish_many
@@ -104,7 +104,12 @@ def announce_openings(*, principal: Principal, opened: Sequence[tuple[Incident, 
     """Do what follows from incidents that were just written: timeline, activity, ledger, event, escalation."""
     if not opened:
         return
-    add_timeline_entries([entry for one in opened for entry in _first_entries(*one, principal=principal)])
+    keys = {incident.caused_by for incident, _ in opened if incident.caused_by}
+    causes = {
+        key: (f"{found.get_kind_display()} “{found.title}”", found.url)
+        for key, found in activities_by_keys(source_keys=keys).items()
+    }
+    add_timeline_entries([entry for one in opened for entry in _first_entries(*one, causes, principal=principal)])
     start_activities(
         [
             ActivityStart(
@@ -140,8 +145,10 @@ def announce_openings(*, principal: Principal, opened: Sequence[tuple[Incident, 
     start_escalations([(incident, opening.policy) for incident, opening in opened if opening.policy is not None])
 
 
-def _first_entries(incident: Incident, opening: Opening, *, principal: Principal) -> Iterator[TimelineEntry]:
-    def entry(kind: TimelineKind, text: str, source_key: str) -> TimelineEntry:
+def _first_entries(
+    incident: Incident, opening: Opening, causes: Mapping[str, tuple[str, str]], *, principal: Principal
+) -> Iterator[TimelineEntry]:
+    def entry(kind: TimelineKind, text: str, source_key: str, link: str = "") -> TimelineEntry:
         return timeline_entry(
             incident=incident,
             kind=kind,
@@ -149,14 +156,16 @@ def _first_entries(incident: Incident, opening: Opening, *, principal: Principal
             source_key=source_key,
             principal=principal,
             recorded_at=incident.triggered_at,
+            link=link,
         )
 
     opened = f"Opened as {incident.severity.upper()}: {incident.title}"
     yield entry(TimelineKind.STATUS, opened, "opened")
     cause = incident.caused_by
     if cause:
-        text = f"{cause} is running on this service and has declared itself; it is the likely cause."
-        yield entry(TimelineKind.CAUSE, text, f"cause:{cause}")
+        words, link = causes.get(cause, (cause, ""))
+        text = f"{words} is running on this service and has declared itself; it is the likely cause."
+        yield entry(TimelineKind.CAUSE, text, f"cause:{cause}", link)
     if opening.policy is None:
         yield entry(TimelineKind.PAGE, "Nobody is paged: no escalation policy belongs to it.", "no-policy")
 

@@ -73,13 +73,14 @@ def _start(incident: Incident, slug: str, context: dict[str, str]) -> None:
 @subscribe(StepFinished)
 def follow_step(event: StepFinished) -> None:
     """Write a step's end to the timeline."""
-    _write(event.incident_reference, event.run_reference, f"{event.step}: {event.state}. {event.detail}", event.step)
+    words = f"Step “{event.step}” {event.state.replace('_', ' ')}{': ' if event.detail else ''}{event.detail}"
+    _write(event.incident_reference, event.run_reference, words, event.step)
 
 
 @subscribe(ApprovalRequested)
 def follow_approval(event: ApprovalRequested) -> None:
     """Write to the timeline that somebody's approval is needed."""
-    text = f"{event.step} waits for approval until {event.expires_at:%H:%M} UTC"
+    text = f"Step “{event.step}” waits for approval until {event.expires_at:%H:%M} UTC"
     _write(event.incident_reference, event.run_reference, text, f"{event.step}:requested")
 
 

@@ -51,7 +51,7 @@ class AlertListView(RecordListView):
         Column("count", "Times", lambda a: a.occurrences, kind="number", order_by=("occurrences",), wide_only=True),
         Column("started", "Started", lambda a: a.starts_at, kind="time", order_by=("starts_at",)),
         Column("last", "Last seen", lambda a: a.last_received_at, kind="time", order_by=("last_received_at",)),
-        Column("from", "From", lambda a: a.integration.slug, wide_only=True),
+        Column("from", "From", lambda a: a.integration.name, wide_only=True),
     )
     search_fields = ("title", "decision", "fingerprint")
     default_sort = "-last"
@@ -134,7 +134,7 @@ class InboundEventListView(RecordListView):
             href=lambda e: reverse("incidents:inbound_detail", args=[e.reference]),
         ),
         Column("received", "Received", lambda e: e.received_at, kind="time", order_by=("pk",)),
-        Column("from", "From", lambda e: e.integration.slug),
+        Column("from", "From", lambda e: e.integration.name),
         Column("state", "State", lambda e: "dead" if e.dead_at else e.state, kind="state", order_by=("state",)),
         Column("alerts", "Alerts", lambda e: len(e.decisions), kind="number"),
         Column("duplicates", "Duplicates", lambda e: e.duplicates, kind="number", order_by=("duplicates",)),

@@ -253,8 +253,10 @@ def _detail(run: RunbookRun, block: dict[str, Any], result: ActionResult, *, goo
     if late:
         return f"it took longer than {seconds_of(block['timeout'])}. {said}".strip()
     expected = _expectation(run, block)
-    if good or expected.is_empty:
+    if expected.is_empty:
         return said
+    if good:
+        return f"{said}, as expected ({expected})"
     return f"{said} (expected {expected})".strip()
 
 

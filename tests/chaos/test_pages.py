@@ -43,6 +43,18 @@ def test_a_run_that_a_guard_refuses_does_not_start_and_says_why() -> None:
     assert "approval" in page
 
 
+def test_the_list_says_what_each_experiment_last_came_to() -> None:
+    def shown(outcome: str) -> bool:
+        return EXPERIMENT in ask("olga", f"/chaos/?outcome={outcome}").content.decode()
+
+    assert (shown("never"), shown("refused")) == (True, False)
+    ask("olga", EXPERIMENT, {"action": "run"})
+    assert (shown("never"), shown("refused")) == (False, True)
+    run = ChaosRun.objects.get()
+    ChaosRun.objects.filter(pk=run.pk).update(verdict="", state="running")
+    assert "RUNNING" in ask("olga", "/chaos/").content.decode().upper()
+
+
 def test_only_an_approver_approves() -> None:
     assert ask("olga", EXPERIMENT, {"action": "approve"}).status_code == 403
     assert not PlanApproval.objects.exists()

@@ -324,4 +324,8 @@ def test_a_chaos_run_that_declared_itself_is_named_as_the_cause(world: World) ->
     )
     world.post_alertmanager(an_alert())
     drain_all()
-    assert Incident.objects.get().caused_by == "chaos:RUN-1"
+    incident = Incident.objects.get()
+    assert incident.caused_by == "chaos:RUN-1"
+    told = incident.timeline.get(kind="cause")
+    assert told.text.startswith("Chaos run “Freeze” is running on this service")
+    assert told.link == "/chaos/"

@@ -54,7 +54,7 @@ def test_the_run_is_started_once_and_told_from_start_to_end(world: World) -> Non
     assert "Runbook Look at it: started" in texts()
     confirm_step(principal=world.who("alice"), run=run, step_id="seen", answer="yes")
     drain_all()
-    assert any("succeeded" in text for text in texts())
+    assert any(text.startswith("Step “seen” succeeded") for text in texts())
     resolve_incident(principal=world.who("alice"), incident=incident)
     entry = LedgerEntry.objects.get(entry_type="incident.resolved")
     assert entry.payload is not None
