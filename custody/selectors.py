@@ -13,6 +13,7 @@ from accounts.data import Capability, Principal
 from accounts.services import ensure_may
 from core.fields import EncryptedTextField
 from core.lifecycle import DataClass, Held, Person, data_classes, personal_data
+from core.named_definitions import defining_tables, rows_naming
 from core.named_people import names_of_person, naming_tables
 from custody.models import Erasure, LegalHold, RetentionRule
 
@@ -137,8 +138,11 @@ def person_of(user: Any) -> Person:
     return Person(user_id=user.pk, username=user.username, email=user.email, full_name=user.get_full_name())
 
 
-def stored_about(*, viewer: Principal, user: Any) -> list[StoredPart]:
-    """Return what is stored about a person. People see their own, administrators everybody's."""
+def stored_about(*, viewer: Principal, user: Any, in_records: bool = False) -> list[StoredPart]:
+    """Return what is stored about a person. People see their own, administrators everybody's.
+
+    With `in_records`, also where records of runs name them: that reads what every run has left.
+    """
     ensure_may_read(viewer, user)
     person = person_of(user)
     parts = [
@@ -149,7 +153,7 @@ def stored_about(*, viewer: Principal, user: Any) -> list[StoredPart]:
         StoredPart(name, f"{_called(rows.model)} ({_field(name)})", _counted(rows), erased=False, because=BY_NUMBER)
         for name, rows in _other_references(user)
     ]
-    return parts + _named_in_text(person)
+    return [*parts, *_named_in_text(person), *_named_inside(person, in_records=in_records)]
 
 
 def _called(model: Any) -> str:
@@ -174,6 +178,13 @@ def _named_in_text(person: Person) -> list[StoredPart]:
     return parts
 
 
+def _named_inside(person: Person, *, in_records: bool) -> Iterator[StoredPart]:
+    """Yield where definitions, and records if they are asked for, name the person inside of their JSON."""
+    tables = [one for one in defining_tables() if in_records or not one.is_record]
+    for table, keys in rows_naming(person, tables):
+        yield StoredPart(f"{table.key}.inside", f"{table.name} (named within)", len(keys), erased=True, because="")
+
+
 def exported_about(*, viewer: Principal, user: Any) -> dict[str, Any]:
     """Return everything that is stored about a person, as plain values; never a secret or a hash of one."""
     ensure_may_read(viewer, user)
@@ -187,6 +198,9 @@ def exported_about(*, viewer: Principal, user: Any) -> dict[str, Any]:
         rows = table.with_any({person.reference, *names_of_person(person)})
         if table.key not in found and (plain := [_plain(row, _safe_fields(table.model)) for row in rows[:COUNT_UP_TO]]):
             found[table.key] = plain
+    for inside, keys in rows_naming(person, defining_tables()):
+        rows = inside.model._base_manager.filter(pk__in=keys)  # noqa: SLF001 Django's documented name
+        found[f"{inside.key}.inside"] = [_plain(row, ("pk", *inside.columns)) for row in rows]
     return found
 
 

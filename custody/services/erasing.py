@@ -18,6 +18,7 @@ from accounts.services import deactivate_user, ensure_may
 from core.clock import database_now
 from core.leases import settle
 from core.lifecycle import EVIDENCE_FLOOR, Person, personal_data
+from core.named_definitions import defining_tables, rename_in, rows_naming
 from core.named_people import names_of_person, naming_tables
 from core.parsing import refuse
 from core.proving import dangerous
@@ -124,7 +125,7 @@ def _erase_rows(person: Person, now_held: Holding) -> list[dict[str, Any]]:
                 part["erased"] = one.erase(person)
             part["kept"] = 0
         outcome.append(part)
-    return [*outcome, _erase_names(person, now_held)]
+    return [*outcome, _erase_names(person, now_held), _erase_inside(person, now_held)]
 
 
 def _erase_names(person: Person, now_held: Holding) -> dict[str, Any]:
@@ -144,6 +145,26 @@ def _erase_names(person: Person, now_held: Holding) -> dict[str, Any]:
     for table in tables:
         with transaction.atomic():
             part["erased"] += table.rename(names)
+    return part
+
+
+def _erase_inside(person: Person, now_held: Holding) -> dict[str, Any]:
+    """Put the number in the place of names inside definitions and records. What is held somewhere waits."""
+    part: dict[str, Any] = {
+        "key": "definitions",
+        "name": "Names inside definitions and records",
+        "erased": 0,
+        "kept": 0,
+        "because": "",
+        "held": False,
+    }
+    for table, keys in rows_naming(person, defining_tables()):
+        if now_held.held:
+            part["kept"] += len(keys)
+        else:
+            part["erased"] += rename_in(person, table, keys)
+    if part["kept"]:
+        part |= {"because": "A legal hold keeps it.", "held": True}
     return part
 
 

@@ -17,13 +17,26 @@ from accounts.services import create_team, create_user, grant_role, set_team_mem
 from compliance.models import AccessCampaign, ScanRun
 from compliance.services.reviewing import accounts_of_assay, open_campaign
 from core.lifecycle import Person, data_classes, personal_data
+from core.named_definitions import (
+    GO_BY_THEMSELVES,
+    HOLD_NO_PEOPLE,
+    RECORDS,
+    TEXTS,
+    NamesIn,
+    defining_tables,
+)
 from core.named_people import NO_PEOPLE, UNCHANGEABLE, is_naming
-from core.parsing import InputRefusedError
+from core.parsing import InputRefusedError, load_yaml_documents
 from core.work import drain
 from custody.models import LegalHold
 from custody.selectors import exported_about, references_to_people, stored_about
 from custody.services import ERASE_QUEUE, remove_old_data, request_erasure, set_retention
-from ledger.services import seal_pending
+from incidents.models import ScheduleVersion
+from incidents.services import apply_documents as apply_oncall
+from ledger.services import seal_pending, verify_log
+from runbooks.models import Runbook, RunbookRun
+from runbooks.services import apply_documents as apply_runbooks
+from runbooks.services import start_run
 
 SITE = system_principal("test")
 # Broader than the rule by which columns are found: whatever could be about a person has to be told apart here.
@@ -174,3 +187,100 @@ def test_sessions_tokens_and_failures_go_within_their_bounds() -> None:
         set_retention(principal=SITE, key="accounts.sessions", keep_days=None, reason="x")
     set_retention(principal=SITE, key="accounts.sessions", keep_days=400, reason="x")
     assert {one.key for one in data_classes()} >= {"compliance.scans", "compliance.exports", "delivery.notifications"}
+
+
+SCHEDULE = """
+apiVersion: assay/v1
+kind: Schedule
+metadata: {name: nights, title: Nights}
+spec:
+  team: night
+  layers:
+    - name: weekly
+      rotation: {unit: week, length: 1, anchor_date: "2026-01-05", handoff_time: "09:00"}
+      participants: [nadja.z, ada]
+"""
+RUNBOOK = """---
+runbook: look
+title: Look
+inputs:
+  who: {type: string, default: ada}
+---
+# Look
+
+Ask Nadja Zzyx <nadja@example.org> first, or @nadja.z; not nadja.zander.
+
+```confirm id=asked
+ask: Has nadja.z answered?
+answers: ["yes", "no"]
+```
+"""
+
+
+@pytest.mark.django_db
+@pytest.mark.database
+def test_definitions_and_records_lose_the_name_and_stay_readable(client: Any) -> None:
+    person, admin = nadja(), create_user(principal=SITE, username="ada", password=None)
+    grant_role(principal=SITE, user=admin, role=Role.ADMIN)
+    apply_oncall(principal=SITE, documents=load_yaml_documents(SCHEDULE, source="x"), source="x")
+    apply_runbooks(principal=SITE, documents=[("look.md", RUNBOOK)])
+    start_run(principal=SITE, runbook_slug="look", inputs={"who": "nadja.z"}, trigger="test", idempotency_key="one")
+    viewer = principal_for_user(user=admin)
+    told = {one.key: one for one in stored_about(viewer=viewer, user=person)}
+    assert told["incidents.scheduleversion.inside"].count == told["runbooks.runbookrevision.inside"].count == 1
+    assert "runbooks.runbookrun.inside" not in told, "records are many: only who asks has them read"
+    assert "runbooks.runbookrun.inside" in {
+        one.key for one in stored_about(viewer=viewer, user=person, in_records=True)
+    }
+    client.force_login(admin)
+    page = client.get("/settings/people/nadja.z/data/?records=1").content.decode()
+    assert "Runbook runs (named within)" in page
+    assert "nadja.z" in str(exported_about(viewer=viewer, user=person)["incidents.scheduleversion.inside"])
+    seal_pending()
+    request_erasure(principal=SITE, username="nadja.z", reason="asked in writing")
+    seal_pending()
+    drain(ERASE_QUEUE)
+    gone, names = f"erased-{person.pk}", ("nadja.z", "Nadja Zzyx", "nadja@example.org")
+    left = {name for name in where_named(*names) if not name.startswith("ledger.")}
+    assert left == {"core.Event.payload", "custody.Erasure.names", "runbooks.RunbookRevision.source"}
+    source = Runbook.objects.get().revisions.get().source
+    assert f"Ask {gone} <{gone}> first, or @{gone}; not nadja.zander." in source, "another name is left as it is"
+    assert f"Has {gone} answered?" in str(Runbook.objects.get().revisions.get().blocks)
+    assert RunbookRun.objects.get().inputs["who"] == gone
+    first = ScheduleVersion.objects.order_by("pk")[0]
+    assert first.layers[0]["participants"] == [[gone], ["ada"]], "who was on call is still told, by number"
+    # The digest stays that of what was published: the same file again is no change.
+    assert apply_runbooks(principal=SITE, documents=[("look.md", RUNBOOK)]) == []
+    seal_pending()
+    assert verify_log().problems == []
+
+
+def test_a_user_name_that_is_a_word_is_found_only_where_people_are_named() -> None:
+    names = NamesIn(Person(7, "data", "data@example.org", "Data Lore"))
+    written = {
+        "team": "data",
+        "approvedBy": "data",
+        "participants": [["data"], ["database"]],
+        "text": "All data is kept, says @data (user:data), data@example.org or Data Lore; not x@data.org.",
+        "source": "owner: data\nteam: data\n- data\nkeep the data\n",
+        "owner": {"data": 1},
+    }
+    assert names.without(written) == {
+        "team": "data",
+        "approvedBy": "erased-7",
+        "participants": [["erased-7"], ["database"]],
+        "text": "All data is kept, says @erased-7 (user:erased-7), erased-7 or erased-7; not x@data.org.",
+        "source": "owner: erased-7\nteam: data\n- erased-7\nkeep the data\n",
+        "owner": {"erased-7": 1},
+    }
+    assert NamesIn(Person(7, "ab", "", "")).looked_for == []
+
+
+def test_what_is_not_searched_for_names_exists_and_all_else_is() -> None:
+    models = {table_of(model) for model in apps.get_models()}
+    columns = {
+        f"{table_of(model)}.{field.name}" for model in apps.get_models() for field in model._meta.concrete_fields
+    }
+    assert set(GO_BY_THEMSELVES) | RECORDS <= models
+    assert set(HOLD_NO_PEOPLE) | set(TEXTS) <= columns
+    assert {table_of(one.model) for one in defining_tables()} >= RECORDS

@@ -173,7 +173,7 @@ class Command(RoomCommand):
             except ExportRefusedError as error:
                 fail(str(error))
             to.write_bytes(orjson.dumps(found, option=orjson.OPT_INDENT_2, default=str))
-        rows = [asdict(part) for part in stored_about(viewer=principal, user=user)]
+        rows = [asdict(part) for part in stored_about(viewer=principal, user=user, in_records=True)]
         print_rows(rows, columns=("key", "name", "count", "erased", "because"), output=output, empty="Nothing.")
 
     @command()
