@@ -11,7 +11,8 @@ from typing import Any
 
 from django.db.models import QuerySet
 
-from core.partitions import Part, PartitionedTable, following, month_start, parts, written_to
+from core.partition_ranges import following, month_start
+from core.partitions import Part, PartitionedTable, parts, written_to
 
 # Thirteen months: a yearly audit period and the month in which it is looked at.
 EVIDENCE_FLOOR = timedelta(days=397)
@@ -171,7 +172,8 @@ class PartStanding:
         """The numbers of the part in words."""
         if self.part.is_default:
             return "what lies in no month"
-        return f"{'the first' if self.part.start is None else self.part.start} to {self.part.range[1] - 1}"
+        first = "the first" if self.part.start is None else self.table.says(self.part.start)
+        return f"{first} to {self.table.says(self.part.range[1] - 1)}"
 
     @property
     def goes(self) -> str:

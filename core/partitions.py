@@ -1,9 +1,10 @@
-"""Tables of bulky content that PostgreSQL keeps in a part for each month, so that a month goes in one statement.
+"""Tables that PostgreSQL keeps in a part for each month, so that a month goes in one statement.
 
-Such a table has one key only: the growing number of the row that its content belongs to (its owner). Each month has a
-range of numbers of its own, and at the month's turn the owner's sequence moves on to the first number of the month. So
-the ranges are known ahead and never change, the key stays unique because it is the partition key, and a turn that comes
-late refuses nothing: numbers go on in the month before. What lies in no range goes to a part that takes everything.
+Each month has a range of whole numbers, known ahead and never changed (`core.partition_ranges`). Of an `OwnedTable` the
+number is the key: the growing number of the row that the content belongs to (its owner), and at the month's turn the
+owner's sequence moves on to the first number of the month. Of a `TimedTable` it is the minute that the key ends with.
+A turn that comes late refuses nothing: owners' numbers go on in the month before, and what lies in no range goes to a
+part that takes everything, until the next turn.
 
 On SQLite all of this is one plain table, and nothing here does anything.
 """
@@ -12,14 +13,15 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from django.db import connection, transaction
 from django.db.models import Model, QuerySet
 
-# Room for four thousand million rows in a month, and for months until the sun goes out.
-MONTH_BITS = 32
+from core.clock import database_now
+from core.partition_ranges import Minutes, OwnerNumbers, Ranges, following, month_at, month_start
+
 # The month that runs, and so many after it.
 AHEAD = 2
 # Whoever writes to the table waits behind a lock that is waited for; so not long, and again at the next turn.
@@ -29,12 +31,33 @@ _BOUND = re.compile(r"FROM \((?:'(\d+)'|MINVALUE)\) TO \((?:'(\d+)'|MAXVALUE)\)"
 
 
 @dataclass(frozen=True)
+class Part:
+    """A part of a table: numbers from `start` (None: from the first) up to `end`. `rows` is what statistics say.
+
+    `month` is the one that the range was made for; None for what was there before, and for what lies in no range.
+    """
+
+    name: str
+    start: int | None
+    end: int | None
+    is_default: bool
+    rows: int
+    size_bytes: int
+    month: date | None = None
+    oldest: datetime | None = None
+    newest: datetime | None = None
+
+    @property
+    def range(self) -> tuple[int, int]:
+        """The first number, and the first that is beyond."""
+        return self.start or 0, self.end if self.end is not None else 1 << 63
+
+
+@dataclass(frozen=True)
 class PartitionedTable:
-    """Content kept by month: its model's primary key is the number of an owner, whose field of time is `at`."""
+    """A model that is kept by month. Its kinds say how its rows get their numbers."""
 
     content: type[Model]
-    owner: type[Model]
-    at: str
     name: str
 
     @property
@@ -44,37 +67,127 @@ class PartitionedTable:
 
     @property
     def key(self) -> str:
-        """The column that holds the owner's number."""
+        """The column of the primary key."""
         return str(self.content._meta.pk.column)  # noqa: SLF001
+
+    @property
+    def ranges(self) -> Ranges:
+        """How the months are numbered."""
+        raise NotImplementedError
+
+    def with_age(self, part: Part) -> Part:
+        """Return a part with when its first and its last row are of."""
+        raise NotImplementedError
+
+    def move_on(self, month: date) -> None:
+        """Let numbers go on from the first of a month, now that its part is there."""
+
+    def reached(self) -> int:
+        """Return the number of what is written now."""
+        raise NotImplementedError
+
+    def is_outlived(self, part: Part, *, before: datetime) -> bool:
+        """Say whether nothing is added to a part any more and all of it is from before an instant."""
+        raise NotImplementedError
+
+    def says(self, number: int) -> str:
+        """Return a bound of a range in words."""
+        return str(number)
+
+
+@dataclass(frozen=True)
+class OwnedTable(PartitionedTable):
+    """Content whose primary key is the number of an owner; `at` is the owner's field of time."""
+
+    owner: type[Model]
+    at: str
+
+    @property
+    def ranges(self) -> OwnerNumbers:
+        """The numbers of the owners."""
+        return OwnerNumbers(self.key)
 
     @property
     def owners(self) -> "QuerySet[Any]":
         """The rows that the content belongs to."""
         return self.owner._base_manager.order_by()  # noqa: SLF001 Django's documented name
 
+    def with_age(self, part: Part) -> Part:
+        """Ask the owners."""
+        within = self._within(part).values_list(self.at, flat=True)
+        return replace(part, oldest=within.order_by("pk").first(), newest=within.order_by("-pk").first())
+
+    def move_on(self, month: date) -> None:
+        """Let the owners' numbers go on from the first of a month, if they are not there yet."""
+        first = self.ranges.first(month)
+        found = parts_of(self.table, self.ranges)
+        if not any(one.range[0] <= first < one.range[1] for one in found if not one.is_default):
+            return
+        highest = self.owners.order_by("-pk").values_list("pk", flat=True).first() or 0
+        if highest < first and self._last_number() < first:
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT setval(%s::regclass, %s, false)", [self._sequence(), first])
+
+    def reached(self) -> int:
+        """Return the last number that the sequence has given."""
+        return self._last_number()
+
+    def is_outlived(self, part: Part, *, before: datetime) -> bool:
+        """Say whether numbers have gone on and every owner is from before an instant."""
+        if part.month is not None and month_start(following(part.month)) > before:
+            return False
+        if self._last_number() < part.range[1]:
+            return False
+        within = self._within(part)
+        last = within.order_by("-pk").values_list(self.at, flat=True).first()
+        return last is None or (last < before and not within.filter(**{f"{self.at}__gte": before}).exists())
+
+    def _within(self, part: Part) -> "QuerySet[Any]":
+        start, end = part.range
+        return self.owners.filter(pk__gte=start, pk__lt=end)
+
+    def _last_number(self) -> int:
+        with connection.cursor() as cursor:
+            cursor.execute(f"SELECT last_value FROM {self._sequence()}")  # noqa: S608 a name that the database gave  # nosec B608
+            return int(cursor.fetchone()[0])
+
+    def _sequence(self) -> str:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_get_serial_sequence(%s, 'id')", [self.owner._meta.db_table])  # noqa: SLF001
+            return str(cursor.fetchone()[0])
+
 
 @dataclass(frozen=True)
-class Part:
-    """A part of a table: numbers from `start` (None: from the first) up to `end`. `rows` is what statistics say."""
-
-    name: str
-    start: int | None
-    end: int | None
-    is_default: bool
-    rows: int
-    size_bytes: int
-    oldest: datetime | None = None
-    newest: datetime | None = None
+class TimedTable(PartitionedTable):
+    """Rows whose key ends with the minute that they are of."""
 
     @property
-    def month(self) -> date | None:
-        """The month that the range was made for; None for what was there before, and for what lies in no range."""
-        return None if self.start is None else month_of(self.start)
+    def ranges(self) -> Minutes:
+        """Minutes."""
+        return Minutes(self.key)
 
-    @property
-    def range(self) -> tuple[int, int]:
-        """The first number, and the first that is beyond."""
-        return self.start or 0, self.end if self.end is not None else 1 << 63
+    def with_age(self, part: Part) -> Part:
+        """The range says it: rows are not looked through."""
+        if not _any_rows(part.name):
+            return part
+        oldest = None if part.start is None else _instant(part.start)
+        return replace(part, oldest=oldest, newest=min(_instant(part.range[1]) - timedelta(minutes=1), database_now()))
+
+    def reached(self) -> int:
+        """Return the minute that it is."""
+        return int(database_now().timestamp()) // 60
+
+    def is_outlived(self, part: Part, *, before: datetime) -> bool:
+        """Say whether the range ends before an instant."""
+        return part.range[1] <= int(before.timestamp()) // 60
+
+    def says(self, number: int) -> str:
+        """Return a minute as an instant."""
+        return f"{_instant(number):%Y-%m-%d %H:%M}"
+
+
+def _instant(minute: int) -> datetime:
+    return datetime.fromtimestamp(minute * 60, UTC)
 
 
 _tables: dict[str, PartitionedTable] = {}
@@ -93,33 +206,6 @@ def partitioned_tables() -> tuple[PartitionedTable, ...]:
     return tuple(_tables[name] for name in sorted(_tables))
 
 
-def first_key(month: date) -> int:
-    """Return the first number of a month."""
-    return ((month.year - 1970) * 12 + month.month - 1) << MONTH_BITS
-
-
-def month_of(key: int) -> date | None:
-    """Return the month that a number belongs to; None for one that is older than numbers by month."""
-    months = key >> MONTH_BITS
-    return date(1970 + months // 12, months % 12 + 1, 1) if 0 < months < 12 * 8000 else None
-
-
-def following(month: date, by: int = 1) -> date:
-    """Return the month so many after another."""
-    months = month.year * 12 + month.month - 1 + by
-    return date(months // 12, months % 12 + 1, 1)
-
-
-def month_at(now: datetime) -> date:
-    """Return the month of an instant, in UTC."""
-    return now.astimezone(UTC).date().replace(day=1)
-
-
-def month_start(month: date) -> datetime:
-    """Return the instant at which a month begins, in UTC."""
-    return datetime(month.year, month.month, 1, tzinfo=UTC)
-
-
 def is_partitioned(table: str) -> bool:
     """Say whether a table is kept in parts here."""
     if connection.vendor != "postgresql":
@@ -133,13 +219,13 @@ def is_partitioned(table: str) -> bool:
 def parts(table: PartitionedTable, *, with_ages: bool = False) -> list[Part]:
     """Return the parts of a table, oldest first, the one without a range last; none where it is a plain table.
 
-    With ages, each says of when its first and its last owner are.
+    With ages, each says of when its first and its last row are.
     """
-    found = parts_of(table.table)
-    return [_with_age(table, one) for one in found] if with_ages else found
+    found = parts_of(table.table, table.ranges)
+    return [table.with_age(one) if with_ages and not one.is_default else one for one in found]
 
 
-def parts_of(table: str) -> list[Part]:
+def parts_of(table: str, ranges: Ranges) -> list[Part]:
     """Return the parts of the table of a name."""
     if connection.vendor != "postgresql":
         return []
@@ -150,24 +236,17 @@ def parts_of(table: str) -> list[Part]:
             "WHERE i.inhparent = to_regclass(%s) AND c.relispartition",
             [table],
         )
-        found = [_part(*row) for row in cursor.fetchall()]
+        found = [_part(ranges, *row) for row in cursor.fetchall()]
     return sorted(found, key=lambda one: (one.is_default, one.start or 0))
 
 
-def _part(name: str, bound: str, rows: int, size: int) -> Part:
+def _part(ranges: Ranges, name: str, bound: str, rows: int, size: int) -> Part:
     match = _BOUND.search(bound)
     if match is None:
         return Part(name, None, None, is_default=True, rows=rows, size_bytes=size)
     start, end = (int(text) if text else None for text in match.groups())
-    return Part(name, start, end, is_default=False, rows=rows, size_bytes=size)
-
-
-def _with_age(table: PartitionedTable, part: Part) -> Part:
-    start, end = part.range
-    if part.is_default:
-        return part
-    within = table.owners.filter(pk__gte=start, pk__lt=end).values_list(table.at, flat=True)
-    return replace(part, oldest=within.order_by("pk").first(), newest=within.order_by("-pk").first())
+    month = None if start is None else ranges.month_of(start)
+    return Part(name, start, end, is_default=False, rows=rows, size_bytes=size, month=month)
 
 
 def open_months(table: PartitionedTable, *, now: datetime) -> list[str]:
@@ -181,28 +260,60 @@ def open_months(table: PartitionedTable, *, now: datetime) -> list[str]:
     month = month_at(now)
     with transaction.atomic(), alone(table.table):
         made = _empty_the_default(table)
-        made += add_months(table.table, [following(month, by) for by in range(AHEAD + 1)])
+        made += add_months(table.table, table.ranges, [following(month, by) for by in range(AHEAD + 1)])
     # Only now, that all may see the range: a number of it would else have gone where what has no range goes.
     with transaction.atomic(), alone(table.table):
-        _move_on(table, first_key(month))
+        table.move_on(month)
     return made
 
 
-def add_months(table: str, months: Sequence[date]) -> list[str]:
+def open_between(table: PartitionedTable, start: datetime, end: datetime) -> list[str]:
+    """Make the months from one instant to another that no part covers, for rows of then; returns their names.
+
+    Raises OperationalError as `open_months` does.
+    """
+    first, last = month_at(start), month_at(end)
+    months = [first]
+    while months[-1] < last:
+        months.append(following(months[-1]))
+    covered = [one.range for one in parts(table) if not one.is_default]
+    if not covered or all(_is_covered(table.ranges, month, covered) for month in months):
+        return []
+    with transaction.atomic(), alone(table.table):
+        return add_months(table.table, table.ranges, months)
+
+
+def _is_covered(ranges: Ranges, month: date, covered: Sequence[tuple[int, int]]) -> bool:
+    start, end = ranges.first(month), ranges.first(following(month))
+    return any(one[0] < end and start < one[1] for one in covered)
+
+
+def add_months(table: str, ranges: Ranges, months: Sequence[date]) -> list[str]:
     """Make the parts of some months, where no part covers them; returns their names. In a transaction."""
-    covered = [one.range for one in parts_of(table) if not one.is_default]
+    covered = [one.range for one in parts_of(table, ranges) if not one.is_default]
     made = []
     for month in months:
-        start, end = first_key(month), first_key(following(month))
-        if any(one[0] < end and start < one[1] for one in covered):
+        if _is_covered(ranges, month, covered):
             continue
+        start, end = ranges.first(month), ranges.first(following(month))
         name = f"{table}_{month:%Y_%m}"
         # Attached and not created in its place, which would lock out those who read meanwhile.
-        run(f"CREATE TABLE {quoted(name)} (LIKE {quoted(table)} INCLUDING ALL)")
+        make_like(table, name, ranges)
         attach(table, name, start, end)
         covered.append((start, end))
         made.append(name)
     return made
+
+
+def make_like(table: str, name: str, ranges: Ranges) -> None:
+    """Make an empty table that can become a part of another."""
+    run(f"CREATE TABLE {quoted(name)} (LIKE {quoted(table)} INCLUDING ALL)")
+    _give_key(name, ranges)
+
+
+def _give_key(name: str, ranges: Ranges) -> None:
+    if not ranges.is_key:
+        run(f"ALTER TABLE {quoted(name)} ADD PRIMARY KEY ({quoted(ranges.key)})")
 
 
 def attach(table: str, name: str, start: int | None, end: int) -> None:
@@ -213,78 +324,46 @@ def attach(table: str, name: str, start: int | None, end: int) -> None:
 
 def _empty_the_default(table: PartitionedTable) -> list[str]:
     """Put rows that lie in no range into the months that they are of; returns the parts that were made for them."""
-    default = next((one for one in parts_of(table.table) if one.is_default), None)
+    ranges = table.ranges
+    default = next((one for one in parts(table) if one.is_default), None)
     if default is None:
-        add_default(table.table)
+        add_default(table.table, ranges)
         return []
-    name, key = quoted(default.name), quoted(table.key)
+    name = quoted(default.name)
     with connection.cursor() as cursor:
-        cursor.execute(f"SELECT DISTINCT {key} >> {MONTH_BITS} FROM {name}")  # noqa: S608 quoted names  # nosec B608
-        months = [found for row in cursor.fetchall() if (found := month_of(row[0] << MONTH_BITS))]
+        cursor.execute(f"SELECT DISTINCT {ranges.number} / {ranges.step} FROM {name}")  # noqa: S608 quoted names  # nosec B608
+        found = {ranges.month_of(row[0] * ranges.step) for row in cursor.fetchall()}
+    months = sorted(month for month in found if month)
     if not months:
         return []
     # The rows are moved as a whole and not by deletion, which a table may refuse.
     run(f"ALTER TABLE {quoted(table.table)} DETACH PARTITION {name}")
-    made = add_months(table.table, sorted(months))
+    made = add_months(table.table, ranges, months)
     run(f"ALTER TABLE {name} RENAME TO {quoted(default.name + '_old')}")
     rename_indexes(default.name + "_old", default.name, default.name + "_old")
-    add_default(table.table)
+    add_default(table.table, ranges)
     run(f"INSERT INTO {quoted(table.table)} SELECT * FROM {quoted(default.name + '_old')}")  # noqa: S608  # nosec B608
     run(f"DROP TABLE {quoted(default.name + '_old')}")
     return made
 
 
-def add_default(table: str) -> None:
+def add_default(table: str, ranges: Ranges) -> None:
     """Make the part that takes what lies in no range."""
     run(f"CREATE TABLE {quoted(table + '_default')} PARTITION OF {quoted(table)} DEFAULT")
-
-
-def _move_on(table: PartitionedTable, first: int) -> None:
-    """Let the owners' numbers go on from the first of a month, if they are not there yet."""
-    if not any(one.range[0] <= first < one.range[1] for one in parts_of(table.table) if not one.is_default):
-        return
-    highest = table.owners.order_by("-pk").values_list("pk", flat=True).first() or 0
-    with connection.cursor() as cursor:
-        sequence = _sequence(cursor, table)
-        cursor.execute(f"SELECT last_value FROM {sequence}")  # noqa: S608 a name that the database gave  # nosec B608
-        if cursor.fetchone()[0] < first and highest < first:
-            cursor.execute("SELECT setval(%s::regclass, %s, false)", [sequence, first])
-
-
-def _sequence(cursor: Any, table: PartitionedTable) -> str:
-    owner = table.owner._meta.db_table  # noqa: SLF001 Django's documented name
-    cursor.execute("SELECT pg_get_serial_sequence(%s, 'id')", [owner])
-    return str(cursor.fetchone()[0])
+    _give_key(table + "_default", ranges)
 
 
 def outlived(table: PartitionedTable, *, before: datetime) -> list[Part]:
-    """Return the parts to which nothing is added any more and all of whose owners are from before an instant."""
-    found = parts(table)
-    if not found:
-        return []
-    with connection.cursor() as cursor:
-        cursor.execute(f"SELECT last_value FROM {_sequence(cursor, table)}")  # noqa: S608 a name that the database gave  # nosec B608
-        number = int(cursor.fetchone()[0])
-    return [one for one in found if not one.is_default and _is_outlived(table, one, number, before)]
+    """Return the parts to which nothing is added any more and all of which is from before an instant."""
+    return [one for one in parts(table) if not one.is_default and table.is_outlived(one, before=before)]
 
 
 def written_to(table: PartitionedTable, found: Sequence[Part]) -> str:
     """Return the name of the part that the next row goes to; empty without parts."""
     if not found:
         return ""
-    with connection.cursor() as cursor:
-        cursor.execute(f"SELECT last_value FROM {_sequence(cursor, table)}")  # noqa: S608 a name that the database gave  # nosec B608
-        number = int(cursor.fetchone()[0])
+    number = table.reached()
     return next((one.name for one in found if not one.is_default and one.range[0] <= number < one.range[1]), "")
-
-
-def _is_outlived(table: PartitionedTable, part: Part, number: int, before: datetime) -> bool:
-    start, end = part.range
-    if number < end or (part.month is not None and following(part.month) > before.astimezone(UTC).date()):
-        return False
-    within = table.owners.filter(pk__gte=start, pk__lt=end)
-    last = within.order_by("-pk").values_list(table.at, flat=True).first()
-    return last is None or (last < before and not within.filter(**{f"{table.at}__gte": before}).exists())
 
 
 def drop_part(table: PartitionedTable, part: Part, *, keep: Sequence[int] = ()) -> None:
@@ -293,7 +372,7 @@ def drop_part(table: PartitionedTable, part: Part, *, keep: Sequence[int] = ()) 
     Raises OperationalError when a lock was not to be had; LookupError when the part is not there any more.
     """
     with alone(table.table):
-        if all((one.name, one.range) != (part.name, part.range) for one in parts_of(table.table)):
+        if all((one.name, one.range) != (part.name, part.range) for one in parts(table)):
             raise LookupError(part.name)
         name = quoted(part.name)
         run(f"ALTER TABLE {quoted(table.table)} DETACH PARTITION {name}")
@@ -301,7 +380,7 @@ def drop_part(table: PartitionedTable, part: Part, *, keep: Sequence[int] = ()) 
             run(f"DROP TABLE {name}")
             return
         rest = part.name + "_rest"
-        run(f"CREATE TABLE {quoted(rest)} (LIKE {quoted(table.table)} INCLUDING ALL)")
+        make_like(table.table, rest, table.ranges)
         with connection.cursor() as cursor:
             cursor.execute(
                 f"INSERT INTO {quoted(rest)} SELECT * FROM {name} WHERE {quoted(table.key)} = ANY(%s)",  # noqa: S608  # nosec B608
@@ -321,7 +400,7 @@ def problems(table: PartitionedTable, *, now: datetime) -> list[str]:
     if not found:
         return [f"{table.table} is a plain table: its migration has not been applied"]
     said = []
-    wanted = [first_key(following(month_at(now), by)) for by in range(2)]
+    wanted = [table.ranges.first(following(month_at(now), by)) for by in range(2)]
     ranges = [one.range for one in found if not one.is_default]
     if not all(any(one[0] <= key < one[1] for one in ranges) for key in wanted):
         said.append(f"{table.table} has no part for this month or the next: the job core.partitions is late")

@@ -8,13 +8,13 @@ from django.db import transaction
 
 from core.clock import database_now
 from core.lifecycle import Dropped
-from core.partitions import PartitionedTable, drop_part, is_partitioned, outlived, parts, register_partitions
+from core.partitions import OwnedTable, drop_part, is_partitioned, outlived, parts, register_partitions
 from incidents.models import InboundBody, InboundEvent
 from ledger.data.custody import DataRemoved
 from ledger.services import record
 
 BODIES = register_partitions(
-    PartitionedTable(content=InboundBody, owner=InboundEvent, at="received_at", name="Inbound bodies")
+    OwnedTable(content=InboundBody, owner=InboundEvent, at="received_at", name="Inbound bodies")
 )
 INBOUND_CLASS = "incidents.inbound"
 REMOVER = "system:retention"

@@ -8,7 +8,7 @@ from django.db import transaction
 from django.db.models import Count, Max, Min, QuerySet
 
 from core.lifecycle import Dropped
-from core.partitions import PartitionedTable, drop_part, outlived, parts, register_partitions
+from core.partitions import OwnedTable, drop_part, outlived, parts, register_partitions
 from ledger.data.log import KeyRotated, PayloadErased, PayloadsOutlived
 from ledger.domain.entries import outlived_subject
 from ledger.models import EntryContent, LedgerEntry
@@ -20,7 +20,7 @@ REMOVER = "system:retention"
 KEPT_TYPES = (KeyRotated.entry_type, PayloadErased.entry_type, PayloadsOutlived.entry_type)
 
 PAYLOADS = register_partitions(
-    PartitionedTable(content=EntryContent, owner=LedgerEntry, at="recorded_at", name="Payloads of the ledger")
+    OwnedTable(content=EntryContent, owner=LedgerEntry, at="recorded_at", name="Payloads of the ledger")
 )
 
 

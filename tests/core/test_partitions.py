@@ -11,16 +11,13 @@ import pytest
 from django.db import DatabaseError, OperationalError, connection, transaction
 
 from core.clock import database_now
+from core.partition_ranges import first_key, following, month_at, month_of
 from core.partitioning import Conversion, keep_by_month, keep_in_one
 from core.partitions import (
+    OwnedTable,
     Part,
-    PartitionedTable,
     drop_part,
-    first_key,
-    following,
     is_partitioned,
-    month_at,
-    month_of,
     open_months,
     outlived,
     parts,
@@ -72,7 +69,7 @@ def test_a_month_has_numbers_of_its_own() -> None:
 
 def test_a_table_is_registered_once() -> None:
     with pytest.raises(ValueError, match="registered twice"):
-        register_partitions(PartitionedTable(EntryContent, LedgerEntry, "recorded_at", "again"))
+        register_partitions(OwnedTable(content=EntryContent, owner=LedgerEntry, at="recorded_at", name="again"))
 
 
 @pytest.mark.django_db

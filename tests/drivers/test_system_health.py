@@ -19,7 +19,8 @@ from accounts.models import User
 from accounts.selectors import principal_for_user
 from accounts.services import create_user, grant_role
 from core.beats import ProcessBeat, beat
-from core.partitions import drop_part, first_key, following, month_at, partitioned_tables, parts, problems
+from core.partition_ranges import first_key, following, month_at
+from core.partitions import drop_part, partitioned_tables, parts, problems
 from core.periodic import ensure_jobs
 from core.work import PeriodicJob
 from custody.services import set_retention

@@ -12,7 +12,8 @@ from django.utils import timezone
 
 from accounts.data import system_principal
 from catalog.selectors import service_by_slug
-from core.partitions import following, month_at, month_of, open_months, parts
+from core.partition_ranges import following, month_at, month_of
+from core.partitions import open_months, parts
 from core.work import drain_all, queue_formats
 from custody.services import remove_old_data, request_hold, set_retention
 from incidents.models import Alert, InboundBody, InboundEvent, Integration
