@@ -46,7 +46,10 @@ class Mark:
 
 @dataclass(frozen=True)
 class TimeAxis:
-    """What is drawn: a span of time, lanes, and instants. `width` in pixels: about 760 in a column, 1100 on a page."""
+    """What is drawn: a span of time, lanes, and instants. `width` in pixels: about 760 in a column, 1100 on a page.
+
+    `chooses` is the id of a dialog whose fields `starts_at` and `ends_at` get the span that is dragged over the axis.
+    """
 
     label: str
     start: datetime
@@ -55,6 +58,7 @@ class TimeAxis:
     now: datetime | None = None
     marks: Sequence[Mark] = ()
     width: int = 760
+    chooses: str = ""
 
     @property
     def label_width(self) -> int:
@@ -110,14 +114,29 @@ def draw_time_axis(axis: TimeAxis) -> SafeString:
         marks.append(format_html('<line class="axis-now" x1="{}" y1="18" x2="{}" y2="{}"/>', x, x, y))
     return format_html(
         '<div class="drawing-scroll" tabindex="0" role="group" aria-label="{}">'
-        '<svg class="axis" viewBox="0 0 {} {}" role="group" aria-label="{}">{}{}{}</svg></div>',
+        '<svg class="axis" viewBox="0 0 {} {}" role="group" aria-label="{}"{}>{}{}{}</svg></div>',
         axis.label,
         axis.width,
         y + 2,
         axis.label,
+        _chosen_by_dragging(axis),
         _ticks(axis, y),
         format_html_join("", "{}", ((row,) for row in rows)),
         format_html_join("", "{}", ((mark,) for mark in marks)),
+    )
+
+
+def _chosen_by_dragging(axis: TimeAxis) -> SafeString:
+    """Return what `spans.js` has to know: where the axis begins, of which time it is, and in which zone to write."""
+    if not axis.chooses:
+        return SafeString("")
+    return format_html(
+        ' data-chooses="{}" data-from="{}" data-until="{}" data-left="{}" data-zone="{}"',
+        axis.chooses,
+        round(axis.start.timestamp() * 1000),
+        round(axis.end.timestamp() * 1000),
+        axis.label_width,
+        timezone.get_current_timezone_name(),
     )
 
 

@@ -50,6 +50,7 @@ class Card:
     gap_total: timedelta
     may_edit: bool
     form: OverrideForm
+    drag_form: OverrideForm
     load: list[tuple[str, timedelta]]
     conflicts: list[tuple[Shift, Absence]]
     swaps: list[SwapRequest]
@@ -115,7 +116,10 @@ class OnCallView(RoomView):
         following = [
             shift for shift in upcoming if shift.starts_at > now and (current is None or shift.people != current.people)
         ]
-        built = [_week(schedule, span, now, names) for span in pairwise(mondays)]
+        may_edit = self.principal.may(Capability.INCIDENT_RESPOND, team_id=schedule.team_id)
+        # Only the page of one schedule has the dialog.
+        chooses = "stand-in" if may_edit and weeks > 1 else ""
+        built = [_week(schedule, span, now, names, chooses) for span in pairwise(mondays)]
         missing = gaps([s for s in upcoming if s.starts_at < end], now, end)
         return Card(
             schedule=schedule,
@@ -124,8 +128,9 @@ class OnCallView(RoomView):
             next_people=_called(following[0], names) if following else "",
             weeks=built,
             gap_total=sum((until - from_ for from_, until in missing), timedelta(0)),
-            may_edit=self.principal.may(Capability.INCIDENT_RESPOND, team_id=schedule.team_id),
+            may_edit=may_edit,
             form=OverrideForm(),
+            drag_form=OverrideForm(auto_id="drag_%s"),
             load=sorted(
                 (
                     (names.get(name, name), length)
@@ -173,7 +178,9 @@ def _monday(now: datetime, weeks: int) -> datetime:
     return datetime.combine(day, time(), tzinfo=timezone.get_current_timezone())
 
 
-def _week(schedule: Schedule, span: tuple[datetime, datetime], now: datetime, names: Mapping[str, str]) -> Week:
+def _week(
+    schedule: Schedule, span: tuple[datetime, datetime], now: datetime, names: Mapping[str, str], chooses: str
+) -> Week:
     start, end = span
     shifts = shifts_between(schedule=schedule, start=start, end=end)
     # Before the first version nobody could be on call; that is no gap.
@@ -206,7 +213,9 @@ def _week(schedule: Schedule, span: tuple[datetime, datetime], now: datetime, na
     lines += [{"at": from_, "until": until, "people": "", "why": "no layer covers it"} for from_, until in missing]
     return Week(
         starts_at=start,
-        axis=TimeAxis(f"{schedule.name}, week of {start:%Y-%m-%d}", start, end, lanes, now=now, width=960),
+        axis=TimeAxis(
+            f"{schedule.name}, week of {start:%Y-%m-%d}", start, end, lanes, now=now, width=960, chooses=chooses
+        ),
         lines=sorted(lines, key=lambda line: line["at"]),
         has_gap=bool(missing),
     )

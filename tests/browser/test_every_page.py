@@ -1,3 +1,5 @@
+from datetime import datetime
+
 import pytest
 from playwright.sync_api import BrowserContext
 
@@ -45,3 +47,28 @@ def test_a_page_that_is_not_there_says_so_with_an_id(browsing: BrowserContext) -
     page.goto("/services/nothing/")
     assert page.get_by_role("heading", level=1).inner_text() == "Not found"
     assert "req_" in page.locator(".request-id").inner_text()
+
+
+def test_a_time_to_stand_in_is_chosen_by_dragging_over_the_week(browsing: BrowserContext) -> None:
+    page = sign_in(browsing, "alice")
+    page.goto("/oncall/inference-primary/")
+    week = page.locator("svg.axis").nth(1)
+    week.scroll_into_view_if_needed()
+    box = week.bounding_box()
+    assert box is not None
+    page.mouse.move(box["x"] + box["width"] * 0.4, box["y"] + box["height"] / 2)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] * 0.6, box["y"] + box["height"] / 2, steps=4)
+    assert " to " in week.locator(".axis-span-text").inner_html()
+    page.mouse.up()
+    sheet = page.get_by_role("dialog", name="Who stands in?")
+    chosen = [sheet.get_by_label(label).input_value() for label in ("From", "Until")]
+    assert all(moment.endswith(":00") for moment in chosen)
+    assert chosen[0] < chosen[1]
+    sheet.get_by_label("Person").select_option(label="Bob Brandt")
+    sheet.get_by_role("button", name="Set the override").click()
+    page.get_by_text("stands in (").wait_for()
+    day, hour = (datetime.fromisoformat(chosen[0]).strftime(form) for form in ("%b", "%H:%M"))
+    told = page.locator("li", has_text="Bob Brandt").first.inner_text()
+    assert day in told
+    assert hour in told
