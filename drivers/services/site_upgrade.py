@@ -24,7 +24,7 @@ from core.periodic import ensure_jobs
 from core.releases import current_release, enter_release, formats_ahead, return_to_release
 from core.work import queue_formats, unfinished_count
 from drivers.services.site_check import pending_and_unknown
-from drivers.services.site_database import SiteError
+from drivers.services.site_database import NewerReleaseError, SiteError
 from ledger.data.recovery import SiteUpgraded
 from ledger.services import record
 
@@ -129,7 +129,7 @@ def _split(executor: MigrationExecutor, *, contract: bool) -> tuple[list[Migrati
     """Return what is applied now and what is left. On an empty database nobody works yet, and nothing is left."""
     _, unknown = pending_and_unknown()
     if unknown:
-        raise SiteError(
+        raise NewerReleaseError(
             f"A newer release was here: the database has had {'.'.join(unknown[0])}, which {site_version()} does not "
             "know. Run that release's site upgrade. Nothing was changed."
         )

@@ -1,7 +1,6 @@
-"""The files in deploy/ keep what they promise, as far as reading them can tell."""
+"""The files in deploy/ keep what they promise, as far as reading them can tell; test_chart.py asks Helm."""
 
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -72,7 +71,6 @@ def test_systemd_understands_the_unit(unit: Path, tmp_path: Path) -> None:
 
 RENDERED = DEPLOY / "kubernetes" / "assay.yaml"
 OBJECTS: list[dict[str, Any]] = [one for one in yaml.safe_load_all(RENDERED.read_text("utf-8")) if one]
-GO = shutil.which("go")
 
 
 def of_kind(kind: str) -> list[dict[str, Any]]:
@@ -135,10 +133,11 @@ def test_secrets_come_from_a_secret_that_the_chart_does_not_make() -> None:
         assert not names & {"SECRET_KEY", "DATABASE_URL", "BROKER_URL"}
 
 
-def test_the_upgrade_runs_before_the_processes_of_a_release() -> None:
-    (job,) = of_kind("Job")
-    assert "pre-upgrade" in job["metadata"]["annotations"]["helm.sh/hook"]
-    assert job["spec"]["template"]["spec"]["containers"][0]["args"] == ["python", "manage.py", "site", "upgrade"]
+def test_a_pod_of_the_site_waits_for_the_schema_before_it_starts() -> None:
+    for one in of_kind("Deployment"):
+        (first,) = one["spec"]["template"]["spec"]["initContainers"]
+        assert first["args"] == COMPOSE["services"]["migrate"]["command"]
+    assert not of_kind("Job"), "without Helm nothing would say when it runs"
 
 
 def test_every_skip_of_the_scanner_says_why() -> None:
@@ -159,22 +158,6 @@ def test_containers_of_compose_and_chart_run_the_same_commands() -> None:
     }
     assert arguments["worker"] == COMPOSE["services"]["worker"]["command"]
     assert arguments["scheduler"] == COMPOSE["services"]["scheduler"]["command"]
-
-
-@pytest.mark.skipif(
-    GO is None or not Path("/usr/share/gocode/src/github.com/Masterminds/sprig").is_dir(),
-    reason="needs golang-go and golang-github-masterminds-sprig-dev",
-)
-def test_the_chart_renders_to_the_objects_that_are_kept(tmp_path: Path) -> None:
-    root = DEPLOY.parent
-    done = subprocess.run(
-        [root / "tools" / "render-chart", root / "deploy" / "helm" / "with-ingress.yaml"],
-        env={**os.environ, "GOCACHE": str(tmp_path)},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert done.stdout == RENDERED.read_text("utf-8")
 
 
 def test_the_bill_of_materials_has_every_locked_package_and_nothing_else() -> None:

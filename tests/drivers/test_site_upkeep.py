@@ -163,6 +163,19 @@ def test_a_database_of_a_newer_release_is_refused(monkeypatch: pytest.MonkeyPatc
     assert refused.value.code == 2
 
 
+def test_a_process_of_the_release_before_starts_though_a_newer_one_was_here(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(site_upgrade, "pending_and_unknown", lambda: ([], [("core", "9999_from_the_future")]))
+    call_command("site", "upgrade", "--unless-newer")
+    said = capsys.readouterr().out
+    assert "core.9999_from_the_future" in said
+    assert "Nothing was changed" in said
+    with pytest.raises(CommandError) as refused:
+        call_command("site", "upgrade")
+    assert refused.value.returncode == 2
+
+
 def test_what_an_older_process_could_not_live_with_is_left_for_later() -> None:
     def migration(name: str, *operations: Any, after: str = "") -> migrations.Migration:
         made = migrations.Migration(name, "core")

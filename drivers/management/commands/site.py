@@ -43,7 +43,7 @@ from drivers.services.partitioned import partition_rows
 from drivers.services.site_backup import back_up, inspect_backup, write_key
 from drivers.services.site_bundle import make_bundle
 from drivers.services.site_check import Verdict, check_site
-from drivers.services.site_database import SiteError
+from drivers.services.site_database import NewerReleaseError, SiteError
 from drivers.services.site_health import site_health
 from drivers.services.site_hold import release_site
 from drivers.services.site_keys import forget_previous_keys, make_new_key, rotate_keys
@@ -52,6 +52,7 @@ from drivers.services.site_upgrade import UpgradePlan, go_back, plan_upgrade, up
 from ledger.services import ExportRefusedError
 
 PASSPHRASE = "ASSAY_BACKUP_PASSPHRASE"  # noqa: S105 a variable's name
+GOING_BACK = "What starts now works beside it; where this release is to stay, site upgrade --back."
 KeyFile = Annotated[
     Path | None, typer.Option("--key-file", help=f"File with the key (site key FILE makes one); else {PASSPHRASE}.")
 ]
@@ -250,6 +251,9 @@ class Command(RoomCommand):
             bool, typer.Option("--back", help="With the older release's code: give it the queues again.")
         ] = False,
         force: Annotated[bool, typer.Option("--force", help="With --back: though newer work waits.")] = False,
+        unless_newer: Annotated[
+            bool, typer.Option("--unless-newer", help="Where a newer release has been, change nothing: code 0.")
+        ] = False,
         backup_to: Annotated[Path | None, typer.Option("--backup", help="Back up into this file first.")] = None,
         key_file: KeyFile = None,
         output: FormatOption = OutputFormat.TEXT,
@@ -273,7 +277,13 @@ class Command(RoomCommand):
                         return ""
                     return back_up(principal=me, target=backup_to, key=key, progress=_progress(output)).sha256
 
-                plan = upgrade_site(principal=me, contract=contract, backup=save if backup_to else None)
+                try:
+                    plan = upgrade_site(principal=me, contract=contract, backup=save if backup_to else None)
+                except NewerReleaseError as error:
+                    if not unless_newer:
+                        raise
+                    print_answer({"newer_release": str(error)}, output=output, text=f"{error} {GOING_BACK}")
+                    return
         _print_plan(plan, output, planned=plan_only)
 
     @command()

@@ -44,6 +44,9 @@ capabilities: {drop: [ALL]}
 - {name: ASSAY_ALLOWED_HOSTS, value: {{ join " " .Values.site.allowedHosts | quote }}}
 - {name: ASSAY_OUTBOUND_ALLOW, value: {{ join " " .Values.site.outboundAllow | quote }}}
 - {name: ASSAY_EMAIL_FROM, value: {{ .Values.site.emailFrom | quote }}}
+{{- if .Values.site.trustProxy }}
+- {name: ASSAY_TRUST_PROXY, value: "true"}
+{{- end }}
 - {name: ASSAY_STATE_DIR, value: /var/lib/assay}
 - {name: SECRET_KEY_FILE, value: /run/secrets/assay/secret_key}
 - {name: DATABASE_URL_FILE, value: /run/secrets/assay/database_url}
@@ -68,13 +71,18 @@ capabilities: {drop: [ALL]}
 
 {{- define "assay.volumes" -}}
 - name: state
+  {{- if eq .kind "prober" }}
+  # It keeps nothing.
+  emptyDir: {sizeLimit: 64Mi}
+  {{- else }}
   persistentVolumeClaim:
-    claimName: {{ .Values.state.existingClaim | default (printf "%s-state" (include "assay.name" .)) }}
+    claimName: {{ .root.Values.state.existingClaim | default (printf "%s-state" (include "assay.name" .root)) }}
+  {{- end }}
 - name: temporary
   emptyDir: {sizeLimit: 256Mi}
 - name: secrets
   secret:
-    secretName: {{ .Values.existingSecret }}
+    secretName: {{ .root.Values.existingSecret }}
     defaultMode: 0440
 {{- end }}
 
@@ -109,7 +117,7 @@ topologySpreadConstraints:
 {{- end }}
 
 {{- define "assay.skips" -}}
-{{- if not .Values.image.digest }}
+{{- if not .Values.image.digest -}}
 checkov.io/skip1: "CKV_K8S_43=Which image is built is not known to the chart; image.digest pins it."
 {{- end }}
 {{- end }}
