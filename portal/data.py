@@ -81,6 +81,7 @@ class Now:
     experiments: Sequence[Line] = ()
     evidence: Sequence[Line] = ()
     engagements: Sequence[Line] = ()
+    requests: Sequence[Line] = ()
     shows: frozenset[str] = field(default_factory=frozenset)
 
     @property

@@ -9,6 +9,7 @@ from compliance.selectors.reading import (
     engagements_visible,
     exports_visible,
     frameworks_visible,
+    open_requests,
     requirements_of,
 )
 from compliance.selectors.standing import (
@@ -38,6 +39,7 @@ __all__ = [
     "frameworks_visible",
     "may_open_reviews",
     "months_before",
+    "open_requests",
     "requirement_standings",
     "requirement_standings_over",
     "requirements_of",

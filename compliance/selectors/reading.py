@@ -2,11 +2,11 @@
 
 from datetime import datetime
 
-from django.db.models import Q, QuerySet
+from django.db.models import F, Q, QuerySet
 
 from accounts.data import Capability, Principal, Role
 from compliance.data import Access
-from compliance.models import AuditorGrant, Control, Engagement, Framework, PackExport, Requirement
+from compliance.models import AuditorGrant, AuditRequest, Control, Engagement, Framework, PackExport, Requirement
 from core.clock import database_now
 
 
@@ -56,6 +56,14 @@ def engagements_visible(*, access: Access) -> QuerySet[Engagement]:
     """Return the audits that may be seen."""
     found = Engagement.objects.prefetch_related("frameworks")
     return found if access.everything else found.filter(pk__in=access.engagement_ids)
+
+
+def open_requests(*, access: Access) -> QuerySet[AuditRequest]:
+    """Return what auditors have asked for in open audits and have not accepted or taken back, the first due first."""
+    settled = (AuditRequest.State.ACCEPTED, AuditRequest.State.WITHDRAWN)
+    found = AuditRequest.objects.filter(engagement__closed_at__isnull=True).exclude(state__in=settled)
+    found = found if access.everything else found.filter(engagement__in=access.engagement_ids)
+    return found.select_related("engagement").order_by(F("due_on").asc(nulls_last=True), "engagement", "number")
 
 
 def exports_visible(*, access: Access) -> QuerySet[PackExport]:

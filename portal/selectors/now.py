@@ -9,7 +9,7 @@ from accounts.selectors import name_of
 from catalog.data import ActivityKind
 from catalog.selectors import activities_by_keys, open_action_items, open_activities, services_visible
 from chaos.selectors import next_recovery_tests, retests_visible, schedules_visible, waiting_requests
-from compliance.selectors import access_of, coming_due, controls_visible, engagements_visible
+from compliance.selectors import access_of, coming_due, controls_visible, engagements_visible, open_requests
 from core.states import Tone, tone_of
 from delivery.selectors import notifications_for
 from incidents.data import IncidentStatus
@@ -25,6 +25,8 @@ SHOWN = 8
 INCIDENTS_SHOWN = 20
 BUDGETS_SHOWN = 20
 COMING_SHOWN = 4
+REQUESTS_SHOWN = 20
+TONE_OF_REQUEST = {"open": Tone.RISK, "flagged": Tone.BAD, "submitted": Tone.ACTIVE}
 
 
 def now_for(*, viewer: Principal, username: str, now: datetime) -> Now:
@@ -34,12 +36,20 @@ def now_for(*, viewer: Principal, username: str, now: datetime) -> Now:
     access = access_of(viewer, now=now)
     evidence: Sequence[Line] = ()
     engagements: Sequence[Line] = ()
+    requests: Sequence[Line] = ()
     if access.everything:
         shows |= {"evidence"}
         evidence = _going_stale(access, now)
+        if viewer.may(Capability.COMPLIANCE_EDIT):
+            # What has been handed over waits for the auditor, and for nobody here.
+            asked = open_requests(access=access).exclude(state="submitted")[:SHOWN]
+            mine += [_request_line(one, now) for one in asked]
     elif Role.AUDITOR in viewer.site_roles or access.anything:
         shows |= {"engagements"}
         engagements = [_engagement_line(one) for one in engagements_visible(access=access)]
+        lines = [_request_line(one, now) for one in open_requests(access=access)]
+        # What can be looked at comes before what others have to hand over.
+        requests = sorted(lines, key=lambda one: one.state != "submitted")[:REQUESTS_SHOWN]
     incidents: list[Any] = []
     services: list[ServiceLine] = []
     budgets: list[BudgetLine] = []
@@ -67,6 +77,7 @@ def now_for(*, viewer: Principal, username: str, now: datetime) -> Now:
         experiments=experiments,
         evidence=evidence,
         engagements=engagements,
+        requests=requests,
         shows=frozenset(shows),
     )
 
@@ -187,6 +198,19 @@ def _engagement_line(engagement: Any) -> Line:
         detail=f"{engagement.get_kind_display()} · {window}",
         state="closed" if engagement.closed_at else "open",
         tone=Tone.PLAIN if engagement.closed_at else Tone.ACTIVE,
+    )
+
+
+def _request_line(request: Any, now: datetime) -> Line:
+    overdue = request.due_on is not None and request.due_on < now.date() and request.state != "submitted"
+    due = f", due {request.due_on:%d %b}" if request.due_on else ""
+    return Line(
+        title=str(request),
+        url=page("compliance:request_detail", request.engagement.slug, request.number),
+        detail=f"{request.engagement.name}, asked by {request.asked_by_label}{due}",
+        state="overdue" if overdue else request.state,
+        tone=Tone.BAD if overdue else TONE_OF_REQUEST[request.state],
+        at=request.changed_at,
     )
 
 

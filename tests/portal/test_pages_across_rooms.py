@@ -1,4 +1,6 @@
 import re
+from collections.abc import Sequence
+from datetime import date
 
 import pytest
 from django.test import Client
@@ -9,8 +11,11 @@ from accounts.selectors import principal_for_user
 from accounts.services import create_user
 from catalog.data import ActivityKind
 from catalog.models import Activity, Environment, Service
+from compliance.selectors import access_of, engagements_visible
+from compliance.services import ask_for, move_request
 from core.clock import database_now
 from incidents.models import Incident
+from portal.data import Line
 from portal.selectors import now_for, services_standing
 from tests.browser.organization import build
 
@@ -51,6 +56,25 @@ def test_a_service_without_a_promise_is_never_shown_as_good() -> None:
 def test_a_follow_up_is_shown_to_its_owner_alone() -> None:
     assert any("queue of the gateway" in line.title for line in board_of("alice").mine)
     assert not any("queue of the gateway" in line.title for line in board_of("dana").mine)
+
+
+@pytest.mark.usefixtures("organization")
+def test_a_request_of_an_auditor_waits_for_those_who_answer_and_then_for_the_auditor() -> None:
+    ada, carol = (principal_for_user(user=User.objects.get(username=name)) for name in ("ada", "carol"))
+    audit = engagements_visible(access=access_of(ada)).get()
+    asked = ask_for(principal=ada, engagement=audit, title="All leavers of March", due_on=date(2020, 1, 1))
+
+    def line(lines: Sequence[Line]) -> list[str]:
+        return [one.state for one in lines if one.title == str(asked)]
+
+    assert line(board_of("ada").requests) == line(board_of("carol").mine) == ["overdue"]
+    assert not line(board_of("alice").mine)
+    move_request(principal=carol, request=asked, state="submitted")
+    assert (line(board_of("ada").requests), line(board_of("carol").mine)) == (["submitted"], [])
+    assert board_of("ada").requests[0].title == str(asked), "what can be looked at comes first"
+    move_request(principal=ada, request=asked, state="accepted")
+    assert not line(board_of("ada").requests)
+    assert "on fire" not in get("ada", "/").content.decode()
 
 
 @pytest.mark.usefixtures("organization")
