@@ -28,7 +28,7 @@ from django.views import View
 from core import formatting
 from core.list_groups import Group, Grouping, Subtotal, grouped
 from core.paging import BoundedPaginator
-from core.replicas import reading_from_replica
+from core.replicas import ReadFrom, streamed_report
 from core.saved_views import ALL, Offered, offered
 from core.templatetags.assay import state as state_badge
 
@@ -423,16 +423,16 @@ class RecordListView(LoginRequiredMixin, View):
     def _csv(self, records: Any) -> HttpResponseBase:
         writer = csv.writer(_Echo())
 
-        def lines() -> Iterator[str]:
+        def lines(_: ReadFrom) -> Iterator[str]:
+            left = iter(records.iterator(chunk_size=AT_ONCE) if isinstance(records, QuerySet) else records)
+            some = list(itertools.islice(left, AT_ONCE))
             yield writer.writerow([column.label for column in self.columns])
-            with reading_from_replica():
-                source = records.iterator(chunk_size=AT_ONCE) if isinstance(records, QuerySet) else records
-                left = iter(source)
-                while some := list(itertools.islice(left, AT_ONCE)):
-                    for record in self.shown_as(some):
-                        yield writer.writerow([csv_text(column.value(record)) for column in self.columns])
+            while some:
+                for record in self.shown_as(some):
+                    yield writer.writerow([csv_text(column.value(record)) for column in self.columns])
+                some = list(itertools.islice(left, AT_ONCE))
 
-        response = StreamingHttpResponse(lines(), content_type="text/csv; charset=utf-8")
+        response = StreamingHttpResponse(streamed_report(lines), content_type="text/csv; charset=utf-8")
         response["Content-Disposition"] = f'attachment; filename="{self.noun.replace(" ", "-")}.csv"'
         return response
 

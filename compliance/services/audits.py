@@ -20,13 +20,15 @@ from core.identifiers import new_id
 from core.leases import give_up, settle
 from core.parsing import refuse
 from core.proving import dangerous
+from core.replicas import read_as_report
 from core.work import wake
 from ledger.data.access import AuditedAction
-from ledger.data.packs import Selection
+from ledger.data.packs import EvidencePack, Selection
 from ledger.selectors import entries
 from ledger.services import (
     NothingSealedError,
     PackTooLargeError,
+    make_checkpoint,
     record,
     scratch_folder,
     store_artifact_file,
@@ -159,31 +161,38 @@ def run_export(export: PackExport) -> None:
             state=PackExport.State.RUNNING, step=step, done=done, total=total
         )
 
-    draft = pack_documents(engagement, window=window, progress=progress)
-    keys: set[int] = set().union(*(entry_keys(control, window=window) for control in draft.controls))
-    progress("Collecting entries and proofs", draft.steps - 1, draft.steps)
-    selected = frozenset(_places(sorted(keys)))
     try:
-        # The file is written outside a transaction: nobody waits for the database while gigabytes are copied.
-        with tempfile.TemporaryDirectory(prefix="assay-pack-", dir=scratch_folder()) as folder:
-            target = Path(folder) / "pack.zip"
+        # The log as it is signed now: what the pack is read from has at least that, and what was asked for before.
+        checkpoint = make_checkpoint()
+
+        def write(target: Path) -> tuple[EvidencePack, int]:
+            draft = pack_documents(engagement, window=window, progress=progress)
+            keys: set[int] = set().union(*(entry_keys(control, window=window) for control in draft.controls))
+            progress("Collecting entries and proofs", draft.steps - 1, draft.steps)
             pack = write_pack(
                 target,
                 principal=_requester(export),
                 title=f"{engagement.name} evidence",
-                selection=Selection(seqs=selected),
+                selection=Selection(seqs=frozenset(_places(sorted(keys)))),
                 omissions=draft.omissions,
                 documents=draft.documents,
                 progress=lambda step: progress(step, draft.steps - 1, draft.steps),
+                checkpoint=checkpoint,
             )
+            return pack, draft.steps
+
+        # The file is written outside a transaction: nobody waits for the database while gigabytes are copied.
+        with tempfile.TemporaryDirectory(prefix="assay-pack-", dir=scratch_folder()) as folder:
+            target = Path(folder) / "pack.zip"
+            pack, steps = read_as_report(lambda _: write(target))
             digest = store_artifact_file(target, media_type="application/zip", name=pack.name)
         with transaction.atomic():
             settle(
                 export,
                 state=PackExport.State.COMPLETED,
                 step="Done",
-                done=draft.steps,
-                total=draft.steps,
+                done=steps,
+                total=steps,
                 name=pack.name,
                 sha256=digest,
                 manifest_sha256=pack.manifest_sha256,

@@ -21,6 +21,7 @@ from compliance.services.exports import (
 from compliance.services.printing import as_csv, as_pdf
 from compliance.views.base import ComplianceView, FormView
 from core.clock import database_now
+from core.replicas import read_as_report
 
 
 def _file(content: bytes, name: str, media_type: str) -> HttpResponse:
@@ -54,7 +55,11 @@ class RegisterFileView(ComplianceView):
             if register not in known:
                 raise Http404("There is no such register for you.")
             found = known[register]
-        return _file(as_csv(found.columns, found.rows()), f"{found.name}.csv", "text/csv; charset=utf-8")
+        return _file(
+            read_as_report(lambda _: as_csv(found.columns, found.rows())),
+            f"{found.name}.csv",
+            "text/csv; charset=utf-8",
+        )
 
 
 class StatementFileView(ComplianceView):
@@ -63,7 +68,7 @@ class StatementFileView(ComplianceView):
     def get(self, request: HttpRequest, slug: str, kind: str) -> HttpResponse:  # noqa: ARG002 Django's signature
         framework: Framework = self.find(frameworks_visible(access=self.access), slug=slug)
         now = database_now()
-        lines = statement_of_applicability(framework, now=now)
+        lines = read_as_report(lambda _: statement_of_applicability(framework, now=now))
         name = f"statement-of-applicability-{framework.slug}-{now:%Y-%m-%d}.{kind}"
         if kind == "csv":
             return _file(as_csv(STATEMENT_COLUMNS, statement_rows(lines)), name, "text/csv; charset=utf-8")

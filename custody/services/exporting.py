@@ -6,7 +6,8 @@ from django.db import transaction
 
 from accounts.data import Principal
 from core.clock import database_now
-from custody.selectors import exported_about
+from core.replicas import read_as_report
+from custody.selectors import ensure_may_read, exported_about
 from ledger.data.access import AuditedAction
 from ledger.services import ensure_may_leave, record
 
@@ -16,7 +17,8 @@ def export_about(*, principal: Principal, user: Any, region: str = "", reason: s
 
     Raises PermissionDenied, ExportRefusedError.
     """
-    found = exported_about(viewer=principal, user=user)
+    ensure_may_read(principal, user)
+    found = read_as_report(lambda _: exported_about(viewer=principal, user=user))
     leaving = ensure_may_leave(region=region, reason=reason)
     with transaction.atomic():
         record(

@@ -4,7 +4,7 @@ import hashlib
 import tempfile
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
@@ -14,6 +14,7 @@ from django.template.loader import render_to_string
 from django.utils import timezone
 from django.utils.text import slugify
 
+from core.replicas import PRIMARY, ReadFrom, read_as_report, reading_from_primary, report_source
 from ledger.data.access import AuditedAction
 from ledger.data.base import EVIDENCE_NAMES
 from ledger.data.packs import Document, EvidencePack, Omission, Reader, Selection
@@ -111,65 +112,103 @@ def write_pack(
     progress: Callable[[str], None] = lambda _step: None,
     region: str = "",
     region_reason: str = "",
+    checkpoint: Checkpoint | None = None,
 ) -> EvidencePack:
     """Write a pack of the entries that a selection covers to a file, piece by piece, and record that it was made.
 
     The caller has checked that the principal may. `documents` are further files by relative path; they come to lie
     under `documents/` and are covered by the signed manifest. With `headers`, the pack carries the headers (type,
     subject, actor, times; no payload) of every entry of the log, which lets a reader verify that nothing the selection
-    covers was left out. `region` is where the pack goes (empty: it stays). Raises NothingSealedError on an empty log,
+    covers was left out. `region` is where the pack goes (empty: it stays). It is read as a report: from one snapshot of
+    the read replica, if that has everything up to the checkpoint; a caller that reads as a report already has made the
+    `checkpoint` before. Raises NothingSealedError on an empty log,
     PackTooLargeError, ExportRefusedError for a region outside of this one's residency without a reason, and ValueError
     for a document's path that leads elsewhere.
     """
     leaving = ensure_may_leave(region=region, reason=region_reason)
-    selection = selection or Selection()
-    paths = {_document_path(path): content for path, content in (documents or {}).items()}
-    checkpoint = make_checkpoint()
-    chosen = _chosen(selection, checkpoint.size)
-    created_at = timezone.now()
+    if checkpoint is None and report_source() is not None:
+        raise ValueError("what is read within another report names the checkpoint that this report has")
+    order = _Order(
+        target=target,
+        principal=principal,
+        title=title,
+        selection=selection or Selection(),
+        omissions=omissions,
+        documents={_document_path(path): content for path, content in (documents or {}).items()},
+        headers=headers,
+        progress=progress,
+        checkpoint=checkpoint or make_checkpoint(),
+    )
+    # A document that is written while it is read cannot be begun anew on the primary.
+    once = report_source() is None and not all(isinstance(one, bytes) for one in order.documents.values())
+    pack = _written(order, PRIMARY) if once else read_as_report(lambda source: _written(order, source))
+    with reading_from_primary():
+        record(
+            AuditedAction(
+                action="ledger.pack_exported",
+                target=title[:200],
+                after={"manifest_sha256": pack.manifest_sha256, "entries": str(pack.entries), **leaving},
+                reason=region_reason[:500],
+            ),
+            actor=principal.reference,
+            subject=f"pack:{pack.manifest_sha256[:16]}",
+        )
+    return pack
+
+
+@dataclass(frozen=True)
+class _Order:
+    """What a pack is made of."""
+
+    target: Path
+    principal: Reader
+    title: str
+    selection: Selection
+    omissions: Sequence[Omission]
+    documents: Mapping[str, Document]
+    headers: bool
+    progress: Callable[[str], None]
+    checkpoint: Checkpoint
+
+
+def _written(order: _Order, source: ReadFrom) -> EvidencePack:
+    """Write a pack from one database."""
+    checkpoint, created_at = order.checkpoint, timezone.now()
+    chosen = _chosen(order.selection, checkpoint.size)
     stamp = (created_at.year, created_at.month, created_at.day, created_at.hour, created_at.minute, created_at.second)
-    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED, compresslevel=3) as archive:
-        draft = _Draft(archive, stamp, omissions)
-        for path, content in paths.items():
+    with zipfile.ZipFile(order.target, "w", zipfile.ZIP_DEFLATED, compresslevel=3) as archive:
+        draft = _Draft(archive, stamp, order.omissions)
+        for path, content in order.documents.items():
             draft.add_chunks(path, (content,) if isinstance(content, bytes) else content)
-        progress("Writing entries")
+        order.progress("Writing entries")
         listed, used, first = _add_entries(draft, chosen)
         draft.add("checkpoint.note", checkpoint.note.encode())
-        if headers:
+        if order.headers:
             _add_headers(draft, checkpoint)
-        progress("Copying artifacts")
+        order.progress("Copying artifacts")
         artifacts = _add_artifacts(draft, used)
-        progress("Writing proofs")
+        order.progress("Writing proofs")
         _add_proofs(draft, chosen, checkpoint)
         manifest: dict[str, Any] = {
             "format": FORMAT,
             "version": FORMAT_VERSION,
-            "title": title,
+            "title": order.title,
             "log": log_origin(),
             "created_at": instant_text(created_at),
-            "created_by": principal.reference,
-            "selection": _selection_record(selection),
+            "created_by": order.principal.reference,
+            "read_from": {"database": source.database, "position": source.position},
+            "selection": _selection_record(order.selection),
             "checkpoint": {"size": checkpoint.size, "root": bytes(checkpoint.root).hex()},
             "key": public_verifier_key(),
             "entries": listed,
             "artifacts": artifacts,
             "omissions": [asdict(omission) for omission in draft.omissions],
         }
-        _add_readables(draft, manifest, first, created_at)
+        _add_readables(draft, manifest, first, created_at, source)
         manifest["files"] = dict(sorted(draft.listed.items()))
         digest = _add_manifest(draft, manifest)
-    record(
-        AuditedAction(
-            action="ledger.pack_exported",
-            target=title[:200],
-            after={"manifest_sha256": digest, "entries": str(len(listed)), **leaving},
-            reason=region_reason[:500],
-        ),
-        actor=principal.reference,
-        subject=f"pack:{digest[:16]}",
-    )
     return EvidencePack(
-        name=f"{slugify(title)[:60] or 'evidence'}-{created_at:%Y-%m-%d-%H%M}.zip",
+        name=f"{slugify(order.title)[:60] or 'evidence'}-{created_at:%Y-%m-%d-%H%M}.zip",
         content=b"",
         manifest_sha256=digest,
         entries=len(listed),
@@ -338,7 +377,9 @@ def _add_proofs(draft: _Draft, chosen: Sequence[int], checkpoint: Checkpoint) ->
     draft.add("consistency.jsonl", _joined(consistency))
 
 
-def _add_readables(draft: _Draft, manifest: dict[str, Any], first: Sequence[LedgerEntry], created_at: datetime) -> None:
+def _add_readables(
+    draft: _Draft, manifest: dict[str, Any], first: Sequence[LedgerEntry], created_at: datetime, source: ReadFrom
+) -> None:
     rows = [
         {
             "entry": entry,
@@ -355,6 +396,7 @@ def _add_readables(draft: _Draft, manifest: dict[str, Any], first: Sequence[Ledg
         "more": len(manifest["entries"]) - len(rows),
         "documents": sorted(name for name in draft.listed if name.startswith("documents/")),
         "created_at": created_at,
+        "read_from": source.says,
     }
     draft.add("index.html", render_to_string("ledger/pack_index.html", context).encode())
     draft.add("index.css", (VERIFIER.parent / "index.css").read_bytes())

@@ -11,6 +11,7 @@ from django.db import transaction
 from accounts.data import Capability, Principal
 from accounts.services import ensure_may
 from core.lists import csv_text
+from core.replicas import ReadFrom, streamed_report
 from ledger.data.access import AuditedAction
 from ledger.selectors import whole_trail
 from ledger.services import ensure_may_leave, record
@@ -36,7 +37,7 @@ def export_audit_log(
     """Return the lines of an audit log, newest first, made while they are read; that it was exported is recorded.
 
     Raises PermissionDenied, ExportRefusedError when it would leave the region without a reason.
-    Entries that are recorded meanwhile are not part of it.
+    Entries that are recorded meanwhile are not part of it; those that were recorded before are, wherever it is read.
     """
     ensure_may(principal, Capability.LEDGER_EXPORT)
     leaving = ensure_may_leave(region=region, reason=region_reason)
@@ -49,8 +50,13 @@ def export_audit_log(
             actor=principal.reference,
             subject="ledger:audit-log",
         )
-    lines = streamed_lines(whole_trail(question_of(asked)))
-    return _csv(lines) if written is TrailFormat.CSV else _json_lines(lines)
+    question = question_of(asked)
+
+    def lines(_: ReadFrom) -> Iterator[str]:
+        found = streamed_lines(whole_trail(question))
+        return _csv(found) if written is TrailFormat.CSV else _json_lines(found)
+
+    return streamed_report(lines)
 
 
 def _row(line: AuditLine) -> dict[str, Any]:

@@ -191,7 +191,7 @@ class ForesightCommands(ReadingCommands):
         if html is not None:
             html.write_text(report_html(found))
         if pdf is not None:
-            pdf.write_bytes(report_pdf(found))
+            pdf.write_bytes(report_pdf(report_html(found)))
         rows = [line.as_json() for line in found.lines]
         columns = ("slo", "objective", "target", "good", "bad", "unknown", "sli_low", "sli_high", "verdict")
         print_rows(rows, columns=columns, output=output, empty=f"{service} promised nothing in {wanted.title}.")

@@ -11,6 +11,7 @@ from django.utils.safestring import mark_safe
 from accounts.data import Principal, system_principal
 from catalog.selectors import services_visible
 from core.clock import database_now
+from core.replicas import ReadFrom, read_as_report
 from ledger.data.slo import ServiceLevelReported
 from ledger.services import record, store_artifact
 from reliability.domain.periods import Period, month_of, quarter_of
@@ -38,14 +39,14 @@ def report_html(report: LevelReport) -> str:
     return render_to_string("reliability/report_document.html", {"report": report, "style": mark_safe(STYLE)})  # noqa: S308  # nosec B308, B703
 
 
-def report_pdf(report: LevelReport) -> bytes:
-    """Return a report as PDF."""
+def report_pdf(html: str) -> bytes:
+    """Return a report's document as PDF."""
     import weasyprint  # noqa: PLC0415 a second of start-up that only a report needs
 
     def refuse(url: str, *_: Any, **__: Any) -> Any:
         raise ValueError(f"a report loads nothing: {url}")
 
-    document = weasyprint.HTML(string=report_html(report), url_fetcher=refuse)
+    document = weasyprint.HTML(string=html, url_fetcher=refuse)
     content: bytes = document.write_pdf()
     return content
 
@@ -73,8 +74,13 @@ def write_report(*, principal: Principal, service: Any, period: Period, now: dat
 def _write(service: Any, period: Period, now: datetime, *, actor: str = REPORTER.reference) -> int:
     if not SLOVersion.objects.filter(slo__service=service, effective_from__lt=period.end).exists():
         return 0
-    report = level_report(service=service, period=period, now=now)
-    html, pdf = report_html(report).encode(), report_pdf(report)
+
+    def read(_: ReadFrom) -> tuple[LevelReport, str]:
+        found = level_report(service=service, period=period, now=now)
+        return found, report_html(found)
+
+    report, text = read_as_report(read)
+    html, pdf = text.encode(), report_pdf(text)
     with transaction.atomic():
         name = f"{service.slug}-{period.key}"
         digests = (

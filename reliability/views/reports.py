@@ -11,6 +11,7 @@ from django.urls import reverse
 from accounts.services import principal_of
 from core.clock import database_now
 from core.lists import Column, Empty, Filter, RecordListView
+from core.replicas import read_as_report
 from core.templatetags.assay import state
 from ledger.services import read_artifact
 from reliability.domain.periods import Period, month_of, period, periods_before, quarter_of
@@ -135,8 +136,8 @@ class ReportFileView(RoomView):
         if written is not None:
             content = read_artifact(written.pdf_sha256 if form == "pdf" else written.html_sha256)
         if content is None:
-            report = level_report(service=found, period=wanted, now=now)
-            content = report_pdf(report) if form == "pdf" else report_html(report).encode()
+            html = read_as_report(lambda _: report_html(level_report(service=found, period=wanted, now=now)))
+            content = report_pdf(html) if form == "pdf" else html.encode()
         name = f"{found.slug}-{wanted.key}.{form}"
         headers = {"Content-Disposition": f'attachment; filename="{name}"'}
         return HttpResponse(content, content_type=MEDIA_TYPES[form], headers=headers)
