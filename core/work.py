@@ -15,9 +15,10 @@ from datetime import timedelta
 from typing import Any, Generic, TypeVar
 
 from django.db import models, transaction
-from django.db.models import Count, Min, Q, QuerySet
+from django.db.models import Q, QuerySet
 
 from core.clock import database_now
+from core.counting import counts_of, counts_since
 from core.database_trouble import trouble_of
 from core.holding import site_is_held
 from core.leases import LeasedModel, StaleFenceError, claim_due, due_q, finish, give_up, retry_later
@@ -219,12 +220,9 @@ def wake(name: str) -> None:
 def oldest_overdue() -> dict[str, timedelta]:
     """Return, for each queue with due rows, how long the oldest has been due."""
     now = database_now()
-    ages: dict[str, timedelta] = {}
-    for queue in _queues.values():
-        oldest = queue.queryset().filter(due_q(now)).aggregate(oldest=Min("due_at"))["oldest"]
-        if oldest is not None:
-            ages[queue.name] = now - oldest
-    return ages
+    due = {queue.name: _bare(queue).filter(due_q(now)) for queue in _queues.values()}
+    found = counts_since(due, column="due_at", up_to=1)
+    return {name: now - one.earliest for name, one in found.items() if one.earliest is not None}
 
 
 COUNT_UP_TO = 10_000
@@ -245,38 +243,42 @@ class QueueStanding:
 def queue_standings() -> list[QueueStanding]:
     """Return how every queue stands, in order of their names."""
     now = database_now()
-    found = []
-    for name in sorted(_queues):
-        rows = _queues[name].queryset().select_related(None)
-        due = rows.filter(due_q(now))
-        oldest = due.aggregate(oldest=Min("due_at"))["oldest"]
-        others = rows.filter(Q(dead_at__isnull=False) | Q(lease_until__gte=now, finished_at__isnull=True))
-        figures = others.order_by().aggregate(
-            claimed=Count("pk", filter=Q(lease_until__gte=now, finished_at__isnull=True)),
-            dead=Count("pk", filter=Q(dead_at__isnull=False)),
+    queues = [_queues[name] for name in sorted(_queues)]
+    due = counts_since(
+        {queue.name: _bare(queue).filter(due_q(now)) for queue in queues}, column="due_at", up_to=COUNT_UP_TO
+    )
+    held = {queue.name: _bare(queue).filter(lease_until__gte=now, finished_at__isnull=True) for queue in queues}
+    claimed = counts_of(held)
+    dead = dead_counts()
+    return [
+        QueueStanding(
+            name=queue.name,
+            due=due[queue.name].count,
+            oldest_due=now - earliest if (earliest := due[queue.name].earliest) is not None else None,
+            claimed=claimed[queue.name],
+            dead=dead.get(queue.name, 0),
+            last_error=_last_error(queue) if queue.name in dead else "",
         )
-        worst = (
-            rows.filter(dead_at__isnull=False).order_by("-dead_at").values_list("last_error", flat=True).first()
-            if figures["dead"]
-            else ""
-        )
-        found.append(
-            QueueStanding(
-                name=name,
-                due=due.order_by().values("pk")[:COUNT_UP_TO].count() if oldest is not None else 0,
-                oldest_due=now - oldest if oldest is not None else None,
-                claimed=figures["claimed"],
-                dead=figures["dead"],
-                last_error=worst or "",
-            )
-        )
-    return found
+        for queue in queues
+    ]
 
 
 def dead_counts() -> dict[str, int]:
     """Return, for each queue that has any, the number of rows given up."""
-    counts = {q.name: q.queryset().filter(dead_at__isnull=False).count() for q in _queues.values()}
+    counts = counts_of({queue.name: _dead(queue) for queue in _queues.values()})
     return {name: count for name, count in counts.items() if count}
+
+
+def _bare(queue: WorkQueue[Row]) -> QuerySet[Row]:
+    return queue.queryset().select_related(None)
+
+
+def _dead(queue: WorkQueue[Row]) -> QuerySet[Row]:
+    return _bare(queue).filter(dead_at__isnull=False)
+
+
+def _last_error(queue: WorkQueue[Any]) -> str:
+    return _dead(queue).order_by("-dead_at").values_list("last_error", flat=True).first() or ""
 
 
 def _wake_up(name: str) -> None:
