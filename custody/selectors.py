@@ -11,6 +11,7 @@ from django.db.models import Manager, QuerySet
 
 from accounts.data import Capability, Principal
 from accounts.services import ensure_may
+from core.counting import counts_of
 from core.fields import EncryptedTextField
 from core.lifecycle import DataClass, Held, Person, data_classes, personal_data
 from core.named_definitions import defining_tables, rows_naming
@@ -90,20 +91,19 @@ def standings(*, now: datetime) -> list[Standing]:
     """Return every class of data with what would go now (the dry run)."""
     rules = {rule.key: rule for rule in RetentionRule.objects.all()}
     now_held = holding()
+    keeps = {one.key: keep_for(one, rules.get(one.key)) for one in data_classes()}
+    asked: dict[tuple[str, str], QuerySet[Any]] = {}
+    for one in data_classes():
+        if (keep := keeps[one.key]) is not None:
+            asked[one.key, "old"] = one.old(now - keep)
+            asked[one.key, "due"] = due_rows(one, before=now - keep, now_held=now_held)
+    counts = counts_of(asked, up_to=COUNT_UP_TO)
     found = []
     for one in data_classes():
-        rule = rules.get(one.key)
-        keep = keep_for(one, rule)
-        old = would_go = 0
-        if keep is not None:
-            old = _counted(one.old(now - keep))
-            would_go = _counted(due_rows(one, before=now - keep, now_held=now_held))
+        old, would_go = counts.get((one.key, "old"), 0), counts.get((one.key, "due"), 0)
+        rule, keep = rules.get(one.key), keeps[one.key]
         found.append(Standing(one, keep, rule, would_go, max(old - would_go, 0), now_held.keeps_all_of(one)))
     return found
-
-
-def _counted(rows: QuerySet[Any]) -> int:
-    return rows.order_by().values("pk")[:COUNT_UP_TO].count()
 
 
 def holds() -> QuerySet[LegalHold]:
@@ -145,37 +145,53 @@ def stored_about(*, viewer: Principal, user: Any, in_records: bool = False) -> l
     """
     ensure_may_read(viewer, user)
     person = person_of(user)
+    asked = [*_registered(person), *_referring(user), *_named_in_text(person)]
+    counts = counts_of({one.key: one.rows for one in asked}, up_to=COUNT_UP_TO)
     parts = [
-        StoredPart(one.key, one.name, _counted(one.rows(person)), one.erase is not None, one.kept_because)
-        for one in personal_data()
+        StoredPart(one.key, one.name, counts[one.key], one.erased, one.because)
+        for one in asked
+        if counts[one.key] or one.always
     ]
-    parts += [
-        StoredPart(name, f"{_called(rows.model)} ({_field(name)})", _counted(rows), erased=False, because=BY_NUMBER)
-        for name, rows in _other_references(user)
-    ]
-    return [*parts, *_named_in_text(person), *_named_inside(person, in_records=in_records)]
+    return [*parts, *_named_inside(person, in_records=in_records)]
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What may be stored about a person: shown when there is some, or always."""
+
+    key: str
+    name: str
+    rows: QuerySet[Any]
+    erased: bool
+    because: str
+    always: bool = False
+
+
+def _registered(person: Person) -> Iterator[_Asked]:
+    for one in personal_data():
+        yield _Asked(one.key, one.name, one.rows(person), one.erase is not None, one.kept_because, always=True)
+
+
+def _referring(user: Any) -> Iterator[_Asked]:
+    for key, rows in _other_references(user):
+        called = f"{_called(rows.model)} ({key.rpartition('.')[2].replace('_', ' ')})"
+        yield _Asked(key, called, rows, erased=False, because=BY_NUMBER)
 
 
 def _called(model: Any) -> str:
     return str(model._meta.verbose_name_plural).capitalize()  # noqa: SLF001 Django's documented name
 
 
-def _field(name: str) -> str:
-    return name.rpartition(".")[2].replace("_", " ")
-
-
-def _named_in_text(person: Person) -> list[StoredPart]:
-    """Return where else text says who they are: by their number, which stays, or by name, which an erasure takes."""
-    parts, known = [], {one.rows(person).model for one in personal_data()}
+def _named_in_text(person: Person) -> Iterator[_Asked]:
+    """Yield where else text says who they are: by name, which an erasure takes, or by their number, which stays."""
+    known = {one.rows(person).model for one in personal_data()}
+    names = set(names_of_person(person))
     for table in naming_tables():
         if table.model in known:
             continue
-        if named := _counted(table.with_any(set(names_of_person(person)))):
-            parts.append(StoredPart(f"{table.key}.name", f"{table.name} (named)", named, erased=True, because=""))
-        if referred := _counted(table.with_any({person.reference})):
-            name = f"{table.name} (by number)"
-            parts.append(StoredPart(f"{table.key}.number", name, referred, erased=False, because=BY_NUMBER))
-    return parts
+        yield _Asked(f"{table.key}.name", f"{table.name} (named)", table.with_any(names), erased=True, because="")
+        called = f"{table.name} (by number)"
+        yield _Asked(f"{table.key}.number", called, table.with_any({person.reference}), erased=False, because=BY_NUMBER)
 
 
 def _named_inside(person: Person, *, in_records: bool) -> Iterator[StoredPart]:
@@ -193,7 +209,8 @@ def exported_about(*, viewer: Principal, user: Any) -> dict[str, Any]:
         one.key: [_plain(row, one.shown) for row in one.rows(person)[:COUNT_UP_TO]] for one in personal_data()
     }
     for name, rows in _other_references(user):
-        found[name] = [_plain(row, _safe_fields(rows.model)) for row in rows[:COUNT_UP_TO]]
+        if plain := [_plain(row, _safe_fields(rows.model)) for row in rows[:COUNT_UP_TO]]:
+            found[name] = plain
     for table in naming_tables():
         rows = table.with_any({person.reference, *names_of_person(person)})
         if table.key not in found and (plain := [_plain(row, _safe_fields(table.model)) for row in rows[:COUNT_UP_TO]]):
@@ -215,11 +232,9 @@ def _other_references(user: Any) -> Iterator[tuple[str, QuerySet[Any]]]:
     known = {one.rows(person_of(user)).model for one in personal_data()}
     for relation in references_to_people():
         model = relation.related_model
-        if model in known:
-            continue
-        manager: Manager[Any] = model._default_manager  # noqa: SLF001
-        rows = manager.filter(**{relation.field.name: user.pk})
-        if rows.exists():
+        if model not in known:
+            manager: Manager[Any] = model._default_manager  # noqa: SLF001
+            rows = manager.filter(**{relation.field.name: user.pk})
             yield f"{model._meta.label_lower}.{relation.field.name}", rows  # noqa: SLF001
 
 
