@@ -73,6 +73,9 @@ class Incident(models.Model):
         indexes = (
             models.Index(fields=("status", "-id"), name="incident_by_status"),
             models.Index(fields=("triggered_at",), name="incident_by_opening"),
+            # What is stored about a person, and an erasure, look for who did something.
+            models.Index(fields=("declared_by",), name="incident_by_opener"),
+            models.Index(fields=("resolved_by",), name="incident_by_resolver"),
         )
 
     def __str__(self) -> str:
@@ -140,6 +143,7 @@ class TimelineEntry(models.Model):
         constraints = (
             models.UniqueConstraint(fields=("incident", "source_key"), name="one_timeline_entry_per_source"),
         )
+        indexes = (models.Index(fields=("actor",), name="timeline_by_actor"),)
 
     def __str__(self) -> str:
         return f"{self.at:%H:%M} {self.text[:60]}"
