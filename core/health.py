@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from django.db import DEFAULT_DB_ALIAS, DatabaseError, connections
-from django.db.migrations.executor import MigrationExecutor
 
+from core.migrating import pending_and_unknown
 from core.work import dead_counts, oldest_overdue
 
 OVERDUE_LIMIT = timedelta(minutes=5)
@@ -28,9 +28,7 @@ class Readiness:
 def readiness() -> Readiness:
     """Ask the database, its migrations and the queues. A queue that is late is shown; it does not stop serving."""
     try:
-        connection = connections[DEFAULT_DB_ALIAS]
-        executor = MigrationExecutor(connection)
-        missing = executor.migration_plan(executor.loader.graph.leaf_nodes())
+        missing, _ = pending_and_unknown(connections[DEFAULT_DB_ALIAS])
         if missing:
             return Readiness((f"{len(missing)} migrations are not applied; run manage.py migrate",), {}, {})
         overdue = {name: age.total_seconds() for name, age in oldest_overdue().items()}

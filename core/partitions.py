@@ -10,7 +10,7 @@ On SQLite all of this is one plain table, and nothing here does anything.
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
@@ -22,6 +22,7 @@ from django.db.models import Model, QuerySet
 from core.clock import database_now
 from core.partition_ranges import Minutes, OwnerNumbers, Ranges, following, month_at, month_start
 
+LARGEST = (1 << 63) - 1
 # The month that runs, and so many after it.
 AHEAD = 2
 # Whoever writes to the table waits behind a lock that is waited for; so not long, and again at the next turn.
@@ -75,8 +76,8 @@ class PartitionedTable:
         """How the months are numbered."""
         raise NotImplementedError
 
-    def with_age(self, part: Part) -> Part:
-        """Return a part with when its first and its last row are of."""
+    def with_ages(self, found: list[Part]) -> list[Part]:
+        """Return months with when the first and the last row of each are of, in one query."""
         raise NotImplementedError
 
     def move_on(self, month: date) -> None:
@@ -112,10 +113,22 @@ class OwnedTable(PartitionedTable):
         """The rows that the content belongs to."""
         return self.owner._base_manager.order_by()  # noqa: SLF001 Django's documented name
 
-    def with_age(self, part: Part) -> Part:
-        """Ask the owners."""
-        within = self._within(part).values_list(self.at, flat=True)
-        return replace(part, oldest=within.order_by("pk").first(), newest=within.order_by("-pk").first())
+    def with_ages(self, found: list[Part]) -> list[Part]:
+        """Ask the owners: two seeks in an index for each part."""
+        owner: Any = self.owner._meta  # noqa: SLF001 Django's documented name
+        owners, key, at = (quoted(name) for name in (owner.db_table, owner.pk.column, owner.get_field(self.at).column))
+        seek = f"(SELECT {at} FROM {owners} WHERE {key} >= low AND {key} < high ORDER BY {key} {{}} LIMIT 1)"  # noqa: S608 quoted names  # nosec B608
+        ranges = ", ".join("(%s::int, %s::bigint, %s::bigint)" for _ in found)
+        values = [
+            value for place, one in enumerate(found) for value in (place, one.start or 0, min(one.range[1], LARGEST))
+        ]
+        with connection.cursor() as cursor:
+            cursor.execute(
+                f"SELECT place, {seek.format('ASC')}, {seek.format('DESC')} FROM (VALUES {ranges}) AS part (place, low, high)",  # noqa: S608 quoted names  # nosec B608
+                values,
+            )
+            ages = {place: (oldest, newest) for place, oldest, newest in cursor.fetchall()}
+        return [replace(one, oldest=ages[place][0], newest=ages[place][1]) for place, one in enumerate(found)]
 
     def move_on(self, month: date) -> None:
         """Let the owners' numbers go on from the first of a month, if they are not there yet."""
@@ -166,12 +179,15 @@ class TimedTable(PartitionedTable):
         """Minutes."""
         return Minutes(self.key)
 
-    def with_age(self, part: Part) -> Part:
+    def with_ages(self, found: list[Part]) -> list[Part]:
         """The range says it: rows are not looked through."""
-        if not _any_rows(part.name):
-            return part
+        filled, now = _with_rows(one.name for one in found), database_now()
+        return [self._aged(one, now) if one.name in filled else one for one in found]
+
+    @staticmethod
+    def _aged(part: Part, now: datetime) -> Part:
         oldest = None if part.start is None else _instant(part.start)
-        return replace(part, oldest=oldest, newest=min(_instant(part.range[1]) - timedelta(minutes=1), database_now()))
+        return replace(part, oldest=oldest, newest=min(_instant(part.range[1]) - timedelta(minutes=1), now))
 
     def reached(self) -> int:
         """Return the minute that it is."""
@@ -222,7 +238,10 @@ def parts(table: PartitionedTable, *, with_ages: bool = False) -> list[Part]:
     With ages, each says of when its first and its last row are.
     """
     found = parts_of(table.table, table.ranges)
-    return [table.with_age(one) if with_ages and not one.is_default else one for one in found]
+    months = [one for one in found if not one.is_default]
+    if not with_ages or not months:
+        return found
+    return [*table.with_ages(months), *(one for one in found if one.is_default)]
 
 
 def parts_of(table: str, ranges: Ranges) -> list[Part]:
@@ -407,15 +426,18 @@ def problems(table: PartitionedTable, *, now: datetime) -> list[str]:
     default = next((one for one in found if one.is_default), None)
     if default is None:
         said.append(f"{table.table} has no part for what lies in no range")
-    elif _any_rows(default.name):
+    elif _with_rows([default.name]):
         said.append(f"{default.name} has rows that lie in no month; the next turn of core.partitions moves them")
     return said
 
 
-def _any_rows(name: str) -> bool:
+def _with_rows(names: Iterable[str]) -> set[str]:
+    """Return those of some tables that have a row, in one query."""
+    wanted = list(names)
+    asked = [f"SELECT {place}, EXISTS (SELECT 1 FROM {quoted(name)})" for place, name in enumerate(wanted)]  # noqa: S608 a quoted name  # nosec B608
     with connection.cursor() as cursor:
-        cursor.execute(f"SELECT EXISTS (SELECT 1 FROM {quoted(name)})")  # noqa: S608 a quoted name  # nosec B608
-        return bool(cursor.fetchone()[0])
+        cursor.execute(" UNION ALL ".join(asked))
+        return {wanted[place] for place, filled in cursor.fetchall() if filled}
 
 
 @contextmanager

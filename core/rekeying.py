@@ -14,6 +14,7 @@ from django.conf import settings
 from django.db import models, transaction
 from django.db.models.functions import Cast
 
+from core.counting import counts_of
 from core.fields import EncryptedTextField, SecretUnreadableError, box_of
 
 BATCH = 200
@@ -50,8 +51,13 @@ def register_sealed(walk: Callable[[bool], FieldKeys]) -> Callable[[bool], Field
 
 
 def survey_keys() -> list[FieldKeys]:
-    """Count under which keys values are stored; nothing is changed."""
-    fields = [_work_through(model, field, rewrite=False) for model, field in encrypted_fields()]
+    """Count under which keys values are stored; nothing is changed. Most sites fill few fields: those are looked at."""
+    asked = dict(enumerate(encrypted_fields()))
+    filled = counts_of({place: _stored(model, field) for place, (model, field) in asked.items()}, up_to=1)
+    fields = [
+        _work_through(model, field, rewrite=False) if filled[place] else _none_of(model, field)
+        for place, (model, field) in asked.items()
+    ]
     return fields + [walk(False) for walk in _sealed]  # noqa: FBT003 whether to rewrite
 
 
@@ -68,7 +74,7 @@ def _work_through(
     rewrite: bool,
     progress: Callable[[str, int], None] = lambda *_: None,
 ) -> FieldKeys:
-    found = FieldKeys(f"{model._meta.label}.{field.name}")  # noqa: SLF001 Django's documented name
+    found = _none_of(model, field)
     box = box_of(settings.SECRET_KEY)
     seen = 0
     for batch in _batches(model, field):
@@ -82,6 +88,10 @@ def _work_through(
         seen += len(batch)
         progress(found.name, seen)
     return found
+
+
+def _none_of(model: type[models.Model], field: EncryptedTextField) -> FieldKeys:
+    return FieldKeys(f"{model._meta.label}.{field.name}")  # noqa: SLF001 Django's documented name
 
 
 def _take_older(
@@ -100,9 +110,13 @@ def _take_older(
 
 def _batches(model: type[models.Model], field: EncryptedTextField) -> Iterator[list[tuple[Any, str]]]:
     """Return primary keys and what is stored, as it is stored, in order of the key."""
-    rows = model._base_manager.annotate(stored=Cast(field.name, models.TextField()))  # noqa: SLF001
-    rows = rows.exclude(stored__isnull=True).exclude(stored="").order_by("pk")
+    rows = _stored(model, field).order_by("pk")
     last: Any = None
     while batch := list((rows if last is None else rows.filter(pk__gt=last)).values_list("pk", "stored")[:BATCH]):
         yield batch
         last = batch[-1][0]
+
+
+def _stored(model: type[models.Model], field: EncryptedTextField) -> models.QuerySet[Any]:
+    rows = model._base_manager.annotate(stored=Cast(field.name, models.TextField()))  # noqa: SLF001
+    return rows.exclude(stored__isnull=True).exclude(stored="")

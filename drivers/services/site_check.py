@@ -12,8 +12,7 @@ from pathlib import Path
 from celery import current_app
 from django.conf import settings
 from django.core import checks
-from django.db import DEFAULT_DB_ALIAS, DatabaseError, connection, connections
-from django.db.migrations.executor import MigrationExecutor
+from django.db import DatabaseError, connection
 from django.utils import timezone
 
 from accounts.data import Capability, Principal
@@ -22,6 +21,7 @@ from core.clock import database_now
 from core.context import site_version
 from core.holding import current_hold
 from core.identifiers import new_id
+from core.migrating import pending_and_unknown
 from core.partitions import partitioned_tables, problems
 from core.rekeying import survey_keys
 from core.releases import current_release, formats_ahead
@@ -72,17 +72,6 @@ def check_site(*, principal: Principal) -> list[Finding]:
     return [*findings, _asked("broker", _broker), _asked("storage", _storage)]
 
 
-def pending_and_unknown() -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
-    """Return the migrations that the database lacks, and those it has had that this code does not know."""
-    executor = MigrationExecutor(connections[DEFAULT_DB_ALIAS])
-    plan = executor.migration_plan(executor.loader.graph.leaf_nodes())
-    pending = [(one.app_label, one.name) for one, _ in plan]
-    ours = set(executor.loader.disk_migrations)
-    ours |= {key for one in executor.loader.disk_migrations.values() for key in one.replaces}
-    apps = {app for app, _ in ours}
-    return pending, sorted(key for key in executor.loader.applied_migrations if key not in ours and key[0] in apps)
-
-
 def _asked(name: str, ask: Callable[[], Finding]) -> Finding:
     try:
         return ask()
@@ -130,7 +119,7 @@ def _database() -> Finding:
 
 
 def _migrations() -> Finding:
-    pending, unknown = pending_and_unknown()
+    pending, unknown = pending_and_unknown(connection)
     if unknown:
         names = ", ".join(".".join(key) for key in unknown[:3])
         return Finding("migrations", Verdict.WARNING, f"A newer release was here: it has had {names}.")

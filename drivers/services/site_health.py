@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -301,9 +302,17 @@ def _versions(health: Health, _: Principal) -> None:
         "Python": platform.python_version(),
         "system": platform.platform(),
         "database": next((one.says for one in health.checks if one.check == "database"), "unknown"),
+        **_library_versions(),
     }
+
+
+@cache
+def _library_versions() -> dict[str, str]:
+    """Read once what is installed: a process goes on with what it began with."""
+    found = {}
     for name in LIBRARIES:
         try:
-            health.versions[name] = importlib.metadata.version(name)
+            found[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
-            health.versions[name] = "not installed"
+            found[name] = "not installed"
+    return found

@@ -20,10 +20,10 @@ from django.db.models import NOT_PROVIDED
 from accounts.data import Capability, Principal
 from accounts.services import ensure_may
 from core.context import site_version
+from core.migrating import pending_and_unknown
 from core.periodic import ensure_jobs
 from core.releases import current_release, enter_release, formats_ahead, return_to_release
 from core.work import queue_formats, unfinished_count
-from drivers.services.site_check import pending_and_unknown
 from drivers.services.site_database import NewerReleaseError, SiteError
 from ledger.data.recovery import SiteUpgraded
 from ledger.services import record
@@ -127,7 +127,7 @@ def _stands() -> str:
 
 def _split(executor: MigrationExecutor, *, contract: bool) -> tuple[list[Migration], list[Migration]]:
     """Return what is applied now and what is left. On an empty database nobody works yet, and nothing is left."""
-    _, unknown = pending_and_unknown()
+    _, unknown = pending_and_unknown(connection)
     if unknown:
         raise NewerReleaseError(
             f"A newer release was here: the database has had {'.'.join(unknown[0])}, which {site_version()} does not "

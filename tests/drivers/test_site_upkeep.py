@@ -157,7 +157,7 @@ def test_an_upgrade_with_nothing_to_do_says_so_and_records_nothing(settings: Any
 
 
 def test_a_database_of_a_newer_release_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(site_upgrade, "pending_and_unknown", lambda: ([], [("core", "9999_from_the_future")]))
+    monkeypatch.setattr(site_upgrade, "pending_and_unknown", lambda _: ([], [("core", "9999_from_the_future")]))
     with pytest.raises(SiteError, match=r"core\.9999_from_the_future") as refused:
         plan_upgrade(principal=SITE)
     assert refused.value.code == 2
