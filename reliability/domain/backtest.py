@@ -1,5 +1,6 @@
 """What an alert tier would have done on stored history, minute by minute, by the same rule that judges it live."""
 
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -105,11 +106,16 @@ def replay(tier: BurnTier, history: AnyHistory, *, target: Decimal, since: int, 
     pending: int | None = None
     peak, spent = 0.0, 0
     allowed = 1 - float(target)
-    for minute in range(since, history.end):
-        after = minute + 1
-        if fired_at is None and _is_quiet(tier, history, after, allowed):
-            pending = None
-            continue
+    following = since
+    while following < history.end:
+        minute = following
+        if fired_at is None:
+            minute = _next_loud(tier, history, minute, allowed)
+            if minute > following:
+                pending = None
+            if minute >= history.end:
+                break
+        after = following = minute + 1
         short = history.between(after - tier.short_minutes - 1, after)
         measured = history.between(after - RECENT_MINUTES, after).minutes_measured > 0
         long = history.between(after - tier.long_minutes - 1, after)
@@ -137,18 +143,28 @@ def replay(tier: BurnTier, history: AnyHistory, *, target: Decimal, since: int, 
     return firings
 
 
-def _is_quiet(tier: BurnTier, history: AnyHistory, after: int, allowed: float) -> bool:
-    """Say whether the short window is certainly not above the threshold, so nothing fires; for millions of minutes."""
+def _next_loud(tier: BurnTier, history: AnyHistory, minute: int, allowed: float) -> int:
+    """Return the first minute from this one on whose short window may be above the threshold, or the history's end.
+
+    In the minutes before it nothing fires: for millions of minutes, of which few have anything bad in them.
+    """
     if tier.budget_share or not isinstance(history, History):
-        return False
-    last = min(after - history.start, len(history.bad) - 1)
-    first = max(last - tier.short_minutes - 1, 0)
-    bad = history.bad[last] - history.bad[first]
-    if not bad:
-        return True
-    total = history.good[last] - history.good[first] + bad + history.unknown[last] - history.unknown[first]
-    rate = bad / total / allowed
-    return rate < tier.threshold if tier.inclusive else rate <= tier.threshold
+        return minute
+    good, bad, unknown = history.good, history.bad, history.unknown
+    threshold, inclusive, length = tier.threshold, tier.inclusive, tier.short_minutes + 1
+    place, size = max(minute + 1 - history.start, 0), len(bad)
+    while place < size:
+        first = max(place - length, 0)
+        wrong = bad[place] - bad[first]
+        if not wrong:
+            # Until the next bad event no window has one.
+            place = bisect_right(bad, bad[place], place)
+            continue
+        rate = wrong / (good[place] - good[first] + wrong + unknown[place] - unknown[first]) / allowed
+        if rate > threshold or (inclusive and rate == threshold):
+            return place - 1 + history.start
+        place += 1
+    return history.end
 
 
 def _coverage(history: AnyHistory, tier: BurnTier, after: int) -> float:

@@ -1,5 +1,6 @@
 """What a tally alone can say: when a budget will be spent, and how another target would have fared."""
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -22,18 +23,21 @@ MOST_STEPS = 2200
 def budget_forecast(*, version: SLOVersion, now: datetime) -> Forecast | None:
     """Return how the first objective's budget goes on; None without a day of events."""
     subject = subjects_of([version])[version.pk][0]
-    end = minute_after(now)
-    start, period_end = version.window.bounds(now)
-    first = max(minute_of(start), minute_of(version.counted_from))
+    _, period_end = version.window.bounds(now)
     window_hours = max(version.window.length // timedelta(hours=1), 1)
-    count = max((end - first) // 60, 0)
-    edges = [(end - (hour + 1) * 60, end - hour * 60) for hour in reversed(range(count))]
-    hours = [one.units for one in reckon([(subject, edge) for edge in edges])]
+    hours = [one.units for one in reckon([(subject, hour) for hour in hours_seen(version=version, now=now)])]
     rolling = isinstance(version.window, RollingWindow)
     horizon = window_hours if rolling else max((period_end - now) // timedelta(hours=1), 1)
     return forecast(
         hours, target=subject.objective.target, window_hours=window_hours, horizon=min(horizon, 2200), rolling=rolling
     )
+
+
+def hours_seen(*, version: SLOVersion, now: datetime) -> list[tuple[int, int]]:
+    """Return the hours of the window up to now that a forecast judges by, the oldest first."""
+    end = minute_after(now)
+    first = max(minute_of(version.window.bounds(now)[0]), minute_of(version.counted_from))
+    return [(end - (hour + 1) * 60, end - hour * 60) for hour in reversed(range(max((end - first) // 60, 0)))]
 
 
 def forecast_as_json(found: Forecast | None, *, now: datetime) -> dict[str, Any] | None:
@@ -120,8 +124,7 @@ def what_if(
     read_from = max(start - length, minute_of(version.counted_from))
     history = history_of(subject, read_from, end, le=le)
     # Minutes before the first that was measured say nothing.
-    first = next((read_from + place for place in range(end - read_from) if history.measured[place + 1]), end)
-    first = max(first, start)
+    first = max(read_from + bisect_right(history.measured, 0) - 1, start)
     step = max(SMALLEST_STEP, -(-(end - first) // MOST_STEPS))
     worst: tuple[float, int] | None = None
     path: list[tuple[int, float]] = []

@@ -13,7 +13,7 @@ from catalog.data import ActivityKind
 from catalog.services import end_activity, start_activity
 from core.events import Event
 from reliability.domain.alerting import AlertDecision, BurnTier, decide, effective_threshold
-from reliability.domain.backtest import History, precision_and_recall, replay
+from reliability.domain.backtest import History, JoinedHistory, precision_and_recall, replay
 from reliability.domain.budgets import Counts
 from reliability.models import BurnAlert, SLOVersion
 from reliability.selectors import backtest, minute_of
@@ -81,6 +81,21 @@ def test_a_replay_holds_while_nothing_was_measured() -> None:
     outage = dict.fromkeys(range(200, 210), 100)
     found = replay(FAST, history(outage, minutes=400, gaps=range(210, 300)), target=TARGET, since=0, window_minutes=9)
     assert [(one.start, one.end) for one in found] == [(200, 305)]
+
+
+@given(st.dictionaries(st.integers(0, 299), st.integers(0, 3), max_size=40), st.sampled_from((1.0, 5.0, 14.4)))
+def test_a_replay_that_passes_over_quiet_minutes_finds_what_judging_each_minute_finds(
+    bad: dict[int, int], threshold: float
+) -> None:
+    """A history of one part, which is judged minute by minute, says the same."""
+    whole = history(bad, minutes=300, gaps=range(100, 110))
+    joined = JoinedHistory((whole,), (1.0,), whole.measured)
+    for inclusive in (False, True):
+        tier = BurnTier("any", "critical", 60, 5, threshold, inclusive=inclusive, wait_minutes=2)
+        for since in (0, 50):
+            by_minute = replay(tier, joined, target=TARGET, since=since, window_minutes=300)
+            found = replay(tier, whole, target=TARGET, since=since, window_minutes=300)
+            assert [(one.start, one.end) for one in found] == [(one.start, one.end) for one in by_minute]
 
 
 @given(st.dictionaries(st.integers(0, 299), st.integers(1, 100), max_size=60), st.integers(1, 3))
