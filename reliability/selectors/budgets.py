@@ -23,6 +23,7 @@ from reliability.domain.significance import wilson_interval
 from reliability.domain.windows import RollingWindow, Window
 from reliability.models import SLO, BurnAlert, SLOVersion
 from reliability.selectors.exclusions import Assumed
+from reliability.selectors.looking import read_once
 from reliability.selectors.reckoning import Reckoned, Subject, minute_after, reckon, subjects_of
 from reliability.selectors.sources import data_statuses
 from reliability.selectors.tallies import last_measured_minutes, minute_of, was_measured_recently
@@ -69,8 +70,10 @@ def version_in_force(*, slo: SLO) -> SLOVersion | None:
 
 def versions_in_force(*, slos: Iterable[SLO]) -> list[SLOVersion]:
     """Return the definitions that count now, of several SLOs."""
-    found = SLOVersion.objects.filter(slo__in=[slo.pk for slo in slos], retired_at__isnull=True)
-    return list(found.select_related("slo", "slo__service", "counts_with"))
+    keys = sorted(slo.pk for slo in slos)
+    found = SLOVersion.objects.filter(slo__in=keys, retired_at__isnull=True)
+    rows = read_once(("in force", *keys), lambda: tuple(found.select_related("slo", "slo__service", "counts_with")))
+    return list(rows)
 
 
 def countable_versions(*, slos: Iterable[SLO]) -> list[SLOVersion]:
@@ -89,17 +92,16 @@ def budget_status(*, slo: SLO, now: datetime | None = None) -> BudgetStatus | No
     return budget_statuses([slo], now=now).get(slo.pk)
 
 
-def budget_statuses(slos: Iterable[SLO], *, now: datetime | None = None) -> dict[int, BudgetStatus]:
+def budget_statuses(
+    slos: Iterable[SLO], *, now: datetime | None = None, burns: Mapping[str, int] = SHORT_BURNS
+) -> dict[int, BudgetStatus]:
     """Return how SLOs stand, by primary key, in a fixed number of queries; those without a definition are left out.
 
-    Of several objectives and windows, these are the first, which are alerted on.
+    Of several objectives and windows, these are the first, which are alerted on; with burn rates over `burns`.
     """
     now = now or database_now()
-    by_pk = {slo.pk: slo for slo in slos}
-    found = SLOVersion.objects.filter(slo__in=by_pk, retired_at__isnull=True)
-    versions = list(found.select_related("slo", "slo__service", "counts_with"))
-    subjects = [found[0] for found in subjects_of(versions).values()]
-    asked = [(subject, subject.version.window, SHORT_BURNS) for subject in subjects]
+    subjects = [found[0] for found in subjects_of(versions_in_force(slos=slos)).values()]
+    asked = [(subject, subject.version.window, burns) for subject in subjects]
     return {subject.version.slo_id: status for subject, status in _statuses(asked, now=now)}
 
 
@@ -193,7 +195,8 @@ def _statuses(
     last = _last_minutes(subject for subject, _, _ in asked)
     readings = data_statuses(versions.values(), measured=last)
     alerts: dict[int, list[BurnAlert]] = {}
-    for alert in BurnAlert.objects.filter(slo__in={version.slo_id for version in versions.values()}):
+    keys = sorted({version.slo_id for version in versions.values()})
+    for alert in read_once(("alerts", *keys), lambda: list(BurnAlert.objects.filter(slo__in=keys))):
         alerts.setdefault(alert.slo_id, []).append(alert)
     return [
         (

@@ -1,7 +1,7 @@
 """The charts of an SLO's page: on one time axis, with what happened behind the lines."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -51,6 +51,13 @@ class Frame:
         """Where the axis begins."""
         return datetime.fromtimestamp(self.first * 60, UTC)
 
+    def with_forecast(self, foreseen: Forecast | None) -> "Frame":
+        """Return the axis with a quarter more ahead of now, as far as the forecast goes."""
+        if foreseen is None:
+            return self
+        hours = min(len(foreseen.path), (self.end - self.first) // 60 // FORECAST_SHARE)
+        return replace(self, ahead=tuple((self.end + 60 * (hour + 1)) * 60 for hour in range(hours)))
+
     def chart(self, series: list[dict[str, Any]], rows: Sequence[Sequence[Any]], unit: str) -> dict[str, Any]:
         """Return a chart over the whole axis; nothing is drawn ahead of now where a row ends."""
         length = len(self.times)
@@ -58,36 +65,21 @@ class Frame:
         return {"series": series, "rows": [self.times, *padded], "unit": unit, "sync": AXIS}
 
 
-def frame_of(
-    version: SLOVersion,
-    now: datetime,
-    *,
-    span: timedelta | None = None,
-    foreseen: Forecast | None = None,
-    raw: bool = False,
-) -> Frame:
-    """Return the axis over the SLO's window or the last `span`; with a forecast, a quarter more ahead of now.
-
-    With `raw`, as if nothing were excluded.
-    """
+def frame_of(version: SLOVersion, now: datetime, *, span: timedelta | None = None, raw: bool = False) -> Frame:
+    """Return the axis over the SLO's window or the last `span`; with `raw`, as if nothing were excluded."""
     start, _ = version.window.bounds(now)
     end = minute_after(now)
     first = min(max(minute_of(start), minute_of(version.counted_from)), end - SHORTEST)
     if span is not None:
         first = max(first, end - span // timedelta(minutes=1))
     step = next((one for one in STEPS if (end - first) / one <= POINTS), STEPS[-1])
-    hours = min(len(foreseen.path), (end - first) // 60 // FORECAST_SHARE) if foreseen is not None else 0
-    return Frame(version, first, end, step, now, tuple((end + 60 * (hour + 1)) * 60 for hour in range(hours)), raw)
+    return Frame(version, first, end, step, now, raw=raw)
 
 
 def burn_down(*, subject: Subject, frame: Frame, foreseen: Forecast | None = None) -> dict[str, Any]:
     """Return the chart of what was left of the budget over the window, its bounds, and how it may go on."""
-    version, target = subject.version, subject.objective.target
-    begin = minute_of(version.window.bounds(frame.now)[0])
-    length = version.window.length // timedelta(minutes=1)
-    rolling = isinstance(version.window, RollingWindow)
-    edges = frame.edges
-    windows = [(edge - length if rolling else begin, edge) for edge in edges]
+    target, edges = subject.objective.target, frame.edges
+    windows = left_windows(frame)
     found = reckon([(subject, one) for one in (*windows, *((edge - frame.step, edge) for edge in edges))])
     lows: list[float | None] = []
     highs: list[float | None] = []
@@ -114,14 +106,31 @@ def burn_down(*, subject: Subject, frame: Frame, foreseen: Forecast | None = Non
     return frame.chart(series, rows, "%")
 
 
+def left_windows(frame: Frame) -> list[tuple[int, int]]:
+    """Return the window that the budget is of at each step."""
+    window = frame.version.window
+    begin, length = minute_of(window.bounds(frame.now)[0]), window.length // timedelta(minutes=1)
+    rolling = isinstance(window, RollingWindow)
+    return [(edge - length if rolling else begin, edge) for edge in frame.edges]
+
+
+def burn_windows(frame: Frame) -> list[tuple[int, int]]:
+    """Return the long windows of the fastest tier, step by step, and then the short ones."""
+    tier = _fastest(frame.version) or NO_TIER
+    return [(edge - minutes, edge) for minutes in (tier.long_minutes, tier.short_minutes) for edge in frame.edges]
+
+
+def _fastest(version: SLOVersion) -> BurnTier | None:
+    tiers = (BurnTier(**values) for values in version.tiers)
+    return min(tiers, key=lambda tier: tier.long_minutes, default=None)
+
+
 def burn_chart(*, subject: Subject, frame: Frame) -> dict[str, Any]:
     """Return the chart of the burn rate over the windows of the fastest tier, with its threshold."""
-    version, target = subject.version, subject.objective.target
-    tiers = sorted((BurnTier(**values) for values in version.tiers), key=lambda tier: tier.long_minutes)
-    tier = tiers[0] if tiers else NO_TIER
-    edges = frame.edges
-    windows = [(edge - minutes, edge) for minutes in (tier.long_minutes, tier.short_minutes) for edge in edges]
-    found = reckon([(subject, window) for window in windows])
+    target, edges = subject.objective.target, frame.edges
+    alerted = _fastest(frame.version)
+    tier = alerted or NO_TIER
+    found = reckon([(subject, window) for window in burn_windows(frame)])
     rates = [burn_rate(_units(one, frame), target) if one.raw_events.minutes_measured else None for one in found]
     values = [round(rate.low, 3) if rate else None for rate in rates]
     series: list[dict[str, Any]] = [
@@ -129,7 +138,7 @@ def burn_chart(*, subject: Subject, frame: Frame) -> dict[str, Any]:
         {"label": f"Over {written_minutes(tier.short_minutes)}", "tone": "risk"},
     ]
     rows: list[list[Any]] = [values[: len(edges)], values[len(edges) :]]
-    if tiers:
+    if alerted is not None:
         series.append({"label": f"Alert above ({tier.name})", "tone": "bad", "dash": [6, 4]})
         rows.append([tier.threshold] * len(edges))
     return frame.chart(series, rows, "\u00d7")

@@ -10,6 +10,7 @@ from django.db.models import Q, QuerySet
 from accounts.data import Capability, Principal
 from reliability.domain.exclusions import Span, merged_spans, occurrences
 from reliability.models import SLO, Exclusion
+from reliability.selectors.looking import looking, read_once
 
 
 @dataclass(frozen=True)
@@ -53,15 +54,7 @@ def excluded_spans(
     """
     wanted = list(slos)
     ids = {slo.part_of_id or slo.pk for slo in wanted}
-    found = Exclusion.objects.filter(
-        Q(slo_id__in=ids) | Q(service_id__in={slo.service_id for slo in wanted}), starts_at__lt=until
-    ).filter(Q(ends_at__gt=since) | ~Q(recurrence=""))
-    if known_at is None:
-        found = found.filter(state=Exclusion.State.APPROVED)
-    else:
-        found = found.filter(decided_at__lte=known_at).exclude(state=Exclusion.State.REJECTED)
-        found = found.filter(Q(ended_at__isnull=True) | Q(ended_at__gt=known_at))
-    rows = list(found.order_by("pk"))
+    rows = list(_decided(ids, {slo.service_id for slo in wanted}, since, until, known_at))
     if assumed is not None:
         rows = [row for row in rows if row.pk not in assumed.dropped]
         rows += assumed.held
@@ -84,6 +77,26 @@ def excluded_spans(
         if merged := merged_spans(stretch for row in mine for stretch in stretches[id(row)]):
             spans[slo.pk] = merged
     return spans
+
+
+def _decided(
+    slos: set[int], services: set[int], since: datetime, until: datetime, known_at: datetime | None
+) -> Iterable[Exclusion]:
+    """Return the exclusions that may touch a time, as approved now or as known at an instant.
+
+    Within a look all of them are read at once, whatever the time: its parts ask for many.
+    """
+    found = Exclusion.objects.filter(Q(slo_id__in=slos) | Q(service_id__in=services)).order_by("pk")
+    if known_at is None:
+        found = found.filter(state=Exclusion.State.APPROVED)
+    else:
+        found = found.filter(decided_at__lte=known_at).exclude(state=Exclusion.State.REJECTED)
+        found = found.filter(Q(ended_at__isnull=True) | Q(ended_at__gt=known_at))
+    if not looking():
+        return found.filter(starts_at__lt=until).filter(Q(ends_at__gt=since) | ~Q(recurrence=""))
+    key = ("exclusions", frozenset(slos), frozenset(services), known_at)
+    rows = read_once(key, lambda: list(found))
+    return [one for one in rows if one.starts_at < until and (one.ends_at > since or one.recurrence)]
 
 
 def exclusion_as_json(one: Exclusion) -> dict[str, Any]:

@@ -66,8 +66,7 @@ def _silences(  # noqa: PLR0917 what one version's silence is judged by
 
 def _hours(subjects: Sequence[Subject], now: datetime) -> dict[int, list[Counts]]:
     """Return the events of the last whole hours of each version, all of a composite's parts together."""
-    end = minute_of(now) // 60 * 60
-    start = end - HOURS * 60
+    start, end = hours_judged(now)
     ids = {tally for subject in subjects for tally in subject.tallies}
     series = bucket_sums(ids, start_minute=start, end_minute=end, step=60)
     before = sums_before(ids, [start])
@@ -82,6 +81,12 @@ def _hours(subjects: Sequence[Subject], now: datetime) -> dict[int, list[Counts]
                     previous = sums
         found[subject.version.pk] = [_averaged(hour, len(subject.tallies)) for hour in together]
     return found
+
+
+def hours_judged(now: datetime) -> tuple[int, int]:
+    """Return the first minute of the whole hours by which numbers are judged, and the minute after their last."""
+    end = minute_of(now) // 60 * 60
+    return end - HOURS * 60, end
 
 
 def _averaged(hour: Counts, parts: int) -> Counts:

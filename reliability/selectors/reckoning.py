@@ -119,15 +119,20 @@ def reckon(
     if not wanted:
         return []
     spans = _spans(wanted, known_at, assumed)
-    edges: set[int] = set()
-    for subject, (start, end) in wanted:
-        edges |= {start, end}
+    edges = {minute for _, window in wanted for minute in window}
+    for subject, (start, end) in wanted if spans else ():
         for low, high in _clipped(spans.get(subject.version.slo_id, ()), start, end):
             edges |= {low, high}
     sums = sums_before((tally for subject, _ in wanted for tally in subject.tallies), edges)
     slices = _slices(wanted, spans)
     return [
-        _reckoned(subject, window, sums, spans.get(subject.version.slo_id, ()), slices.get(_key(subject)))
+        _reckoned(
+            subject,
+            window,
+            sums,
+            spans.get(subject.version.slo_id, ()) if spans else (),
+            slices.get(_key(subject)) if slices else None,
+        )
         for subject, window in wanted
     ]
 
@@ -208,6 +213,8 @@ def _reckoned(
 ) -> Reckoned:
     start, end = window
     raw = [sums[tally, end] - sums[tally, start] for tally in subject.tallies]
+    if len(raw) == 1 and not spans and slices is None:
+        return Reckoned(raw[0], raw[0], raw[0], raw[0])
     adjusted = raw
     for low, high in _clipped(spans, start, end):
         adjusted = [

@@ -8,6 +8,7 @@ from django.db import connection
 
 from reliability.domain.sheets import MINUTES_A_DAY, PLACES, from_whole, unpacked, whole
 from reliability.models import KEY_BASE, TallyDay, TallyShelf, TallySlot
+from reliability.selectors.looking import numbers_once, opened_sheets, read_once, slots_once
 
 LOOKUPS_PER_QUERY = 2000
 FEW = 200
@@ -25,6 +26,10 @@ FROM wanted JOIN reliability_tallyblock AS block ON block.key = (
 
 def slots_of(tally_ids: Iterable[int]) -> dict[int, int]:
     """Return the slots of tallies that have counted anything, by tally."""
+    return slots_once(tally_ids, _slots_of)
+
+
+def _slots_of(tally_ids: Iterable[int]) -> dict[int, int]:
     wanted = list(tally_ids)
     found = {tally_id: -tally_id for tally_id in wanted if tally_id < 0}
     versions = {tally_id for tally_id in wanted if tally_id > 0}
@@ -44,7 +49,7 @@ def slots_of(tally_ids: Iterable[int]) -> dict[int, int]:
 
 def sheets_before(shelves: Iterable[int], minutes: Iterable[int]) -> dict[tuple[int, int], "array[int]"]:
     """Return the running sums of each shelf before each minute; what has none is left out."""
-    sheets: dict[int, array[int]] = {}
+    sheets = opened_sheets()
     found = {}
     for key, number in numbers_before(shelves, minutes).items():
         if id(number) not in sheets:
@@ -55,6 +60,10 @@ def sheets_before(shelves: Iterable[int], minutes: Iterable[int]) -> dict[tuple[
 
 def numbers_before(shelves: Iterable[int], minutes: Iterable[int]) -> dict[tuple[int, int], int]:
     """Return what `sheets_before` returns, each sheet as one big number (`domain.sheets.whole`)."""
+    return numbers_once(shelves, minutes, _numbers_before)
+
+
+def _numbers_before(shelves: Iterable[int], minutes: Iterable[int]) -> dict[tuple[int, int], int]:
     wanted = {
         shelf * KEY_BASE + minute: (shelf, minute) for minute in sorted(set(minutes)) for shelf in sorted(set(shelves))
     }
@@ -98,7 +107,12 @@ def blocks_between(shelf: int, start_minute: int, end_minute: int) -> Iterator[t
 
 def last_measured_of(shelves: Iterable[int]) -> dict[int, "array[int]"]:
     """Return the last measured minute of each place, by shelf; 0 where there is none."""
-    rows = TallyShelf.objects.filter(number__in=list(shelves)).order_by().values_list("number", "last_measured")
+    wanted = sorted(shelves)
+    return read_once(("last measured", *wanted), lambda: _last_measured_of(wanted))
+
+
+def _last_measured_of(shelves: Sequence[int]) -> dict[int, "array[int]"]:
+    rows = TallyShelf.objects.filter(number__in=shelves).order_by().values_list("number", "last_measured")
     return {number: array("I", bytes(body)) for number, body in rows}
 
 

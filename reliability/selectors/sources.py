@@ -6,6 +6,7 @@ from datetime import timedelta
 from core.clock import database_now
 from reliability.data import DataState, DataStatus
 from reliability.models import Backfill, Collection, IntakeProblem, Probe, SLOVersion
+from reliability.selectors.looking import read_once
 from reliability.selectors.tallies import last_measured_minutes
 
 SHOWN_FOR = timedelta(hours=1)
@@ -19,6 +20,10 @@ def data_statuses(
     `measured` are the last measured minutes, where they are known already.
     """
     by_pk = {version.pk: version for version in versions}
+    return read_once(("read", *sorted(by_pk)), lambda: _data_statuses(by_pk, measured))
+
+
+def _data_statuses(by_pk: Mapping[int, SLOVersion], measured: Mapping[int, int] | None) -> dict[int, DataStatus]:
     tallies = {version.tally_id for version in by_pk.values()}
     rows = {row.version_id: row for row in Collection.objects.filter(version__in=tallies).defer("carried")}
     running = Backfill.objects.filter(version__in=tallies, finished_at__isnull=True).defer("carried")

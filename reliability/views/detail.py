@@ -14,8 +14,7 @@ from reliability.domain.alerting import BurnTier
 from reliability.models import SLO, SLOVersion
 from reliability.selectors import (
     budget_forecast,
-    budget_status,
-    burn_rates,
+    budget_statuses,
     detailed_statuses,
     exclusions_of,
     minute_of,
@@ -24,6 +23,8 @@ from reliability.selectors import (
     subjects_of,
     versions_of,
 )
+from reliability.selectors.ahead import read_ahead
+from reliability.selectors.budgets import BURN_WINDOWS
 from reliability.selectors.charts import (
     burn_chart,
     burn_down,
@@ -36,6 +37,7 @@ from reliability.selectors.charts import (
 )
 from reliability.selectors.findings import findings_of
 from reliability.selectors.history import spenders
+from reliability.selectors.looking import one_look
 from reliability.selectors.samples import minute_facts
 from reliability.services import samples_behind
 from reliability.views.access import RoomView
@@ -51,7 +53,10 @@ class SLODetailView(RoomView):
     http_method_names = ["get", "head"]
 
     def get(self, request: HttpRequest, slug: str) -> HttpResponse:
-        slo = self.slo_or_404(slug)
+        with one_look():
+            return self._answer(request, self.slo_or_404(slug))
+
+    def _answer(self, request: HttpRequest, slo: SLO) -> HttpResponse:
         now = database_now()
         versions = list(versions_of(slo=slo))
         version = next((one for one in versions if one.retired_at is None), None)
@@ -63,21 +68,21 @@ class SLODetailView(RoomView):
             "now": now,
             "may_exclude": self.principal.may(Capability.SLO_EXCLUDE, team_id=slo.service.team_id),
         }
-        if getattr(request, "htmx", False) and version is not None:
-            if request.GET.get("part") == "charts":
-                context.update(self._charts(slo, version, now))
+        htmx = getattr(request, "htmx", False) and version is not None
+        if version is not None and (not htmx or request.GET.get("part") == "charts"):
+            context.update(self._charts(slo, version, now))
+            if htmx:
                 return TemplateResponse(request, "reliability/slo_charts.html", context)
-            context.update(self._live(slo, version, now))
-            return TemplateResponse(request, "reliability/slo_live.html", context)
         if version is not None:
             context.update(self._live(slo, version, now))
-            context.update(self._charts(slo, version, now))
+            if htmx:
+                return TemplateResponse(request, "reliability/slo_live.html", context)
             context.update(self._rest(slo, version, now))
         return TemplateResponse(request, "reliability/slo_detail.html", context)
 
     @staticmethod
     def _live(slo: SLO, version: SLOVersion, now: datetime) -> dict[str, Any]:
-        status = budget_status(slo=slo, now=now)
+        status = budget_statuses([slo], now=now, burns=BURN_WINDOWS).get(slo.pk)
         tiers = {values["name"]: BurnTier(**values) for values in version.tiers}
         alerts = [
             {
@@ -91,7 +96,7 @@ class SLODetailView(RoomView):
         standing = policy_standing(slo=slo, status=status) if status is not None else None
         return {
             "status": status,
-            "burn_rates": burn_rates(slo=slo, now=now).items(),
+            "burn_rates": (status.burn if status is not None else dict.fromkeys(BURN_WINDOWS)).items(),
             "alerts": alerts,
             "standing": standing,
             "findings": findings_of(slos=[slo], now=now).get(slo.pk, []),
@@ -102,8 +107,10 @@ class SLODetailView(RoomView):
         subject = subjects_of([version])[version.pk][0]
         span = self.request.GET.get("span", "")
         raw = self.request.GET.get("counted") == "raw"
+        frame = frame_of(version, now, span=SPANS.get(span), raw=raw)
+        read_ahead(subject=subject, frame=frame, now=now)
         foreseen = budget_forecast(version=version, now=now)
-        frame = frame_of(version, now, span=SPANS.get(span), foreseen=foreseen, raw=raw)
+        frame = frame.with_forecast(foreseen)
         lanes = lanes_chart(subject=subject, frame=frame, slo=slo)
         charts = {
             "burn_down": burn_down(subject=subject, frame=frame, foreseen=foreseen),
