@@ -7,7 +7,7 @@ for the count, one for the page, and those of the filters' choices.
 import csv
 import itertools
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, ClassVar, Literal
@@ -26,7 +26,7 @@ from django.utils.safestring import SafeString
 from django.views import View
 
 from core import formatting
-from core.list_groups import Group, Grouping, Subtotal, grouped
+from core.list_groups import Group, GroupedRecords, Grouping, Subtotal, grouped
 from core.paging import BoundedPaginator
 from core.replicas import ReadFrom, streamed_report
 from core.saved_views import ALL, Offered, offered
@@ -181,7 +181,7 @@ def singular(noun: str) -> str:
     return re.sub(r"(?<=ss|ch)es$|s$", "", noun)
 
 
-class RecordListView(LoginRequiredMixin, View):
+class RecordListView(GroupedRecords, LoginRequiredMixin, View):
     """A list page. Subclasses set the class attributes below and `get_records`; see `docs/reference/pages.md`."""
 
     title: ClassVar[str] = ""
@@ -191,7 +191,6 @@ class RecordListView(LoginRequiredMixin, View):
     filters: ClassVar[Sequence[Filter]] = ()
     search_fields: ClassVar[Sequence[str]] = ()
     default_sort: ClassVar[str] = ""
-    groupings: ClassVar[Sequence[Grouping]] = ()
     saves_views: ClassVar[bool] = False
     page_size: ClassVar[int] = 50
     counted_up_to: ClassVar[int | None] = None
@@ -219,10 +218,6 @@ class RecordListView(LoginRequiredMixin, View):
     def get_empty(self) -> Empty:
         """Return what to say when there are no records at all."""
         return self.empty
-
-    def subtotals(self, records: Sequence[Any]) -> Sequence[Subtotal]:  # noqa: ARG002 subclasses use it
-        """Return what the records of a group come to, beside their count."""
-        return ()
 
     def shown_as(self, records: Sequence[Any]) -> Sequence[Any]:
         """Return what the rows of a page are written from, one for each record: what is reckoned only if shown."""
@@ -271,9 +266,9 @@ class RecordListView(LoginRequiredMixin, View):
         if state.query:
             records = self.search(records, state.query)
         records = self._sorted(records, state.sort)
-        headed: dict[str, Group] = {}
+        headed: Mapping[str, Group] = {}
         if state.grouping is not None:
-            records, headed = grouped(records, state.grouping, self.subtotals)
+            records, headed = grouped(records, state.grouping, self.subtotals, self.figures)
         if request.GET.get("format") == "csv":
             return self._csv(records)
         page: Page[Any] = BoundedPaginator(records, self.page_size, most=self.counted_up_to).get_page(state.page)
@@ -383,7 +378,7 @@ class RecordListView(LoginRequiredMixin, View):
         return Heading(column, url=_address(query, sort=wanted, page=None), direction=direction)
 
     def _rows_of(
-        self, page: Page[Any], visible: list[Column], grouping: Grouping | None, headed: dict[str, Group]
+        self, page: Page[Any], visible: list[Column], grouping: Grouping | None, headed: Mapping[str, Group]
     ) -> list[Row]:
         now, rows, above = timezone.now(), [], None
         for record in self.shown_as(list(page.object_list)):

@@ -1,13 +1,13 @@
 """The list of SLOs."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cached_property
 from typing import Any
 
-from django.db.models import Q, QuerySet
+from django.db.models import Count, Min, Q, QuerySet
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html
@@ -91,26 +91,22 @@ def _exhaustion(row: SLORow) -> str:
     return formatting.written_duration(row.status.exhausts_in) if row.status.exhausts_in is not None else "not burning"
 
 
-class KeptRow(SLORow):
-    """A line as it was when all were last reckoned: to group very many by."""
+def _team_name(name: str | None) -> str:
+    return name or "no team"
 
-    @property
-    def state(self) -> str:
-        """The state as a word."""
-        figures = getattr(self.slo, "figures", None)
-        return figures.state if figures else BudgetState.UNKNOWN.value
 
-    @property
-    def days_to_exhaustion(self) -> float | None:
-        """Days until the budget was spent."""
-        figures = getattr(self.slo, "figures", None)
-        return figures.days_left if figures else None
+def _tier_name(tier: int) -> str:
+    return f"Tier {tier}"
 
-    @property
-    def left(self) -> float | None:
-        """What was left of the budget at least."""
-        figures = getattr(self.slo, "figures", None)
-        return figures.remaining_low if figures else None
+
+def _subtotals(counts: Mapping[str, int], left: float | None) -> list[Subtotal]:
+    worst_first = sorted(BudgetState, key=lambda one: tone_of(one.value).badness, reverse=True)
+    found = [
+        Subtotal(f"{counts[state.value]} {state.value.lower()}", TONES.get(state.value, "unknown"))
+        for state in worst_first
+        if counts.get(state.value)
+    ]
+    return found if left is None else [*found, Subtotal(f"least left {formatting.written_ratio(left, digits=1)}")]
 
 
 def _numbered(tiers: Iterable[int]) -> Choices:
@@ -227,9 +223,17 @@ class SLOListView(RecordListView):
     default_sort = "exhausts"
     saves_views = True
     groupings = (
-        Grouping("service", "Service", lambda row: row.slo.service.name),
-        Grouping("team", "Team", lambda row: row.slo.service.team.name if row.slo.service.team else "no team"),
-        Grouping("tier", "Tier", lambda row: f"Tier {row.slo.service.tier}"),
+        Grouping("service", "Service", lambda row: row.slo.service.name, field="service__name"),
+        Grouping(
+            "team",
+            "Team",
+            lambda row: _team_name(row.slo.service.team.name if row.slo.service.team else None),
+            field="service__team__name",
+            written=_team_name,
+        ),
+        Grouping(
+            "tier", "Tier", lambda row: _tier_name(row.slo.service.tier), field="service__tier", written=_tier_name
+        ),
     )
 
     def get_filters(self) -> list[Filter]:
@@ -278,17 +282,13 @@ class SLOListView(RecordListView):
     def get_records(self) -> Any:
         if not self._many:
             return self.shown_as(list(self._slos))
-        found = self._slos.select_related("service__team", "figures")
-        if "group" in self.request.GET and self.request.GET.get("format") != "csv":
-            return [KeptRow(slo, None, []) for slo in found.prefetch_related(None)]
-        return found
+        return self._slos.select_related("service__team", "figures")
 
     def shown_as(self, records: Sequence[Any]) -> list[Any]:
         """Reckon the rows that are shown; of many, the others are only sorted and filtered by what is kept of them."""
-        if records and isinstance(records[0], SLORow) and not isinstance(records[0], KeptRow):
+        if records and isinstance(records[0], SLORow):
             return list(records)
-        now = database_now()
-        slos = [one.slo if isinstance(one, KeptRow) else one for one in records]
+        now, slos = database_now(), list(records)
         statuses = budget_statuses(slos, now=now)
         burn = burn_sparklines(versions=countable_versions(slos=slos), now=now)
         return [SLORow(slo, statuses.get(slo.pk), burn.get(slo.pk, [])) for slo in slos]
@@ -311,16 +311,19 @@ class SLOListView(RecordListView):
 
     def subtotals(self, records: Sequence[SLORow]) -> list[Subtotal]:
         """How many promises of a group stand how, the worst first, and the least that is left of a budget."""
-        counts = Counter(row.state for row in records)
-        found = [
-            Subtotal(f"{counts[state.value]} {state.value.lower()}", TONES.get(state.value, "unknown"))
-            for state in sorted(BudgetState, key=lambda one: tone_of(one.value).badness, reverse=True)
-            if counts[state.value]
-        ]
         left = [row.left for row in records if row.left is not None]
-        if left:
-            found.append(Subtotal(f"least left {formatting.written_ratio(min(left), digits=1)}"))
-        return found
+        return _subtotals(Counter(row.state for row in records), min(left, default=None))
+
+    def figures(self, records: QuerySet[SLO], field: str) -> dict[Any, list[Subtotal]]:
+        """Return the same of very many, by how they stood when all were last reckoned."""
+        counts: dict[Any, Counter[str]] = {}
+        left: dict[Any, float] = {}
+        of_states = records.values_list(field, "figures__state")
+        for group, state, count, least in of_states.annotate(count=Count("pk"), least=Min("figures__remaining_low")):
+            counts.setdefault(group, Counter())[state or BudgetState.UNKNOWN.value] += count
+            if least is not None:
+                left[group] = min(least, left.get(group, least))
+        return {group: _subtotals(counts[group], left.get(group)) for group in counts}
 
     def row_tone(self, record: SLORow) -> str:
         return TONES.get(record.state, "unknown") if record.state != "OK" else ""

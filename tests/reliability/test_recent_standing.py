@@ -1,6 +1,7 @@
 """Very many SLOs are sorted and filtered by how they stood a minute ago; what is shown is as of now."""
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.db import connection
@@ -9,13 +10,15 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from accounts.data import Role, system_principal
-from accounts.services import create_user, grant_role
+from accounts.services import create_team, create_user, grant_role
+from catalog.models import Service
 from reliability.data import BudgetState
 from reliability.domain.budgets import Counts
 from reliability.models import SLO, BudgetFigures, SLOVersion
 from reliability.selectors import are_many, minute_of, recent, running_out, worst_states
 from reliability.services import update_standings
 from reliability.services.tallying import add_to_tallies
+from reliability.views.slos import SLOListView
 
 OWNER = system_principal("test")
 
@@ -103,4 +106,77 @@ def test_a_list_of_many_asks_no_more_queries_for_more_slos(version: SLOVersion, 
     SLO.objects.bulk_create([SLO(slug=f"more-{n}", name=f"More {n}", service=version.slo.service) for n in range(60)])
     with CaptureQueriesContext(connection) as after:
         page(signed_in)
+    assert len(after) <= len(before) + 1
+
+
+@pytest.fixture
+def six(version: SLOVersion) -> list[SLO]:
+    """Return six SLOs of two teams' services and of one without a team; of the last nothing is kept."""
+    alpha, beta = (create_team(principal=OWNER, slug=slug, name=slug.capitalize()) for slug in ("alpha", "beta"))
+    environment = version.slo.service.environment
+    services = [
+        Service.objects.create(slug=f"s{number}", name=f"S {number}", tier=tier, team=team, environment=environment)
+        for number, (team, tier) in enumerate(((alpha, 1), (beta, 2), (None, 2)))
+    ]
+    SLO.objects.all().delete()
+    slos = SLO.objects.bulk_create(
+        [SLO(slug=f"o{number}", name=f"O {number}", service=services[number % 3]) for number in range(6)]
+    )
+    now = timezone.now()
+    days = (5.0, 0.0, None, 1.0, 9.0)
+    states = (BudgetState.OK, BudgetState.BREACHED, BudgetState.OK, BudgetState.AT_RISK, BudgetState.AT_RISK)
+    BudgetFigures.objects.bulk_create(
+        BudgetFigures(
+            slo=slo, state=state.value, urgency=0, remaining_low=left, days_left=left, coverage=1, reckoned_at=now
+        )
+        for slo, left, state in zip(slos, days, states, strict=False)
+    )
+    return list(slos)
+
+
+@pytest.mark.database
+@pytest.mark.usefixtures("_many", "six")
+@pytest.mark.parametrize("key", ["service", "team", "tier"])
+@pytest.mark.parametrize("sort", ["name", "-name", "tier"])
+def test_the_database_groups_as_a_plain_list_is_grouped(
+    key: str, sort: str, signed_in: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(SLOListView, "page_size", 4)
+
+    def shown() -> list[list[tuple[str, Any]]]:
+        pages = [signed_in.get("/slos/", {"group": key, "sort": sort, "page": number}) for number in (1, 2)]
+        return [
+            [(row.record.slo.name, row.group and (row.group.name, row.group.count)) for row in one.context_data["rows"]]  # type: ignore[attr-defined]
+            for one in pages
+        ]
+
+    of_many = shown()
+    monkeypatch.setattr(recent, "MANY", 500)
+    assert shown() == of_many
+    assert sum(len(one) for one in of_many) == 6
+
+
+@pytest.mark.database
+@pytest.mark.usefixtures("_many", "six")
+def test_groups_of_many_say_how_all_of_theirs_stood(signed_in: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(SLOListView, "page_size", 1)
+    answer = signed_in.get("/slos/", {"group": "team", "sort": "name"})
+    (row,) = answer.context_data["rows"]  # type: ignore[attr-defined]
+    assert (row.group.name, row.group.count) == ("Alpha", 2)
+    assert [one.text for one in row.group.subtotals] == ["1 at risk", "1 ok", "least left 100.0 %"]
+    last = signed_in.get("/slos/", {"group": "team", "sort": "name", "page": 6})
+    assert last.context_data["rows"][0].group.name == "no team"  # type: ignore[attr-defined]
+    assert [one.text for one in last.context_data["rows"][0].group.subtotals] == ["1 unknown", "1 ok"]  # type: ignore[attr-defined]
+    csv = b"".join(signed_in.get("/slos/", {"group": "team", "format": "csv"}).streaming_content)  # type: ignore[attr-defined]
+    assert csv.count(b"\n") == 7
+
+
+@pytest.mark.usefixtures("_many", "version")
+def test_a_grouped_list_of_many_asks_no_more_queries_for_more_slos(version: SLOVersion, signed_in: Client) -> None:
+    page(signed_in, group="service")
+    with CaptureQueriesContext(connection) as before:
+        page(signed_in, group="service")
+    SLO.objects.bulk_create([SLO(slug=f"more-{n}", name=f"More {n}", service=version.slo.service) for n in range(60)])
+    with CaptureQueriesContext(connection) as after:
+        page(signed_in, group="service")
     assert len(after) <= len(before) + 1
