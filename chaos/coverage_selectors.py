@@ -18,6 +18,7 @@ from chaos.selectors import retests_visible
 
 CONCLUSIVE = (Verdict.PASSED, Verdict.FAILED)
 PROOFS_READ = 2000
+NOTHING: Mapping[FailureMode, Proof] = {}
 
 
 @dataclass(frozen=True)
@@ -42,14 +43,15 @@ class Suggestion:
 
 def coverage(*, viewer: Principal, now: datetime) -> list[CoverageRow]:
     """Return what is proven about each service that the viewer may see, the least proven of the highest tier first."""
-    services = list(services_visible(viewer=viewer).order_by("tier", "slug"))
+    # Of very many services, no more is read than the page says, and only those with proofs are reckoned.
+    known = services_visible(viewer=viewer).select_related(None).only("pk", "slug", "name", "tier")
+    services = list(known.order_by("tier", "slug"))
     proofs = _proofs({service.slug for service in services})
+    blank = {tier: score_of((), tier=tier, now=now) for tier in EXPECTED}
     rows = [
-        CoverageRow(
-            service,
-            _newest(proofs.get(service.slug, [])),
-            score_of(proofs.get(service.slug, []), tier=service.tier, now=now),
-        )
+        CoverageRow(service, _newest(proven), score_of(proven, tier=service.tier, now=now))
+        if (proven := proofs[service.slug])
+        else CoverageRow(service, NOTHING, blank[service.tier])
         for service in services
     ]
     return sorted(rows, key=lambda row: (row.service.tier, row.score.points, row.service.slug))

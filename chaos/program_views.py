@@ -63,8 +63,7 @@ class CoverageView(LoginRequiredMixin, View):
         now = database_now()
         words = asked_text(request).lower().split()
         every = coverage(viewer=principal, now=now)
-        named = ((row, f"{row.service.name} {row.service.slug}".lower()) for row in every)
-        part = part_of(request, [row for row, name in named if all(word in name for word in words)], SERVICES_SHOWN)
+        part = part_of(request, _named(every, words), SERVICES_SHOWN)
         context = {
             "title": "Coverage",
             "intro": "What each service has been shown to survive, and how long ago.",
@@ -85,6 +84,14 @@ class CoverageView(LoginRequiredMixin, View):
             "may_edit": principal.may_somewhere(Capability.CHAOS_EDIT),
         }
         return render(request, "chaos/coverage.html", context)
+
+
+def _named(rows: list[CoverageRow], words: list[str]) -> list[CoverageRow]:
+    """Return the rows of services with all these words in their names."""
+    if not words:
+        return rows
+    named = ((row, f"{row.service.name} {row.service.slug}".lower()) for row in rows)
+    return [row for row, name in named if all(word in name for word in words)]
 
 
 def _retests(viewer: Principal, now: datetime) -> list[dict[str, Any]]:

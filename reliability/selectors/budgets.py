@@ -69,11 +69,22 @@ def version_in_force(*, slo: SLO) -> SLOVersion | None:
 
 
 def versions_in_force(*, slos: Iterable[SLO]) -> list[SLOVersion]:
-    """Return the definitions that count now, of several SLOs."""
-    keys = sorted(slo.pk for slo in slos)
-    found = SLOVersion.objects.filter(slo__in=keys, retired_at__isnull=True)
-    rows = read_once(("in force", *keys), lambda: tuple(found.select_related("slo", "slo__service", "counts_with")))
-    return list(rows)
+    """Return the definitions that count now, of several SLOs, each with its SLO and service."""
+    known = {slo.pk: slo for slo in slos}
+    return list(read_once(("in force", *sorted(known)), lambda: _versions_in_force(known)))
+
+
+def _versions_in_force(slos: Mapping[int, SLO]) -> list[SLOVersion]:
+    # The document is long and nothing is reckoned from it; what the caller has of SLOs is not read again.
+    found = SLOVersion.objects.filter(slo__in=slos, retired_at__isnull=True).select_related("counts_with")
+    found = found.defer("definition", "counts_with__definition")
+    service = SLO._meta.get_field("service")  # noqa: SLF001 Django's documented name
+    if not all(service.is_cached(slo) for slo in slos.values()):
+        return list(found.select_related("slo", "slo__service", "counts_with"))
+    versions = list(found)
+    for version in versions:
+        version.slo = slos[version.slo_id]
+    return versions
 
 
 def countable_versions(*, slos: Iterable[SLO]) -> list[SLOVersion]:

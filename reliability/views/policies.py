@@ -29,7 +29,7 @@ from reliability.views.access import RoomView
 
 TONES = {GateAnswer.ALLOW: "ok", GateAnswer.DENY: "bad", GateAnswer.CANNOT_TELL: "unknown"}
 SHOWN_OVERRIDES = 50
-SERVICES_SHOWN = 50
+SERVICES_SHOWN = 25
 
 
 @dataclass(frozen=True)
