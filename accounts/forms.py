@@ -2,6 +2,7 @@
 
 import zoneinfo
 from datetime import timedelta
+from functools import cache
 from typing import Any
 
 from django import forms
@@ -15,6 +16,7 @@ from accounts.domain.providers import CONFIGURATIONS, LONGEST_CLOCK_TOLERANCE
 from accounts.models import SignInPolicy, Team, User
 from accounts.selectors import sign_in_policy
 from accounts.services import sign_in_failed, sign_in_is_locked
+from core.choosing import LongSelect
 
 
 class SignInForm(AuthenticationForm):
@@ -53,14 +55,18 @@ class SignInForm(AuthenticationForm):
         return cleaned
 
 
+@cache
 def _zones() -> list[tuple[str, str]]:
+    """Return the zones that this machine knows, read once."""
     return [(name, name) for name in sorted(zoneinfo.available_timezones()) if "/" in name or name == "UTC"]
 
 
 class TimeZoneForm(forms.Form):
     """In which zone times are shown."""
 
-    time_zone = forms.ChoiceField(label="Time zone", choices=_zones, help_text="Times on every page are shown in it.")
+    time_zone = forms.ChoiceField(
+        label="Time zone", choices=_zones, widget=LongSelect, help_text="Times on every page are shown in it."
+    )
 
 
 class TokenForm(forms.Form):
@@ -115,7 +121,7 @@ class PersonForm(forms.Form):
     username = forms.CharField(label="User name", max_length=150, validators=[UnicodeUsernameValidator()])
     full_name = forms.CharField(max_length=150)
     email = forms.EmailField(label="Mail", required=False)
-    time_zone = forms.ChoiceField(choices=_zones, initial="UTC")
+    time_zone = forms.ChoiceField(choices=_zones, widget=LongSelect, initial="UTC")
     password = forms.CharField(
         widget=forms.PasswordInput(attrs={"autocomplete": "new-password"}),
         help_text="At least twelve characters. Tell it to them in person; they sign in with it.",

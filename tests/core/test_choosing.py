@@ -2,10 +2,11 @@
 
 import pytest
 from django import forms
+from django.test import SimpleTestCase
 
 from accounts.models import Team
 from core import choosing
-from core.choosing import TypedKeyField, offer, offer_records
+from core.choosing import LongSelect, TypedKeyField, offer, offer_records
 
 pytestmark = pytest.mark.django_db
 
@@ -67,3 +68,11 @@ def test_nothing_may_stay_empty_where_it_is_not_required() -> None:
     form = OneForm({})
     assert form.is_valid(), form.errors
     assert form.cleaned_data == {"one": "", "some": [], "record": None}
+
+
+def test_a_long_list_reads_as_django_writes_it() -> None:
+    choices = [("", "none"), ("a&b", "A <b>"), ("Europe/Berlin", "Berlin"), (3, "Three")]
+    for value in ("Europe/Berlin", 3, "3", "", None, "a&b", "unknown"):
+        plain, long = forms.Select(choices=choices), LongSelect(choices=choices)
+        attrs = {"id": "x", "class": "form-select", "required": True, "hidden": False, "aria-describedby": "y"}
+        SimpleTestCase().assertHTMLEqual(long.render("n", value, attrs), plain.render("n", value, attrs))
