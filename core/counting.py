@@ -34,7 +34,9 @@ def counts_since(questions: Mapping[K, QuerySet[Any]], *, column: str, up_to: in
     found = dict.fromkeys(questions, Counted())
     left = iter(questions.items())
     while some := list(itertools.islice(left, AT_ONCE)):
-        statements, values, keys = [], [], []
+        statements: list[str] = []
+        values: list[Any] = []
+        keys: list[K] = []
         for key, rows in some:
             # In order of the column, so that the earliest is among those that are counted.
             asked = (rows.order_by(column).values(column) if column else rows.order_by().values("pk"))[:up_to]

@@ -166,7 +166,7 @@ def test_a_database_of_a_newer_release_is_refused(monkeypatch: pytest.MonkeyPatc
 def test_a_process_of_the_release_before_starts_though_a_newer_one_was_here(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(site_upgrade, "pending_and_unknown", lambda: ([], [("core", "9999_from_the_future")]))
+    monkeypatch.setattr(site_upgrade, "pending_and_unknown", lambda _: ([], [("core", "9999_from_the_future")]))
     call_command("site", "upgrade", "--unless-newer")
     said = capsys.readouterr().out
     assert "core.9999_from_the_future" in said
