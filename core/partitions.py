@@ -118,14 +118,13 @@ class OwnedTable(PartitionedTable):
         owner: Any = self.owner._meta  # noqa: SLF001 Django's documented name
         owners, key, at = (quoted(name) for name in (owner.db_table, owner.pk.column, owner.get_field(self.at).column))
         seek = f"(SELECT {at} FROM {owners} WHERE {key} >= low AND {key} < high ORDER BY {key} {{}} LIMIT 1)"  # noqa: S608 quoted names  # nosec B608
-        ranges = ", ".join("(%s::int, %s::bigint, %s::bigint)" for _ in found)
-        values = [
-            value for place, one in enumerate(found) for value in (place, one.start or 0, min(one.range[1], LARGEST))
-        ]
+        asked = ", ".join("(%s::int, %s::bigint, %s::bigint)" for _ in found)
+        ranges = [(place, one.range[0], min(one.range[1], LARGEST)) for place, one in enumerate(found)]
         with connection.cursor() as cursor:
             cursor.execute(
-                f"SELECT place, {seek.format('ASC')}, {seek.format('DESC')} FROM (VALUES {ranges}) AS part (place, low, high)",  # noqa: S608 quoted names  # nosec B608
-                values,
+                f"SELECT place, {seek.format('ASC')}, {seek.format('DESC')} "  # noqa: S608 quoted names  # nosec B608
+                f"FROM (VALUES {asked}) AS part (place, low, high)",
+                [value for one in ranges for value in one],
             )
             ages = {place: (oldest, newest) for place, oldest, newest in cursor.fetchall()}
         return [replace(one, oldest=ages[place][0], newest=ages[place][1]) for place, one in enumerate(found)]
