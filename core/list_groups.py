@@ -120,7 +120,8 @@ class RowsInGroups(Sequence[Any]):
             start += len(keys)
 
     def _cut(self, start: int, stop: int) -> list[tuple[Any, Hashable]]:
-        order = [*self._records.query.order_by, "pk"]
+        # A list page sorts by names of fields.
+        order = [*(str(name) for name in self._records.query.order_by), "pk"]
         placed = self._records.order_by().annotate(
             row_key=F("pk"), group_key=F(self._grouping.field), place=Window(RowNumber(), order_by=order)
         )

@@ -134,6 +134,11 @@ def six(version: SLOVersion) -> list[SLO]:
     return list(slos)
 
 
+def rows_of(client: Client, **asked: str) -> list[Any]:
+    context: Any = client.get("/slos/", asked).context_data
+    return list(context["rows"])
+
+
 @pytest.mark.database
 @pytest.mark.usefixtures("_many", "six")
 @pytest.mark.parametrize("key", ["service", "team", "tier"])
@@ -144,10 +149,9 @@ def test_the_database_groups_as_a_plain_list_is_grouped(
     monkeypatch.setattr(SLOListView, "page_size", 4)
 
     def shown() -> list[list[tuple[str, Any]]]:
-        pages = [signed_in.get("/slos/", {"group": key, "sort": sort, "page": number}) for number in (1, 2)]
         return [
-            [(row.record.slo.name, row.group and (row.group.name, row.group.count)) for row in one.context_data["rows"]]  # type: ignore[attr-defined]
-            for one in pages
+            [(row.record.slo.name, row.group and (row.group.name, row.group.count)) for row in rows]
+            for rows in (rows_of(signed_in, group=key, sort=sort, page=str(number)) for number in (1, 2))
         ]
 
     of_many = shown()
@@ -160,13 +164,12 @@ def test_the_database_groups_as_a_plain_list_is_grouped(
 @pytest.mark.usefixtures("_many", "six")
 def test_groups_of_many_say_how_all_of_theirs_stood(signed_in: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(SLOListView, "page_size", 1)
-    answer = signed_in.get("/slos/", {"group": "team", "sort": "name"})
-    (row,) = answer.context_data["rows"]  # type: ignore[attr-defined]
+    (row,) = rows_of(signed_in, group="team", sort="name")
     assert (row.group.name, row.group.count) == ("Alpha", 2)
     assert [one.text for one in row.group.subtotals] == ["1 at risk", "1 ok", "least left 100.0 %"]
-    last = signed_in.get("/slos/", {"group": "team", "sort": "name", "page": 6})
-    assert last.context_data["rows"][0].group.name == "no team"  # type: ignore[attr-defined]
-    assert [one.text for one in last.context_data["rows"][0].group.subtotals] == ["1 unknown", "1 ok"]  # type: ignore[attr-defined]
+    (last,) = rows_of(signed_in, group="team", sort="name", page="6")
+    assert last.group.name == "no team"
+    assert [one.text for one in last.group.subtotals] == ["1 unknown", "1 ok"]
     csv = b"".join(signed_in.get("/slos/", {"group": "team", "format": "csv"}).streaming_content)  # type: ignore[attr-defined]
     assert csv.count(b"\n") == 7
 
