@@ -5,6 +5,7 @@ import os
 import socket
 import threading
 import time
+from collections.abc import Callable, Iterable
 from datetime import timedelta
 
 from django.db import DatabaseError, InterfaceError, close_old_connections, connection, models
@@ -28,6 +29,7 @@ class ProcessBeat(models.Model):
     name = models.CharField(max_length=120, unique=True, help_text="Kind, host and process number.")
     kind = models.CharField(max_length=20)
     host = models.CharField(max_length=80)
+    location = models.CharField(max_length=40, blank=True, default="", help_text="Of a prober: where it probes from.")
     release = models.CharField(max_length=40)
     seen_at = models.DateTimeField()
     clock_offset = models.DurationField(help_text="Its own clock less the database's.")
@@ -40,7 +42,7 @@ class ProcessBeat(models.Model):
         return self.name
 
 
-def beat(kind: str) -> None:
+def beat(kind: str, *, location: str = "") -> None:
     """Say that this process lives: at most once in fifteen seconds, whoever asks for it."""
     now = time.monotonic()
     if now - _last.get(kind, float("-inf")) < EVERY_SECONDS:
@@ -53,12 +55,26 @@ def beat(kind: str) -> None:
         defaults={
             "kind": kind,
             "host": host,
+            "location": location,
             "release": site_version(),
             "seen_at": there,
             "clock_offset": timezone.now() - there,
         },
     )
     ProcessBeat.objects.filter(seen_at__lt=there - FORGOTTEN_AFTER).delete()
+
+
+_expected: list[Callable[[], Iterable[str]]] = []
+
+
+def expect_probers(locations: Callable[[], Iterable[str]]) -> None:
+    """Register who knows from which locations something is to be probed."""
+    _expected.append(locations)
+
+
+def expected_locations() -> set[str]:
+    """Return the locations in which a prober has something to do."""
+    return {one for locations in _expected for one in locations()}
 
 
 def beat_beside(kind: str) -> threading.Thread:

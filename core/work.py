@@ -78,6 +78,7 @@ class WorkQueue(Generic[Row]):
 
 
 _queues: dict[str, WorkQueue[Any]] = {}
+_other_formats: dict[str, int] = {}
 
 
 def register_queue(queue: WorkQueue[Row]) -> WorkQueue[Row]:
@@ -93,13 +94,22 @@ def queue_names() -> tuple[str, ...]:
     return tuple(_queues)
 
 
+def declare_format(name: str, number: int) -> None:
+    """Say in which format this code knows rows that no worker drains: of processes with a loop of their own."""
+    if name in _queues or name in _other_formats:
+        raise ValueError(f"work {name!r} is registered twice")
+    _other_formats[name] = number
+
+
 def queue_formats() -> dict[str, int]:
-    """Return the format that this code knows of each queue."""
-    return {queue.name: queue.format for queue in _queues.values()}
+    """Return the format that this code knows of each queue, and of work that has no queue."""
+    return {queue.name: queue.format for queue in _queues.values()} | _other_formats
 
 
 def unfinished_count(name: str) -> int:
-    """Return how many rows of a queue are neither done nor given up."""
+    """Return how many rows of a queue are neither done nor given up; of work without a queue, none can be told."""
+    if name not in _queues:
+        return 0
     return _queues[name].queryset().filter(finished_at__isnull=True, dead_at__isnull=True).count()
 
 

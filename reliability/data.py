@@ -95,6 +95,7 @@ class DataState(StrEnum):
     CONFLICT = "CONFLICT"
     TOO_LATE = "TOO LATE"
     BODY_REFUSED = "BODY REFUSED"
+    NO_PROBER = "NO PROBER"
 
 
 @dataclass(frozen=True)

@@ -2,17 +2,22 @@
 
 from datetime import timedelta
 
+from core.beats import expect_probers
 from core.periodic import periodic
-from core.work import WorkQueue, register_queue
+from core.work import WorkQueue, declare_format, register_queue
 from reliability.models import Backfill, Collection, Probe
 from reliability.services import (
+    LOCATION_FORMAT,
+    LOCATION_WORK,
     backfill,
     collect,
+    count_unprobed,
     evaluate,
     forget_old_spreads,
     forget_old_streams,
     look_after_tallies,
     probe,
+    probed_locations,
     read_gauge_days,
     report_all_windows,
     report_ended_periods,
@@ -31,6 +36,16 @@ BACKFILL_QUEUE = register_queue(
 PROBE_QUEUE = register_queue(
     WorkQueue(name="reliability.probe", model=Probe, handle=probe, lease_for=timedelta(seconds=90))
 )
+
+
+declare_format(LOCATION_WORK, LOCATION_FORMAT)
+expect_probers(probed_locations)
+
+
+@periodic("reliability.unprobed", every=timedelta(seconds=15))
+def unprobed() -> None:
+    """Count as unknown the turns that no prober of their location has run."""
+    count_unprobed()
 
 
 @periodic("reliability.evaluate", every=timedelta(seconds=5))

@@ -16,7 +16,7 @@ from django.utils import timezone
 
 from accounts.data import Capability, Principal
 from accounts.services import ensure_may
-from core.beats import SILENT_AFTER, ProcessBeat
+from core.beats import SILENT_AFTER, ProcessBeat, expected_locations
 from core.clock import database_now
 from core.context import site_version
 from core.releases import current_release
@@ -179,6 +179,7 @@ def _processes(health: Health, _: Principal) -> None:
             {
                 "name": one.name,
                 "kind": one.kind,
+                "location": one.location,
                 "release": one.release,
                 "seen_at": one.seen_at,
                 "clock_offset_seconds": round(one.clock_offset.total_seconds(), 3),
@@ -191,6 +192,10 @@ def _processes(health: Health, _: Principal) -> None:
             health.problems.append(
                 Problem(Verdict.BAD, f"No {kind} was heard of for {SILENT_AFTER.seconds} s.", f"Start a {kind}.")
             )
+    served = {one["location"] for one in running if one["kind"] == "prober"}
+    for location in sorted(expected_locations() - served):
+        says = f"No prober of the location {location} was heard of for {SILENT_AFTER.seconds} s: its turns are unknown."
+        health.problems.append(Problem(Verdict.BAD, says, f"Start manage.py prober --location {location} there."))
     apart = [one["name"] for one in running if abs(one["clock_offset_seconds"]) > CLOCK_TOLERANCE.total_seconds()]
     if apart:
         says = f"The clock of {apart[0]} is more than {CLOCK_TOLERANCE.seconds} s from the database's."

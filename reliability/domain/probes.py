@@ -4,6 +4,7 @@ Turns lie on a grid from the first. A turn that could not be run is of unknown o
 leaving it out in silence would hide the very moments in which everything was slow (coordinated omission).
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -29,6 +30,7 @@ class ProbeSpec:
     contains: str = ""
     valid_for: timedelta = timedelta(0)
     certificates: str = ""
+    locations: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, total: Mapping[str, Any], good: Mapping[str, Any]) -> "ProbeSpec":
@@ -47,6 +49,7 @@ class ProbeSpec:
             total["contains"],
             timedelta(seconds=total["valid_for_seconds"]),
             total["ca_certificate"],
+            tuple(total.get("locations", ())),
         )
 
 
@@ -75,22 +78,38 @@ def turns_due(due_at: datetime, every: timedelta, now: datetime) -> tuple[list[d
 
 
 def counted_turn(
-    counts: Counts, *, started: datetime, before: datetime | None, missed: Sequence[datetime], every: timedelta
+    counts: Counts,
+    *,
+    started: datetime,
+    before: datetime | None,
+    missed: Sequence[datetime],
+    every: timedelta,
+    alone: bool = True,
 ) -> dict[int, Counts]:
     """Return the events by minute that a turn adds; a minute that is named is measured.
 
     `before` is when the turn before it ran, None for the first. A missed turn in a minute that another turn measured is
-    an event of unknown outcome; a minute with none but missed turns is not measured, which says the same of it.
+    an event of unknown outcome; a minute with none but missed turns is not measured, which says the same of it. Not
+    `alone`, other locations may have measured that minute, and each missed turn is an event of unknown outcome.
     """
     last = int(started.timestamp() // 60)
     found = {last: counts}
+    if not alone:
+        for minute, unknown in missed_turns(missed).items():
+            found[minute] = found.get(minute, Counts()) + unknown
     if before is None:
         return found
     first = int(before.timestamp() // 60)
     if started - before <= every * LONGEST_STRETCH:
-        found.update({minute: Counts() for minute in range(first + 1, last)})
-    for turn in missed:
+        found = {minute: Counts() for minute in range(first + 1, last)} | found
+    for turn in missed if alone else ():
         minute = int(turn.timestamp() // 60)
         if minute == first or minute in found:
             found[minute] = found.get(minute, Counts()) + Counts(unknown=1, unknown_low=1)
     return found
+
+
+def missed_turns(missed: Sequence[datetime]) -> dict[int, Counts]:
+    """Return turns that nobody ran as events of unknown outcome, by minute."""
+    numbers = Counter(int(turn.timestamp() // 60) for turn in missed)
+    return {minute: Counts(unknown=number, unknown_low=number) for minute, number in numbers.items()}

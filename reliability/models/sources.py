@@ -87,10 +87,9 @@ class Backfill(LeasedModel):
         return 1.0 if self.finished_at else (self.position - self.since) / (self.until - self.since)
 
 
-class Probe(LeasedModel):
-    """A version's own checks of a target: one turn each time it falls due, on a grid from the first."""
+class ProbeTurns(LeasedModel):
+    """Checks of a target: one turn each time it falls due, on a grid from the first."""
 
-    version = models.OneToOneField("reliability.SLOVersion", on_delete=models.CASCADE, related_name="probe")
     allow_private = models.BooleanField(default=False, help_text="Whoever set it up may allow a private address.")
     begins_at = models.DateTimeField()
     last_started_at = models.DateTimeField(null=True, blank=True)
@@ -98,6 +97,15 @@ class Probe(LeasedModel):
     last_problem = models.CharField(max_length=300, blank=True, help_text="Why the last turn was bad or not sent.")
     missed = models.PositiveIntegerField(default=0, help_text="Turns that could not be run in time.")
     state = models.CharField(max_length=20, default=DataState.WAITING)
+
+    class Meta:
+        abstract = True
+
+
+class Probe(ProbeTurns):
+    """A version's own checks of a target from where the site's workers are."""
+
+    version = models.OneToOneField("reliability.SLOVersion", on_delete=models.CASCADE, related_name="probe")
 
     class Meta:
         ordering = ("pk",)
@@ -109,6 +117,29 @@ class Probe(LeasedModel):
 
     def __str__(self) -> str:
         return f"probe of {self.version}"
+
+
+class LocationProbe(ProbeTurns):
+    """A version's own checks of a target from one location, where a prober of that name runs them."""
+
+    version = models.ForeignKey("reliability.SLOVersion", on_delete=models.CASCADE, related_name="location_probes")
+    location = models.CharField(max_length=40)
+    good = models.PositiveBigIntegerField(default=0, help_text="Good events from here so far.")
+    bad = models.PositiveBigIntegerField(default=0, help_text="Bad events from here so far.")
+
+    class Meta:
+        ordering = ("version", "location")
+        constraints = (models.UniqueConstraint(fields=("version", "location"), name="one_probe_per_location"),)
+        indexes = (
+            models.Index(
+                fields=("location", "due_at"),
+                name="due_location_probe",
+                condition=Q(finished_at__isnull=True, dead_at__isnull=True),
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"probe of {self.version} from {self.location}"
 
 
 class IntakeProblem(models.Model):

@@ -36,7 +36,7 @@ from reliability.selectors.gates import (
 )
 from reliability.selectors.recent import are_many, figures_as_of, running_out, worst_states
 from reliability.selectors.reckoning import Subject, reckon, subjects_of
-from reliability.selectors.sources import data_statuses
+from reliability.selectors.sources import data_statuses, probe_locations
 from reliability.selectors.tallies import (
     alert_counts,
     bucket_sums,
@@ -93,6 +93,7 @@ __all__ = [
     "overrides_visible",
     "policies_in_force",
     "policy_standing",
+    "probe_locations",
     "reckon",
     "result_as_json",
     "running_out",

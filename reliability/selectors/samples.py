@@ -77,7 +77,8 @@ def _written(query: Any) -> str:
     if "every_seconds" in query:
         within = [f"answered within {query['within_seconds']:g} s"] if query["within_seconds"] is not None else []
         cadence = f"every {query['every_seconds']:g} s, timeout {query['timeout_seconds']:g} s"
-        return ", ".join([f"probe {query['target']} ({query['kind']})", cadence, *within])
+        places = [f"from {', '.join(query['locations'])}"] if query.get("locations") else []
+        return ", ".join([f"probe {query['target']} ({query['kind']})", cadence, *within, *places])
     name = f"span {query['span']}" if query.get("span") else f"metric {query['metric']}"
     attributes = [f"{key}={value}" for part in ("resource", "where") for key, value in (query.get(part) or {}).items()]
     bound = [f"up to {query['le']:g}"] if query.get("le") is not None else []

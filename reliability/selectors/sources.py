@@ -1,11 +1,11 @@
 """How events reach SLOs: what became of the last readings."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 
 from core.clock import database_now
 from reliability.data import DataState, DataStatus
-from reliability.models import Backfill, Collection, IntakeProblem, Probe, SLOVersion
+from reliability.models import Backfill, Collection, IntakeProblem, LocationProbe, Probe, SLOVersion
 from reliability.selectors.looking import read_once
 from reliability.selectors.tallies import last_measured_minutes
 
@@ -42,15 +42,20 @@ def _pushed(versions: list[SLOVersion], measured: Mapping[int, int] | None) -> d
     """Return how events that arrive by themselves do: what was refused lately, or that nothing ever came."""
     tallies = {version.tally_id for version in versions}
     probed = any(version.source_type == "probe" for version in versions)
-    probes = {row.version_id: row for row in Probe.objects.filter(version__in=tallies)} if probed else {}
+    probes: dict[int, list[Probe | LocationProbe]] = {}
+    if probed:
+        rows: list[Probe | LocationProbe] = [*Probe.objects.filter(version__in=tallies)]
+        rows += LocationProbe.objects.filter(version__in=tallies)
+        for row in rows:
+            probes.setdefault(row.version_id, []).append(row)
     recent = IntakeProblem.objects.filter(last_at__gte=database_now() - SHOWN_FOR)
     problems = {row.version_id: row for row in recent.order_by("last_at")}
     measured = last_measured_minutes(versions) if measured is None else measured
     found = {}
     for version in versions:
         problem = problems.get(version.tally_id) or problems.get(None)
-        if row := probes.get(version.tally_id):
-            found[version.pk] = _probed(row)
+        if turns := probes.get(version.tally_id):
+            found[version.pk] = _probed(turns)
         elif version.source_type != "otlp":
             found[version.pk] = DataStatus(DataState.OK, "", "pushed")
         elif problem is not None:
@@ -67,12 +72,33 @@ def _pushed(versions: list[SLOVersion], measured: Mapping[int, int] | None) -> d
 NEVER = "No point or span that this SLO counts has been received: see the name, the resource and the attributes."
 
 
-def _probed(row: Probe) -> DataStatus:
+def _probed(rows: Sequence[Probe | LocationProbe]) -> DataStatus:
+    """Return how probes go: of several locations, the state of the first that is not well, and what each says."""
+    states = [DataState(row.state) for row in rows]
+    troubled = [one for one in states if one is not DataState.OK]
+    said = [(getattr(row, "location", ""), detail) for row in rows if (detail := _said(row))]
+    detail = "; ".join(f"{location}: {text}" if location else text for location, text in said)
+    return DataStatus(min(troubled, key=WORST.index, default=DataState.OK), detail, "pushed")
+
+
+WORST = (DataState.NO_PROBER, DataState.NOT_ALLOWED, DataState.WAITING)
+
+
+def _said(row: Probe | LocationProbe) -> str:
     detail = row.last_error or row.last_problem
+    if row.state == DataState.NO_PROBER:
+        detail = "no prober runs its turns, which count as unknown"
     if row.missed:
         detail = f"{detail}; " if detail else ""
         detail += f"{row.missed} turns could not be run in time"
-    return DataStatus(DataState(row.state), detail, "pushed")
+    return detail
+
+
+def probe_locations(version: SLOVersion) -> list[LocationProbe]:
+    """Return where a version is probed from and what came of it there; none where the site's workers probe."""
+    if version.source_type != "probe":
+        return []
+    return list(LocationProbe.objects.filter(version_id=version.tally_id).order_by("location"))
 
 
 def _read(version: SLOVersion, row: Collection, backfill: Backfill | None) -> DataStatus:

@@ -62,10 +62,19 @@ LENGTH = re.compile(r"(?P<number>[1-9][0-9]{0,5})(?P<unit>ms|s|m|h|d)")
 SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 
 
+LOCATION = re.compile(r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?")
+
+
+def is_location(name: str) -> bool:
+    """Say whether it is a name that a location may have."""
+    return LOCATION.fullmatch(name) is not None
+
+
 class ProbeQuery(_Strict):
     """Checks of Assay's own, each an event: one of `http`, `tcp` and `tls`, `every` so often, with a `timeout`.
 
-    `within` is for good events: how long an answer may take.
+    `within` is for good events: how long an answer may take. `locations` are where probers of these names run them,
+    each on its own; without any, the site's workers do.
     """
 
     http: str = Field(default="", max_length=1000)
@@ -79,6 +88,7 @@ class ProbeQuery(_Strict):
     contains: str = Field(default="", max_length=500)
     validFor: str = ""
     caCertificate: str = Field(default="", max_length=100_000)
+    locations: list[str] = Field(default=[], max_length=20)
 
     @model_validator(mode="after")
     def _fits(self) -> "ProbeQuery":
@@ -97,6 +107,8 @@ class ProbeQuery(_Strict):
             raise ValueError("within is at most timeout")
         if self.validFor and not (self.tls):
             raise ValueError("validFor is for tls")
+        if not all(map(is_location, self.locations)) or len({*self.locations}) < len(self.locations):
+            raise ValueError("locations are names as eu-west, each once: small letters, digits and hyphens, at most 40")
         return self
 
     def seconds(self, name: str) -> float:
@@ -118,6 +130,8 @@ class ProbeQuery(_Strict):
             "contains": self.contains,
             "valid_for_seconds": self.seconds("validFor"),
             "ca_certificate": self.caCertificate,
+            # Not there where there are none: what was declared before locations were must stay what it was.
+            **({"locations": sorted(self.locations)} if self.locations else {}),
         }
 
 

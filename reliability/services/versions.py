@@ -12,7 +12,7 @@ from core.clock import database_now
 from ledger.data.slo import DataSourceDeclared, SloDeclared, SloRetired
 from ledger.services import record
 from reliability.domain.objectives import Method
-from reliability.models import SLO, Collection, Probe, SLOVersion
+from reliability.models import SLO, Collection, LocationProbe, Probe, SLOVersion
 from reliability.services.collecting import start_collecting
 from reliability.services.openslo import SLODocument
 from reliability.services.otlp_rules import rules_changed
@@ -166,7 +166,7 @@ def _new_version(
 
 
 def _stop_reading(version: SLOVersion) -> None:
-    for model in (Collection, Probe):
+    for model in (Collection, Probe, LocationProbe):
         model.objects.filter(version_id=version.tally_id).delete()
 
 

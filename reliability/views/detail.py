@@ -20,6 +20,7 @@ from reliability.selectors import (
     minute_of,
     minute_series,
     policy_standing,
+    probe_locations,
     subjects_of,
     versions_of,
 )
@@ -100,6 +101,7 @@ class SLODetailView(RoomView):
             "alerts": alerts,
             "standing": standing,
             "findings": findings_of(slos=[slo], now=now).get(slo.pk, []),
+            "locations": probe_locations(version),
             "collection": getattr(version.counts_with or version, "collection", None),
         }
 

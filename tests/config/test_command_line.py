@@ -15,7 +15,7 @@ OURS = {config.name for config in apps.get_app_configs() if (Path(config.path).p
 ROOMS = {name: str(app) for name, app in get_commands().items() if app in OURS}
 
 # They run until they are told to stop, and print as they go.
-PROCESSES = {"scheduler", "serve", "chaos_runner", "demo serve"}
+PROCESSES = {"scheduler", "prober", "serve", "chaos_runner", "demo serve"}
 
 
 def subcommands(command: Any, path: str) -> Iterator[tuple[str, Any]]:
