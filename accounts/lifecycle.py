@@ -63,6 +63,7 @@ register_class(
         old=_over,
         at="ended_at",
         spare=lambda rows, _: rows,
+        person="user_id",
     )
 )
 register_class(
@@ -89,6 +90,7 @@ register_class(
         old=_dead_tokens,
         at="expires_at",
         spare=lambda rows, _: rows,
+        person="owner_id",
     )
 )
 register_personal(

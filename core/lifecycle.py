@@ -20,14 +20,29 @@ EVIDENCE_FLOOR = timedelta(days=397)
 
 @dataclass(frozen=True)
 class Held:
-    """What legal holds keep, beside whole classes: by slug of services, reference of incidents, slug of engagements."""
+    """What legal holds keep, beside whole classes: by slug of services, reference of incidents, slug of engagements.
+
+    Beside these: people by number, with their `names`; subjects of ledger entries, which only the ledger knows; and
+    windows of time, the end not within.
+    """
 
     services: frozenset[str] = frozenset()
     incidents: frozenset[str] = frozenset()
     engagements: frozenset[str] = frozenset()
+    people: frozenset[int] = frozenset()
+    names: frozenset[str] = frozenset()
+    subjects: frozenset[str] = frozenset()
+    windows: tuple[tuple[datetime, datetime], ...] = ()
 
     def __bool__(self) -> bool:
-        return bool(self.services or self.incidents or self.engagements)
+        return bool(self.kinds or self.subjects)
+
+    @property
+    def kinds(self) -> frozenset[str]:
+        """What kinds of hold there are, beside those on subjects of the ledger."""
+        return frozenset(
+            name for name in ("services", "incidents", "engagements", "people", "windows") if getattr(self, name)
+        )
 
 
 @dataclass(frozen=True)
@@ -35,13 +50,15 @@ class DataClass:
     """A kind of data that goes when it is old.
 
     `old` returns the rows that ended before an instant and that nothing needs any more; `at` is their field of time.
-    `spare` takes rows of what is held out; without it, any hold keeps the whole class. `remove` gets primary keys and
-    returns how many rows went; without it, they are deleted. `default` None keeps for ever; `floor` is the shortest
-    time that a rule may say, `ceiling` the longest: a class with one is about people and is not kept for ever. A hold
-    on a class of `held_with` keeps this one too.
+    `spare` takes rows of what is held out, for the kinds of hold that it `tells` apart; without it, any hold keeps the
+    whole class. Windows are told by `at`, people by `person`, the path to the account's number. `remove` gets primary
+    keys and returns how many rows went; without it, they are deleted. `default` None keeps for ever; `floor` is the
+    shortest time that a rule may say, `ceiling` the longest: a class with one is about people and is not kept for
+    ever. A hold on a class of `held_with` keeps this one too.
 
-    `drop` drops the months that are wholly older than an instant where rows are kept by month, records that, and
-    returns what went; None where they are not. `instead` says that then nothing of the class goes row by row.
+    `drop` drops the months that are wholly older than an instant where rows are kept by month, but for what is held,
+    records that, and returns what went; None where they are not. `instead` says that then nothing of the class goes
+    row by row.
     """
 
     key: str
@@ -55,10 +72,32 @@ class DataClass:
     remove: Callable[[list[Any]], int] | None = None
     evidence: bool = False
     held_with: tuple[str, ...] = ()
-    drop: Callable[[datetime], "Dropped | None"] | None = None
+    drop: Callable[[datetime, Held], "Dropped | None"] | None = None
     instead: bool = False
     table: PartitionedTable | None = None
     ceiling: timedelta | None = None
+    tells: frozenset[str] = frozenset({"services", "incidents", "engagements"})
+    person: str = ""
+
+    def is_kept_whole(self, held: Held) -> bool:
+        """Say whether it cannot tell apart what is held."""
+        if self.spare is None:
+            return bool(held)
+        apart = {*self.tells, *(["windows"] if self.at else []), *(["people"] if self.person else [])}
+        return bool(held.kinds - apart)
+
+    def without_held(self, rows: QuerySet[Any], held: Held) -> QuerySet[Any]:
+        """Return the rows without those that are held."""
+        if not held:
+            return rows
+        if self.is_kept_whole(held) or self.spare is None:
+            return rows.none()
+        rows = self.spare(rows, held)
+        for start, end in held.windows if "windows" not in self.tells else ():
+            rows = rows.exclude(**{f"{self.at}__gte": start, f"{self.at}__lt": end})
+        if held.people and "people" not in self.tells:
+            rows = rows.exclude(**{f"{self.person}__in": sorted(held.people)})
+        return rows
 
 
 @dataclass(frozen=True)
@@ -103,6 +142,7 @@ class PersonalData:
 _classes: dict[str, DataClass] = {}
 _personal: dict[str, PersonalData] = {}
 _region_lookups: list[Callable[[str], str | None]] = []
+_subject_lookups: list[Callable[[Held], Iterable[str]]] = []
 _keep_lookups: list[Callable[[DataClass], timedelta | None]] = []
 
 
@@ -146,6 +186,16 @@ def deleted(rows: Callable[[Person], QuerySet[Any]]) -> Callable[[Person], int]:
 def register_region_lookup(lookup: Callable[[str], str | None]) -> None:
     """Add what knows regions: from a slug to its residency (`EU`), empty without one, None for a region unknown."""
     _region_lookups.append(lookup)
+
+
+def register_subject_lookup(lookup: Callable[[Held], Iterable[str]]) -> None:
+    """Add what knows which subjects of ledger entries belong to what is held: the incidents and SLOs of a service."""
+    _subject_lookups.append(lookup)
+
+
+def subjects_of(held: Held) -> Iterable[str]:
+    """Return the subjects that belong to what is held, beside what is named itself."""
+    return [subject for lookup in _subject_lookups for subject in lookup(held)]
 
 
 def register_keep_lookup(lookup: Callable[[DataClass], timedelta | None]) -> None:

@@ -41,6 +41,7 @@ HOLD_NO_PEOPLE = {
     "compliance.Requirement.supporting": "evidence types",
     "core.SchemaRelease.formats": "numbers of formats",
     "custody.Erasure.outcome": "counts",
+    "custody.LegalHold.kept": "counts",
     "reliability.TallySlot.labels": "labels of measured series",
 }
 # What has an end of its own, or an erasure of its own.

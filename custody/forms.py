@@ -19,7 +19,10 @@ class HoldForm(forms.Form):
 
     kind = forms.ChoiceField(choices=LegalHold.Kind.choices, label="Hold")
     target = forms.CharField(
-        max_length=120, label="Which", help_text="incidents.inbound; gateway; INC-3; the name of an engagement."
+        max_length=120,
+        label="Which",
+        help_text="incidents.inbound; gateway; INC-3; an engagement; a team; a user name; "
+        "control:backups-restored; 2026-01-01..2026-03-31.",
     )
     reason = forms.CharField(max_length=500, help_text="The case or order; it is recorded.")
 

@@ -37,6 +37,10 @@ class LegalHold(models.Model):
         SERVICE = "service", "a service"
         INCIDENT = "incident", "an incident"
         ENGAGEMENT = "engagement", "an audit engagement"
+        TEAM = "team", "a team and its services"
+        PERSON = "person", "a person"
+        SUBJECT = "subject", "a subject of ledger entries"
+        WINDOW = "window", "a window of time"
 
     class Status(models.TextChoices):
         REQUESTED = "requested", "requested"
@@ -58,6 +62,8 @@ class LegalHold(models.Model):
     release_requested_at = models.DateTimeField(null=True, blank=True)
     released_by = models.CharField(max_length=120, blank=True, default="")
     released_at = models.DateTimeField(null=True, blank=True)
+    kept = models.JSONField(default=list, help_text="Rows and bytes of each class that it keeps, as last counted.")
+    counted_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
         ordering = ("-pk",)

@@ -1,22 +1,27 @@
 """Reads: what is kept for how long, what is held, and what is stored about whom."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
 from django.contrib.auth import get_user_model
 from django.core.exceptions import ObjectDoesNotExist
 from django.db.models import Manager, QuerySet
 
-from accounts.data import Capability, Principal
+from accounts.data import Capability, Principal, system_principal
 from accounts.services import ensure_may
+from catalog.selectors import services_visible
+from compliance.data import Access
+from compliance.selectors import engagements_visible
+from core.clock import database_now
 from core.counting import counts_of
 from core.fields import EncryptedTextField
 from core.lifecycle import DataClass, Held, Person, data_classes, personal_data
 from core.named_definitions import defining_tables, rows_naming
 from core.named_people import names_of_person, naming_tables
 from custody.models import Erasure, LegalHold, RetentionRule
+from ledger.services import count_payloads
 
 # Counted no further: a page must not wait for a count of millions.
 COUNT_UP_TO = 10_000
@@ -35,22 +40,54 @@ class Holding:
     def keeps_all_of(self, one: DataClass) -> bool:
         """Say whether nothing of a class may go: it is held itself, or it cannot tell what is held apart."""
         named = {one.key, *one.held_with} & self.classes
-        return bool(named) or (bool(self.held) and one.spare is None)
+        return bool(named) or one.is_kept_whole(self.held)
 
 
 def holding() -> Holding:
     """Return what is held: from the moment that it was asked for until its release was confirmed."""
-    holds = list(LegalHold.objects.filter(status__in=IN_FORCE))
+    return holding_of(list(LegalHold.objects.filter(status__in=IN_FORCE)))
 
-    def targets(kind: str) -> frozenset[str]:
-        return frozenset(hold.target for hold in holds if hold.kind == kind)
 
+def holding_of(holds: Sequence[LegalHold]) -> Holding:
+    """Return what these holds keep."""
+    kind = LegalHold.Kind
+
+    def targets(wanted: str) -> frozenset[str]:
+        return frozenset(hold.target for hold in holds if hold.kind == wanted)
+
+    teams, engagements = targets(kind.TEAM), targets(kind.ENGAGEMENT)
+    windows = [window_of(target) for target in targets(kind.WINDOW)]
+    if engagements:
+        found = engagements_visible(access=Access(everything=True)).filter(slug__in=engagements)
+        windows += found.values_list("window_start", "window_end")
+    numbers = frozenset(int(target.removeprefix("user:")) for target in targets(kind.PERSON))
+    people = [person_of(one) for one in get_user_model().objects.filter(pk__in=numbers)] if numbers else []
     held = Held(
-        services=targets(LegalHold.Kind.SERVICE),
-        incidents=targets(LegalHold.Kind.INCIDENT),
-        engagements=targets(LegalHold.Kind.ENGAGEMENT),
+        services=targets(kind.SERVICE) | _services_of(teams),
+        incidents=targets(kind.INCIDENT),
+        engagements=engagements,
+        people=numbers,
+        names=frozenset(name for one in people for name in (one.username, one.email, one.full_name) if name) | teams,
+        subjects=targets(kind.SUBJECT) | {f"team:{slug}" for slug in teams},
+        windows=tuple(windows),
     )
-    return Holding(targets(LegalHold.Kind.CLASS), held, tuple(sorted(hold.reference for hold in holds)))
+    return Holding(targets(kind.CLASS), held, tuple(sorted(hold.reference for hold in holds)))
+
+
+def _services_of(teams: frozenset[str]) -> frozenset[str]:
+    if not teams:
+        return frozenset()
+    found = services_visible(viewer=system_principal("holds")).filter(team__slug__in=teams)
+    return frozenset(found.values_list("slug", flat=True))
+
+
+def window_of(target: str) -> tuple[datetime, datetime]:
+    """Return the instants of `2026-01-01..2026-03-31`, the last day within. Raises ValueError."""
+    first, _, last = target.partition("..")
+    start, end = (datetime.combine(date.fromisoformat(one), time(), UTC) for one in (first, last))
+    if end < start:
+        raise ValueError("it ends before it begins")
+    return start, end + timedelta(days=1)
 
 
 @dataclass(frozen=True)
@@ -82,9 +119,29 @@ def keep_for(one: DataClass, rule: RetentionRule | None) -> timedelta | None:
 def due_rows(one: DataClass, *, before: datetime, now_held: Holding) -> QuerySet[Any]:
     """Return the rows of a class that are older and that no hold keeps."""
     rows = one.old(before)
-    if now_held.keeps_all_of(one):
-        return rows.none()
-    return one.spare(rows, now_held.held) if one.spare is not None and now_held.held else rows
+    return rows.none() if now_held.keeps_all_of(one) else one.without_held(rows, now_held.held)
+
+
+def kept_by(hold: LegalHold) -> list[dict[str, Any]]:
+    """Count what one hold keeps of each class, whatever the age: `class`, `name`, `rows`, `whole` and, of payloads,
+    `bytes`. It reads much: for a worker, or the command line.
+    """
+    alone, now, found = holding_of([hold]), database_now(), []
+    for one in data_classes():
+        rows = one.old(now)
+        whole = alone.keeps_all_of(one)
+        if not whole and not alone.held:
+            continue
+        kept = rows if whole else rows.exclude(pk__in=one.without_held(rows, alone.held).order_by().values("pk"))
+        size = None
+        if one.key == "ledger.payloads":
+            # On PostgreSQL only whole months are old; what is held is not asked for its month.
+            count, size = count_payloads(None if whole else alone.held)
+        else:
+            count = kept.order_by().values("pk").distinct().count()
+        if count:
+            found.append({"class": one.key, "name": one.name, "rows": count, "whole": whole, "bytes": size})
+    return found
 
 
 def standings(*, now: datetime) -> list[Standing]:

@@ -15,9 +15,20 @@ from core.lifecycle import (
     kept_for,
     register_class,
     register_personal,
+    register_subject_lookup,
     without,
 )
-from incidents.models import Absence, Alert, ContactMethod, FeedToken, InboundEvent, Page, RoleAssignment, TimelineEntry
+from incidents.models import (
+    Absence,
+    Alert,
+    ContactMethod,
+    FeedToken,
+    InboundEvent,
+    Incident,
+    Page,
+    RoleAssignment,
+    TimelineEntry,
+)
 from incidents.services.outliving import BODIES, INBOUND_CLASS, drop_bodies, remove_events
 
 NUMBERS = "It refers to the person by the account's number; the name is gone with the account."
@@ -37,6 +48,15 @@ def _spare_bodies(rows: QuerySet[InboundEvent], held: Held) -> QuerySet[InboundE
         return rows.none()
     rows = without(rows, held.services, service="alerts__service__slug")
     return without(rows, _incident_numbers(held), incident="alerts__incident__pk")
+
+
+def _subjects(held: Held) -> list[str]:
+    """Return the incidents of held services."""
+    found = Incident.objects.filter(services__slug__in=held.services) if held.services else Incident.objects.none()
+    return sorted({f"incident:{one.reference}" for one in found})
+
+
+register_subject_lookup(_subjects)
 
 
 def _old_alerts(before: datetime) -> QuerySet[Alert]:

@@ -6,7 +6,14 @@ from django.db.models import QuerySet
 
 from core.lifecycle import EVIDENCE_FLOOR, DataClass, Person, PersonalData, register_class, register_personal
 from ledger.models import Artifact, LedgerEntry
-from ledger.services import PAYLOADS, drop_payloads, old_payloads, remove_artifacts, remove_payloads
+from ledger.services import (
+    PAYLOADS,
+    drop_payloads,
+    old_payloads,
+    remove_artifacts,
+    remove_payloads,
+    spare_payloads,
+)
 
 
 def _old(before: datetime) -> QuerySet[Artifact]:
@@ -35,11 +42,14 @@ register_class(
         key="ledger.payloads",
         name="Payloads of the ledger",
         says="What entries say. The entries, their hashes and places stay, and the ledger verifies; what they said is "
-        "gone for audits too. On PostgreSQL a whole month goes at once, when all of it is old enough.",
+        "gone for audits too. On PostgreSQL a whole month goes at once when all of it is old enough, but for what is "
+        "held.",
         default=None,
         floor=EVIDENCE_FLOOR,
         old=old_payloads,
         at="entry__recorded_at",
+        spare=spare_payloads,
+        tells=frozenset({"services", "incidents", "engagements", "people", "windows"}),
         remove=remove_payloads,
         evidence=True,
         held_with=("ledger.entries",),

@@ -4,8 +4,8 @@ from datetime import datetime, timedelta
 
 from django.db.models import QuerySet
 
-from core.lifecycle import DataClass, Held, register_class, without
-from reliability.models import Exemplar
+from core.lifecycle import DataClass, Held, register_class, register_subject_lookup, without
+from reliability.models import SLO, Exemplar
 
 
 def _old(before: datetime) -> QuerySet[Exemplar]:
@@ -18,6 +18,13 @@ def _spare(rows: QuerySet[Exemplar], held: Held) -> QuerySet[Exemplar]:
     return without(rows, held.services, service="version__slo__service__slug")
 
 
+def _subjects(held: Held) -> list[str]:
+    """Return the SLOs of held services."""
+    found = SLO.objects.filter(service__slug__in=held.services) if held.services else SLO.objects.none()
+    return [f"slo:{slug}" for slug in found.values_list("slug", flat=True)]
+
+
+register_subject_lookup(_subjects)
 register_class(
     DataClass(
         key="reliability.exemplars",

@@ -2,12 +2,20 @@
 
 from custody.services.erasing import ERASE_QUEUE, erase, request_erasure
 from custody.services.exporting import export_about
-from custody.services.holding import decide_hold, decide_release, may_keep, request_hold, request_release
+from custody.services.holding import (
+    count_what_is_kept,
+    decide_hold,
+    decide_release,
+    may_keep,
+    request_hold,
+    request_release,
+)
 from custody.services.retention import Removed, remove_old_data, set_retention
 
 __all__ = [
     "ERASE_QUEUE",
     "Removed",
+    "count_what_is_kept",
     "decide_hold",
     "decide_release",
     "erase",

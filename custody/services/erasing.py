@@ -28,7 +28,7 @@ from custody.selectors import Holding, holding, person_of
 from ledger.data.access import AuditedAction
 from ledger.data.custody import PersonErased
 from ledger.selectors import LedgerEntry, TrailQuestion, whole_trail
-from ledger.services import NotErasableError, erase_payload, record
+from ledger.services import NotErasableError, erase_payload, is_held, record
 
 ERASE_QUEUE = "custody.erase"
 ERASER = system_principal("erasure")
@@ -116,7 +116,7 @@ def _erase_rows(person: Person, now_held: Holding) -> list[dict[str, Any]]:
     outcome = []
     for one in personal_data():
         count = one.rows(person).count()
-        held = one.key in now_held.classes
+        held = one.key in now_held.classes or person.user_id in now_held.held.people
         part = {"key": one.key, "name": one.name, "erased": 0, "kept": count, "because": one.kept_because, "held": held}
         if held and one.erase is not None:
             part["because"] = "A legal hold keeps it."
@@ -190,10 +190,8 @@ def _erase_payloads(person: Person, now_held: Holding, reason: str) -> tuple[int
 
 
 def _ready_at(entry: LedgerEntry, now_held: Holding, now: datetime) -> datetime:
-    kind, _, name = entry.subject.partition(":")
     held = now_held.held
-    about = {"service": held.services, "incident": held.incidents, "engagement": held.engagements}
-    if "ledger.entries" in now_held.classes or name in about.get(kind, ()):
+    if now_held.classes & {"ledger.entries", "ledger.payloads"} or is_held(entry, held):
         return now + LOOK_AGAIN
     action = str((entry.payload or {}).get("action", ""))
     if not entry.evidence_type or action.startswith(ABOUT_THE_ACCOUNT):

@@ -3,6 +3,7 @@
 from django.db import transaction
 
 from accounts.data import Capability, Principal
+from accounts.selectors import team_by_slug, user_by_username
 from accounts.services import ensure_may, ensure_other_person
 from catalog.selectors import service_by_slug
 from compliance.selectors import access_of, engagements_visible
@@ -11,8 +12,10 @@ from core.lifecycle import data_classes, personal_data
 from core.parsing import refuse
 from core.proving import dangerous
 from custody.models import LegalHold
+from custody.selectors import IN_FORCE, kept_by, window_of
 from incidents.selectors import incident_by_reference
 from ledger.data.access import AuditedAction
+from ledger.selectors import entries
 from ledger.services import record
 
 Status = LegalHold.Status
@@ -81,6 +84,12 @@ def decide_release(*, principal: Principal, hold: LegalHold, approve: bool) -> N
     _audit(principal, hold, "hold.released" if approve else "hold.release_rejected")
 
 
+def count_what_is_kept() -> None:
+    """Count anew what each hold in force keeps, for its page."""
+    for hold in LegalHold.objects.filter(status__in=IN_FORCE):
+        LegalHold.objects.filter(pk=hold.pk).update(kept=kept_by(hold), counted_at=database_now())
+
+
 def may_keep(principal: Principal) -> bool:
     """Say whether the principal deals with holds: compliance managers and administrators."""
     return principal.may(Capability.COMPLIANCE_EDIT) or principal.may(Capability.SITE_ADMIN)
@@ -107,6 +116,21 @@ def _known_target(principal: Principal, kind: str, target: str) -> str:
     elif kind == LegalHold.Kind.ENGAGEMENT:
         engagement = engagements_visible(access=access_of(principal)).filter(slug=target).first()
         name = engagement.slug if engagement else ""
+    elif kind == LegalHold.Kind.TEAM:
+        team = team_by_slug(slug=target)
+        name = team.slug if team else ""
+    elif kind == LegalHold.Kind.PERSON:
+        # By number: an account that is renamed, or closed, is still held.
+        person = user_by_username(username=target.removeprefix("@"))
+        name = f"user:{person.pk}" if person else ""
+    elif kind == LegalHold.Kind.SUBJECT:
+        name = target if ":" in target and entries(subjects=(target,)).exists() else ""
+    elif kind == LegalHold.Kind.WINDOW:
+        try:
+            window_of(target)
+        except ValueError:
+            raise refuse("target", found=target, allowed="two days in UTC, as 2026-01-01..2026-03-31") from None
+        name = target
     else:
         raise refuse("kind", found=kind, allowed=", ".join(LegalHold.Kind.values))
     if not name:

@@ -120,9 +120,10 @@ def _drop_months(one: DataClass, before: datetime, removed: Removed) -> bool:
     """Drop the months that may go, one in each transaction; returns whether the class is kept by month here."""
     while True:
         with transaction.atomic():
-            if holding().keeps_all_of(one):
+            now_held = holding()
+            if now_held.keeps_all_of(one):
                 return True
-            dropped = one.drop(before) if one.drop is not None else None
+            dropped = one.drop(before, now_held.held) if one.drop is not None else None
         if dropped is None:
             return False
         if not dropped.count:

@@ -7,7 +7,7 @@ from typing import Any
 from django.db import transaction
 
 from core.clock import database_now
-from core.lifecycle import Dropped
+from core.lifecycle import Dropped, Held
 from core.partitions import OwnedTable, drop_part, is_partitioned, outlived, parts, register_partitions
 from incidents.models import InboundBody, InboundEvent
 from ledger.data.custody import DataRemoved
@@ -31,7 +31,7 @@ def remove_events(keys: Sequence[Any], *, keep: timedelta | None) -> int:
 
 
 @transaction.atomic
-def drop_bodies(before: datetime) -> Dropped | None:
+def drop_bodies(before: datetime, held: Held) -> Dropped | None:  # noqa: ARG001 its events are held, and keep it
     """Drop the months of bodies of which no event is left, and record each; None where there are no months.
 
     An event that a hold keeps, or that is not worked off, keeps its month. What went was counted with its events.

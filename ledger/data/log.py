@@ -32,7 +32,8 @@ class PayloadErased(LedgerPayload):
 class PayloadsOutlived(LedgerPayload):
     """The payloads of a range of entries went because their time was over. Their entries, hashes and places remain.
 
-    Its subject is `entries:FIRST-LAST`, by number in the log; an entry of the range may still have its payload.
+    Its subject is `entries:FIRST-LAST`, by number in the log; an entry of the range may still have its payload: `held`
+    counts those that a legal hold keeps.
     """
 
     entry_type: ClassVar[str] = "ledger.payloads_outlived"
@@ -44,6 +45,7 @@ class PayloadsOutlived(LedgerPayload):
     newest: datetime
     outlived_before: datetime
     part: str = ""
+    held: int = 0
 
 
 class CheckpointAnchored(LedgerPayload):

@@ -54,7 +54,7 @@ class Trail:
     full: bool = True
 
 
-class _BodyText(Func):
+class BodyText(Func):
     """A payload as text, for a search; an erased one is empty."""
 
     output_field = TextField()
@@ -116,7 +116,7 @@ def _searched(question: TrailQuestion, after: Place | None, limit: int) -> Trail
         )
     for word in question.words:
         inside = orjson.dumps(word).decode()[1:-1]
-        stretch = stretch.alias(said=_BodyText(F("content__body"))).filter(
+        stretch = stretch.alias(said=BodyText(F("content__body"))).filter(
             Q(actor__icontains=word)
             | Q(subject__icontains=word)
             | Q(entry_type__icontains=word)

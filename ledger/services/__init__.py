@@ -23,6 +23,7 @@ from ledger.services.forwarding import (
     resume_forwarder,
     rewind_forwarder,
 )
+from ledger.services.held import count_payloads, is_held, spare_payloads
 from ledger.services.keeping import NotErasableError, Witnessed, compare_checkpoint, erase_payload, rotate_key
 from ledger.services.outliving import PAYLOADS, drop_payloads, old_payloads, remove_payloads
 from ledger.services.packing import VERIFIER, PackTooLargeError, export_pack, write_pack
@@ -54,6 +55,7 @@ __all__ = [
     "anchor_checkpoint",
     "artifact_path",
     "compare_checkpoint",
+    "count_payloads",
     "drop_payloads",
     "ensure_destination",
     "ensure_may_leave",
@@ -61,6 +63,7 @@ __all__ = [
     "explain_proof",
     "export_pack",
     "forward",
+    "is_held",
     "log_origin",
     "make_checkpoint",
     "must_stay_in",
@@ -85,6 +88,7 @@ __all__ = [
     "rotate_key",
     "scratch_folder",
     "seal_pending",
+    "spare_payloads",
     "stamp_holds",
     "store_artifact",
     "store_artifact_file",

@@ -7,12 +7,13 @@ from typing import Any
 from django.db import transaction
 from django.db.models import Count, Max, Min, QuerySet
 
-from core.lifecycle import Dropped
+from core.lifecycle import Dropped, Held
 from core.partitions import OwnedTable, drop_part, outlived, parts, register_partitions
 from ledger.data.log import KeyRotated, PayloadErased, PayloadsOutlived
 from ledger.domain.entries import outlived_subject
 from ledger.models import EntryContent, LedgerEntry
 from ledger.services.guarding import contents_may_go
+from ledger.services.held import held_payloads
 from ledger.services.recording import record
 
 REMOVER = "system:retention"
@@ -47,8 +48,11 @@ def remove_payloads(keys: Sequence[Any]) -> int:
 
 
 @transaction.atomic
-def drop_payloads(before: datetime) -> Dropped | None:
-    """Drop the oldest month that is wholly older than an instant, and record it; None where there are no months."""
+def drop_payloads(before: datetime, held: Held) -> Dropped | None:
+    """Drop the oldest month that is wholly older than an instant, but for what is held, and record it.
+
+    None where there are no months.
+    """
     if not parts(PAYLOADS):
         return None
     for part in outlived(PAYLOADS, before=before):
@@ -56,6 +60,11 @@ def drop_payloads(before: datetime) -> Dropped | None:
         within = EntryContent.objects.filter(pk__gte=start, pk__lt=end)
         kept = list(within.filter(entry__entry_type__in=KEPT_TYPES).order_by().values_list("pk", flat=True))
         going = within.exclude(entry__entry_type__in=KEPT_TYPES)
+        held_back: list[int] = []
+        if held:
+            held_back = list(held_payloads(going, held).order_by().values_list("pk", flat=True))
+            going = going.exclude(pk__in=held_back)
+            kept += held_back
         if LedgerEntry.objects.filter(pk__gte=start, pk__lt=end, seal__isnull=True).exists():
             continue
         facts = _facts(going)
@@ -64,7 +73,7 @@ def drop_payloads(before: datetime) -> Dropped | None:
                 drop_part(PAYLOADS, part)
             continue
         drop_part(PAYLOADS, part, keep=kept)
-        _record(facts, before=before, part=part.name)
+        _record(facts, before=before, part=part.name, held=len(held_back))
         return Dropped(facts["count"], facts["oldest"], facts["newest"])
     return Dropped()
 
@@ -79,7 +88,7 @@ def _facts(going: QuerySet[EntryContent]) -> dict[str, Any]:
     )
 
 
-def _record(facts: dict[str, Any], *, before: datetime, part: str) -> None:
+def _record(facts: dict[str, Any], *, before: datetime, part: str, held: int = 0) -> None:
     record(
         PayloadsOutlived(
             count=facts["count"],
@@ -89,6 +98,7 @@ def _record(facts: dict[str, Any], *, before: datetime, part: str) -> None:
             newest=facts["newest"],
             outlived_before=before,
             part=part,
+            held=held,
         ),
         actor=REMOVER,
         subject=outlived_subject(facts["first"], facts["last"]),

@@ -15,12 +15,23 @@ from django.utils import timezone
 from accounts.data import Principal, Role, system_principal
 from accounts.models import User
 from accounts.selectors import principal_for_user
-from accounts.services import create_user, grant_role
+from accounts.services import create_team, create_user, grant_role
+from catalog.models import Environment, Service
 from core.parsing import InputRefusedError
 from core.partitions import open_months
-from custody.models import LegalHold
+from core.work import drain
+from custody.models import Erasure, LegalHold
 from custody.selectors import standings
-from custody.services import remove_old_data, request_hold, set_retention
+from custody.services import (
+    ERASE_QUEUE,
+    count_what_is_kept,
+    remove_old_data,
+    request_erasure,
+    request_hold,
+    set_retention,
+)
+from incidents.data import Severity
+from incidents.services import Opening, open_incident
 from ledger.data.access import AuditedAction
 from ledger.models import EntryContent, LedgerEntry
 from ledger.pack import verify as offline
@@ -177,3 +188,109 @@ def test_a_removal_that_is_undone_leaves_payloads_and_says_nothing(admin: Princi
         transaction.set_rollback(True)
     assert lamp(0).payload is not None
     assert not LedgerEntry.objects.filter(entry_type="ledger.payloads_outlived").exists()
+
+
+def speak() -> None:
+    """Ten old entries of which some are about what is held, in different ways, and then young ones."""
+    team = create_team(principal=SITE, slug="power", name="Power")
+    stage = Environment.objects.create(slug="live", name="Live")
+    gateway = Service.objects.create(slug="gateway", name="Gateway", team=team, tier=1, environment=stage)
+    create_user(principal=SITE, username="nadja", email="nadja@example.org", password=None, full_name="Nadja Zzyx")
+    incident = open_incident(
+        principal=SITE, opening=Opening(title="x", severity=Severity.SEV3, service_ids=(gateway.pk,))
+    )
+    for subject, target in (
+        ("service:gateway", "by subject"),
+        (f"incident:{incident.reference}", "by the incident of the service"),
+        ("lamp:1", "the gateway by name"),
+        ("lamp:2", "something else"),
+        ("team:power", "by team"),
+        ("lamp:3", "seen by Nadja Zzyx"),
+        ("control:kept", "by subject of the ledger"),
+    ):
+        record(AuditedAction(action="lamp.lit", target=target), actor="user:1", subject=subject)
+    LedgerEntry.objects.update(recorded_at=timezone.now() - OLD, occurred_at=timezone.now() - OLD)
+    seal_pending()
+    open_months(PAYLOADS, now=timezone.now())
+    record(AuditedAction(action="lamp.lit", target="young"), actor="user:1", subject="lamp:9")
+    seal_pending()
+    make_checkpoint()
+
+
+def said() -> set[str]:
+    """Return what lamps still say."""
+    return {
+        str(entry.payload["target"])
+        for entry in LedgerEntry.objects.select_related("content")
+        if entry.payload and entry.payload.get("action") == "lamp.lit"
+    }
+
+
+def old_day() -> str:
+    return (timezone.now() - OLD).date().isoformat()
+
+
+@pytest.mark.parametrize(
+    ("kind", "target", "kept"),
+    [
+        ("service", "gateway", {"by subject", "by the incident of the service", "the gateway by name"}),
+        ("team", "power", {"by subject", "by the incident of the service", "the gateway by name", "by team"}),
+        ("person", "nadja", {"seen by Nadja Zzyx"}),
+        ("subject", "control:kept", {"by subject of the ledger"}),
+        ("window", "2000-01-01..2000-12-31", set()),
+    ],
+)
+def test_a_hold_keeps_the_payloads_that_it_names_and_no_others(
+    admin: Principal, kind: str, target: str, kept: set[str]
+) -> None:
+    speak()
+    set_retention(principal=admin, key=KEY, keep_days=400, reason="policy 7")
+    hold = request_hold(principal=admin, kind=kind, target=target, reason="case 7")
+    [standing] = [one for one in standings(now=timezone.now()) if one.data_class.key == KEY]
+    assert not standing.kept_whole
+    assert standing.held_back >= len(kept)
+    assert remove() == standing.would_go > 0
+    assert said() == kept | {"young"}
+    assert remove() == 0, "what is held does not come up again"
+    assert verify_log().problems == []
+    LegalHold.objects.filter(pk=hold.pk).update(status="released")
+    assert remove() >= len(kept)
+    assert said() == {"young"}
+    assert verify_log().problems == []
+
+
+def test_a_window_keeps_all_that_was_recorded_in_it_and_the_page_says_how_much(
+    admin: Principal, client: Client
+) -> None:
+    speak()
+    set_retention(principal=admin, key=KEY, keep_days=400, reason="policy 7")
+    with pytest.raises(InputRefusedError, match="2026-01-01"):
+        request_hold(principal=admin, kind="window", target="2026-03-31..2026-01-01", reason="case 7")
+    hold = request_hold(principal=admin, kind="window", target=f"{old_day()}..{old_day()}", reason="case 7")
+    remove_old_data()
+    assert len(said()) == 8
+    count_what_is_kept()
+    hold.refresh_from_db()
+    [payloads] = [one for one in hold.kept if one["class"] == KEY]
+    assert payloads["rows"] >= 7
+    assert payloads["bytes"] > 7 * 50
+    assert not payloads["whole"]
+    client.force_login(User.objects.get(username="ada"))
+    page = client.get(hold.get_absolute_url()).content.decode()
+    assert "Payloads of the ledger" in page
+    assert "what it names" in page
+
+
+def test_what_is_held_of_a_person_is_not_erased(admin: Principal) -> None:
+    speak()
+    request_hold(principal=admin, kind="person", target="nadja", reason="case 7")
+    request_erasure(principal=SITE, username="nadja", reason="asked")
+    seal_pending()
+    drain(ERASE_QUEUE)
+    assert "seen by Nadja Zzyx" in said()
+    assert User.objects.filter(email="nadja@example.org").exists(), "the account is closed, and kept"
+    LegalHold.objects.update(status="released")
+    Erasure.objects.update(due_at=timezone.now())
+    drain(ERASE_QUEUE)
+    assert not User.objects.filter(email="nadja@example.org").exists()
+    assert "seen by Nadja Zzyx" not in said()

@@ -16,7 +16,7 @@ from core.clock import database_now
 from core.parsing import refuse
 from core.work import drain
 from custody.models import LegalHold
-from custody.selectors import COUNT_UP_TO, erasures, holds, standings, stored_about
+from custody.selectors import COUNT_UP_TO, erasures, holds, kept_by, standings, stored_about
 from custody.services import (
     ERASE_QUEUE,
     decide_hold,
@@ -114,8 +114,10 @@ class Command(RoomCommand):
     @answering
     def hold(
         self,
-        kind: Annotated[str, typer.Argument(help="class, service, incident or engagement.")],
-        target: Annotated[str, typer.Argument(help="Key, slug or reference.")],
+        kind: Annotated[str, typer.Argument(help=", ".join(LegalHold.Kind.values))],
+        target: Annotated[
+            str, typer.Argument(help="Key, slug, reference, user name, kind:name, or 2026-01-01..2026-03-31.")
+        ],
         *,
         reason: ReasonOption,
         as_user: AsOption,
@@ -142,6 +144,17 @@ class Command(RoomCommand):
         """Ask that a hold ends; another person agrees with confirm."""
         request_release(principal=_principal(as_user), hold=_hold(reference), reason=reason)
         typer.echo(f"{reference} still holds until somebody else agrees.")
+
+    @command()
+    @answering
+    def kept(self, reference: HoldArgument, output: FormatOption = OutputFormat.TEXT) -> None:
+        """Count what a hold keeps, now; a worker does the same every hour for the hold's page."""
+        print_rows(
+            kept_by(_hold(reference)),
+            columns=("class", "rows", "bytes", "whole"),
+            output=output,
+            empty=f"{reference} keeps nothing yet.",
+        )
 
     @command(name="holds")
     @answering
