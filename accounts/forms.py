@@ -245,7 +245,8 @@ LABELS = {
     "links_by_mail": ("The same confirmed mail address is the same person", ""),
     "entity_id": ("Entity ID", "From its metadata."),
     "sso_url": ("Sign-in address", "Its HTTP-Redirect endpoint."),
-    "slo_url": ("Sign-out address", "Its HTTP-Redirect endpoint for single logout; empty: sessions end apart."),
+    "slo_url": ("Sign-out address", "Its endpoint for single logout; empty: sessions end apart."),
+    "slo_by_post": ("Sign-out goes there by HTTP-POST, not by HTTP-Redirect", ""),
     "metadata_url": (
         "Address of its metadata",
         "Read now where the fields below are empty, and four times a day from then on: a new certificate is followed.",

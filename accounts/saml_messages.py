@@ -99,8 +99,7 @@ def saml_auth(
     """Return the library's handle on a message in this request; `signed` asks the message itself to be signed."""
     configuration = saml_configuration(provider)
     settings = build_saml_config(request, app.settings, provider.slug)
-    now = datetime.now(tz=UTC)
-    known = [one for one in known_certificates(configuration) if one.holds_at(now)]
+    known = holding_certificates(configuration)
     settings["idp"].pop("x509cert", None)
     settings["idp"]["x509certMulti"] = {"signing": [one.body for one in known], "encryption": []}
     settings["security"]["wantMessagesSigned"] = signed
@@ -124,6 +123,12 @@ def saml_configuration(provider: IdentityProvider) -> SamlConfiguration:
 def known_certificates(configuration: SamlConfiguration) -> list[Certificate]:
     """Return the certificates that a provider is known to sign with."""
     return [read_certificate(body) for body in configuration.certificates]
+
+
+def holding_certificates(configuration: SamlConfiguration) -> list[Certificate]:
+    """Return those of them that hold now; no other is trusted."""
+    now = datetime.now(tz=UTC)
+    return [one for one in known_certificates(configuration) if one.holds_at(now)]
 
 
 def all_expired(configuration: SamlConfiguration) -> str:

@@ -33,10 +33,13 @@ def read_metadata(content: bytes, *, entity_id: str, now: datetime) -> dict[str,
     entity = providers[0]
     _ensure_valid([root, entity], now)
     descriptor = OneLogin_Saml2_XML.query(entity, "./md:IDPSSODescriptor")[0]
-    told = {
+    by_redirect = _location(descriptor, "SingleLogoutService")
+    by_post = _location(descriptor, "SingleLogoutService", Words.BINDING_HTTP_POST)
+    told: dict[str, Any] = {
         "entity_id": entity.get("entityID", ""),
         "sso_url": _location(descriptor, "SingleSignOnService"),
-        "slo_url": _location(descriptor, "SingleLogoutService"),
+        "slo_url": by_redirect or by_post,
+        "slo_by_post": bool(by_post and not by_redirect),
         "certificate": "\n".join(_signing(descriptor)),
     }
     if not told["sso_url"]:
@@ -55,8 +58,8 @@ def _ensure_valid(elements: list[_Element], now: datetime) -> None:
             raise refuse("metadata", found=f"valid until {until}", allowed="metadata that are still valid are needed")
 
 
-def _location(descriptor: _Element, service: str) -> str:
-    found = OneLogin_Saml2_XML.query(descriptor, f"./md:{service}[@Binding='{Words.BINDING_HTTP_REDIRECT}']")
+def _location(descriptor: _Element, service: str, binding: str = Words.BINDING_HTTP_REDIRECT) -> str:
+    found = OneLogin_Saml2_XML.query(descriptor, f"./md:{service}[@Binding='{binding}']")
     return str(found[0].get("Location", "")) if found else ""
 
 

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import wraps
 from typing import Any
 from uuid import UUID
@@ -17,15 +18,22 @@ from accounts.data import Capability, Principal
 from accounts.domain import scim as words
 from accounts.domain.scim import ScimRefusedError
 from accounts.models import DirectoryGroup, User
-from accounts.scim_queries import GROUPS, USERS, Shape, filtered, ordered
+from accounts.scim_queries import GROUPS, USERS, Question, Shape, asked_in_address, asked_in_body, filtered, ordered
 from accounts.scim_schemas import RESOURCE_TYPES, SCHEMAS, SERVICE_PROVIDER
 from accounts.services import ensure_may
 from accounts.services import scim as services
 from core.parsing import InputRefusedError, load_json
 
-PAGE = 100
-LARGEST_PAGE = 200
 Answer = Callable[..., HttpResponse]
+
+
+@dataclass(frozen=True)
+class Source:
+    """One kind of resource: its rows, how they are asked, and how one is told."""
+
+    rows: QuerySet[Any]
+    shape: Shape
+    write: Callable[[HttpRequest, Any], dict[str, Any]]
 
 
 def speaks_scim(view: Answer) -> Answer:
@@ -76,21 +84,26 @@ def not_offered(request: HttpRequest, _: Principal) -> HttpResponse:
 
 
 @speaks_scim
+def unknown(_request: HttpRequest, _: Principal, where: str) -> HttpResponse:
+    """Refuse an address that means nothing here, in the protocol's words."""
+    raise ScimRefusedError(f"There is nothing at {where[:120]}.", status=404, kind="")
+
+
+@speaks_scim
 def users(request: HttpRequest, principal: Principal) -> HttpResponse:
     """List people, or create one."""
     if request.method == "POST":
         fields = words.person_fields(_body(request))
         user = services.provision_person(principal=principal, fields=fields)
         return _resource(request, _user(request, user), status=201)
-    people = USERS.rows().filter(is_break_glass=False).prefetch_related("identities__provider", "directory_groups")
-    return _only_read(request) or _page(request, people, USERS, _user)
+    return _only_read(request) or _page(request, asked_in_address(request.GET), _people())
 
 
 @speaks_scim
 def user(request: HttpRequest, principal: Principal, key: str) -> HttpResponse:
     """Show, replace, change or dismiss a person."""
-    person = User.objects.filter(pk=int(key) if key.isdecimal() and len(key) < 19 else 0).first()
-    if person is None or person.is_break_glass:
+    person = _people().rows.filter(pk=int(key) if key.isdecimal() and len(key) < 19 else 0).first()
+    if person is None:
         raise ScimRefusedError(f"There is no user {key[:60]}.", status=404, kind="")
     _ensure_match(request, _user(request, person))
     if request.method == "DELETE":
@@ -99,10 +112,22 @@ def user(request: HttpRequest, principal: Principal, key: str) -> HttpResponse:
     if request.method in {"PUT", "PATCH"}:
         body = _body(request)
         fields = words.person_fields(body) if request.method == "PUT" else words.patched_fields(_operations(body))
-        person = services.change_person(principal=principal, user=person, fields=fields)
+        services.change_person(principal=principal, user=person, fields=fields)
+        person = _people().rows.get(pk=person.pk)
     elif refused := _only_read(request):
         return refused
     return _resource(request, _user(request, person))
+
+
+@speaks_scim
+def search(request: HttpRequest, _: Principal, kind: str = "") -> HttpResponse:
+    """Answer a query that is posted, as addresses stand in logs: over people, groups, or both."""
+    if request.method != "POST":
+        refused = _error(ScimRefusedError(f"{request.method} is not known at this address.", status=405, kind=""))
+        refused["Allow"] = "POST"
+        return refused
+    sources = {"Users": (_people(),), "Groups": (_groups(),)}.get(kind, (_people(), _groups()))
+    return _page(request, asked_in_body(_body(request)), *sources)
 
 
 @speaks_scim
@@ -111,7 +136,7 @@ def groups(request: HttpRequest, principal: Principal) -> HttpResponse:
     if request.method == "POST":
         group = services.save_directory_group(principal=principal, change=words.group_change(_body(request)))
         return _resource(request, _group(request, group), status=201)
-    return _only_read(request) or _page(request, GROUPS.rows().prefetch_related("members"), GROUPS, _group)
+    return _only_read(request) or _page(request, asked_in_address(request.GET), _groups())
 
 
 @speaks_scim
@@ -140,17 +165,18 @@ def _user(request: HttpRequest, person: User) -> dict[str, Any]:
         "schemas": [words.USER],
         "id": str(person.pk),
         "userName": person.username,
-        "name": {
-            "givenName": person.first_name,
-            "familyName": person.last_name,
-            "formatted": person.get_full_name(),
-        },
         "displayName": str(person),
         "active": person.is_active,
         "emails": [{"value": person.email, "type": "work", "primary": True}] if person.email else [],
-        "groups": [{"value": str(one.key), "display": one.display_name} for one in person.directory_groups.all()],
+        "groups": [
+            {"value": str(one.key), "$ref": _location(request, "Group", str(one.key)), "display": one.display_name}
+            for one in person.directory_groups.all()
+        ],
         "meta": {**_meta(request, "User", str(person.pk)), "created": person.date_joined.isoformat()},
     }
+    name = {"givenName": person.first_name, "familyName": person.last_name, "formatted": person.get_full_name()}
+    if name["formatted"]:
+        told["name"] = {part: text for part, text in name.items() if text}
     known = [one for one in person.identities.all() if one.provider.kind == "scim"]
     if known and not known[0].subject.startswith("user:"):
         told["externalId"] = known[0].subject
@@ -167,66 +193,97 @@ def _group(request: HttpRequest, found: DirectoryGroup) -> dict[str, Any]:
     if found.external_id:
         told["externalId"] = found.external_id
     told["members"] = [
-        {"value": str(person.pk), "display": str(person), "type": "User"} for person in found.members.all()
+        {
+            "value": str(person.pk),
+            "$ref": _location(request, "User", str(person.pk)),
+            "display": str(person),
+            "type": "User",
+        }
+        for person in found.members.all()
     ]
     return told
 
 
-def _projected(request: HttpRequest, told: dict[str, Any]) -> dict[str, Any]:
-    """Return the attributes that were asked for (`attributes`, `excludedAttributes`); who it is always among them."""
-    wanted, unwanted = (
-        {name.strip().lower() for name in request.GET.get(key, "").split(",") if name.strip()}
-        for key in ("attributes", "excludedAttributes")
-    )
+def _projected(question: Question, told: dict[str, Any]) -> dict[str, Any]:
+    """Return the attributes that were asked for; who it is always among them."""
+    if not question.attributes and not question.excluded:
+        return told
     kept: dict[str, Any] = {}
     for key, value in told.items():
         low = key.lower()
-        if key in {"schemas", "id", "meta"} or (low in wanted if wanted else low not in unwanted):
+        if key in {"schemas", "id"} or low in question.attributes:
             kept[key] = value
-        elif isinstance(value, dict) and wanted:
-            parts = {part: text for part, text in value.items() if f"{low}.{part.lower()}" in wanted}
-            kept |= {key: parts} if parts else {}
+        elif question.attributes:
+            part = _parts(value, f"{low}.", question.attributes, told=True)
+            kept |= {key: part} if part else {}
+        elif low not in question.excluded:
+            part = _parts(value, f"{low}.", question.excluded, told=False)
+            kept[key] = value if part is None else part
     return kept
 
 
+def _parts(value: Any, prefix: str, named: frozenset[str], *, told: bool) -> Any:
+    """Return the parts of an attribute that are named, or those that are not; None when it has no parts."""
+    if isinstance(value, list):
+        return [part for one in value if (part := _parts(one, prefix, named, told=told))]
+    if isinstance(value, dict):
+        return {part: text for part, text in value.items() if (f"{prefix}{part.lower()}" in named) is told}
+    return None
+
+
 def _meta(request: HttpRequest, kind: str, key: str) -> dict[str, Any]:
+    return {"resourceType": kind, "location": _location(request, kind, key)}
+
+
+def _location(request: HttpRequest, kind: str, key: str) -> str:
     folder = {"User": "Users/", "Group": "Groups/"}.get(kind, kind)
-    return {"resourceType": kind, "location": request.build_absolute_uri(f"/scim/v2/{folder}{key}")}
+    return request.build_absolute_uri(f"/scim/v2/{folder}{key}")
 
 
-def _page(
-    request: HttpRequest,
-    found: QuerySet[Any],
-    shape: Shape,
-    write: Callable[[HttpRequest, Any], dict[str, Any]],
-) -> HttpResponse:
-    if asked := request.GET.get("filter", ""):
-        found = filtered(found, shape, asked)
-    start = max(_number(request, "startIndex", 1), 1)
-    count = min(max(_number(request, "count", PAGE), 0), LARGEST_PAGE)
-    found = ordered(found, shape, request.GET.get("sortBy", ""), request.GET.get("sortOrder", ""))
-    shown = found[start - 1 : start - 1 + count]
-    resources = [
-        _projected(request, {**told, "meta": {**told["meta"], "version": _tag(told)}})
-        for told in (write(request, x) for x in shown)
-    ]
+def _page(request: HttpRequest, question: Question, *sources: Source) -> HttpResponse:
+    """Answer a query: one kind of resource after the other, counted together."""
+    found, refused = [], []
+    for source in sources:
+        try:
+            rows = filtered(source.rows, source.shape, question.filter) if question.filter else source.rows
+            found.append((source, ordered(rows, source.shape, question.sort_by, question.sort_order)))
+        except ScimRefusedError as error:
+            # What one kind of resource does not have matches none of it; the others are still asked.
+            refused.append(error)
+    if not found:
+        raise refused[0]
+    total, skipped = 0, question.start - 1
+    resources: list[dict[str, Any]] = []
+    for source, rows in found:
+        held = rows.count()
+        room = question.count - len(resources)
+        shown = rows[max(skipped - total, 0) :][:room] if total + held > skipped and room else ()
+        resources += [_versioned(source.write(request, one)) for one in shown]
+        total += held
     return _answer(
         {
             "schemas": [words.LIST],
-            "totalResults": found.count(),
-            "startIndex": start,
+            "totalResults": total,
+            "startIndex": question.start,
             "itemsPerPage": len(resources),
-            "Resources": resources,
+            "Resources": [_projected(question, told) for told in resources],
         }
     )
 
 
-def _number(request: HttpRequest, name: str, default: int) -> int:
-    text = request.GET.get(name, "")
-    try:
-        return int(text[:9]) if text else default
-    except ValueError:
-        raise ScimRefusedError(f"{name}: a number is needed.") from None
+def _versioned(told: dict[str, Any]) -> dict[str, Any]:
+    return {**told, "meta": {**told["meta"], "version": _tag(told)}}
+
+
+def _people() -> Source:
+    """Return whom a directory may know of: not who is for emergencies, nor whom it has deleted."""
+    rows = USERS.rows().filter(is_break_glass=False).exclude(services.GONE)
+    rows = rows.prefetch_related("identities__provider", "directory_groups")
+    return Source(rows, USERS, _user)
+
+
+def _groups() -> Source:
+    return Source(GROUPS.rows().prefetch_related("members"), GROUPS, _group)
 
 
 def _body(request: HttpRequest) -> dict[str, Any]:
@@ -256,7 +313,7 @@ def _resource(request: HttpRequest, told: dict[str, Any], *, status: int = 200) 
     tag = _tag(told)
     if request.method == "GET" and request.headers.get("If-None-Match", "") == tag:
         return HttpResponse(status=304, headers={"ETag": tag})
-    answer = _answer(_projected(request, {**told, "meta": {**told["meta"], "version": tag}}), status=status)
+    answer = _answer(_projected(asked_in_address(request.GET), _versioned(told)), status=status)
     answer["ETag"] = tag
     answer["Location"] = told["meta"]["location"]
     return answer

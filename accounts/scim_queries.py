@@ -1,5 +1,6 @@
 """SCIM filters and sorting as queries over people and groups. Imported with the first request."""
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -25,6 +26,9 @@ from accounts.domain.scim_filters import (
 )
 from accounts.models import DirectoryGroup, ProvidedIdentity, User
 
+PAGE = 100
+LARGEST_PAGE = 200
+_TEXTS = ("filter", "sortBy", "sortOrder")
 LOOKUPS = {"eq": "exact", "co": "contains", "sw": "startswith", "ew": "endswith"}
 SAME = {"eq", "ne", "pr"}
 ORDERED = {"gt", "ge", "lt", "le"}
@@ -165,6 +169,64 @@ GROUPS = Shape(
         "meta.resourcetype": Constant("Group"),
     },
 )
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked of a list: which, in which order, from where, how many, and which attributes of each.
+
+    Names of attributes are in lower case and without the name of a schema.
+    """
+
+    filter: str = ""
+    sort_by: str = ""
+    sort_order: str = ""
+    start: int = 1
+    count: int = PAGE
+    attributes: frozenset[str] = frozenset()
+    excluded: frozenset[str] = frozenset()
+
+
+def asked_in_address(asked: Mapping[str, str]) -> Question:
+    """Return the question of an address. Raises ScimRefusedError."""
+    plain: dict[str, Any] = {key: asked[key] for key in (*_TEXTS, "startIndex", "count") if key in asked}
+    for key in ("attributes", "excludedAttributes"):
+        plain[key] = [name for name in asked.get(key, "").split(",") if name.strip()]
+    return asked_in_body(plain)
+
+
+def asked_in_body(asked: Mapping[str, Any]) -> Question:
+    """Return the question of a SearchRequest. Raises ScimRefusedError."""
+    found = {}
+    for key in _TEXTS:
+        found[key] = asked.get(key) or ""
+        if not isinstance(found[key], str):
+            raise ScimRefusedError(f"{key}: a text is needed.")
+    return Question(
+        filter=found["filter"],
+        sort_by=found["sortBy"],
+        sort_order=found["sortOrder"],
+        start=max(_bound(asked, "startIndex", 1), 1),
+        count=min(max(_bound(asked, "count", PAGE), 0), LARGEST_PAGE),
+        attributes=_names(asked, "attributes"),
+        excluded=_names(asked, "excludedAttributes"),
+    )
+
+
+def _bound(asked: Mapping[str, Any], name: str, default: int) -> int:
+    given = asked.get(name)
+    if given in {None, ""}:
+        return default
+    if isinstance(given, bool) or not re.fullmatch(r"[+-]?\d{1,9}", str(given)):
+        raise ScimRefusedError(f"{name}: a number is needed.")
+    return int(given)
+
+
+def _names(asked: Mapping[str, Any], name: str) -> frozenset[str]:
+    given = asked.get(name) or []
+    if not isinstance(given, list) or not all(isinstance(one, str) for one in given):
+        raise ScimRefusedError(f"{name}: a list of names is needed.")
+    return frozenset(_plain(one.strip()) for one in given)
 
 
 def filtered(found: QuerySet[Any], shape: Shape, asked: str) -> QuerySet[Any]:

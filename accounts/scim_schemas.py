@@ -21,6 +21,12 @@ def _attribute(name: str, kind: str = "string", **more: Any) -> dict[str, Any]:
     }
 
 
+def _reference(kind: str, **more: Any) -> dict[str, Any]:
+    return _attribute("$ref", "reference", referenceTypes=[kind], caseExact=True, uniqueness="none", **more)
+
+
+MADE_OF_NAMES = "Made of the given and the family name, and taken for them where those are not told."
+
 SERVICE_PROVIDER: dict[str, Any] = {
     "schemas": [f"{_SCHEMA}ServiceProviderConfig"],
     "patch": {"supported": True},
@@ -55,15 +61,23 @@ SCHEMAS: list[dict[str, Any]] = [
             _attribute(
                 "name",
                 "complex",
-                subAttributes=[_attribute("givenName"), _attribute("familyName"), _attribute("formatted")],
+                subAttributes=[
+                    _attribute("givenName"),
+                    _attribute("familyName"),
+                    _attribute("formatted", mutability="readOnly", says=MADE_OF_NAMES),
+                ],
             ),
-            _attribute("displayName"),
+            _attribute("displayName", mutability="readOnly", says=MADE_OF_NAMES),
             _attribute("active", "boolean", says="Whether the account is open."),
             _attribute(
                 "emails",
                 "complex",
                 multiValued=True,
-                subAttributes=[_attribute("value"), _attribute("type"), _attribute("primary", "boolean")],
+                subAttributes=[
+                    _attribute("value"),
+                    _attribute("type", mutability="readOnly", canonicalValues=["work"], says="One address is kept."),
+                    _attribute("primary", "boolean", mutability="readOnly"),
+                ],
             ),
             _attribute(
                 "groups",
@@ -72,6 +86,7 @@ SCHEMAS: list[dict[str, Any]] = [
                 mutability="readOnly",
                 subAttributes=[
                     _attribute("value", mutability="readOnly"),
+                    _reference("Group", mutability="readOnly"),
                     _attribute("display", mutability="readOnly"),
                 ],
             ),
@@ -90,8 +105,9 @@ SCHEMAS: list[dict[str, Any]] = [
                 multiValued=True,
                 subAttributes=[
                     _attribute("value", mutability="immutable"),
+                    _reference("User", mutability="immutable"),
                     _attribute("display", mutability="readOnly"),
-                    _attribute("type", mutability="immutable"),
+                    _attribute("type", mutability="readOnly", canonicalValues=["User"]),
                 ],
             ),
         ],

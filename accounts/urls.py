@@ -2,7 +2,7 @@ from collections.abc import Callable
 from typing import Any
 
 from django.http import HttpRequest, HttpResponseBase
-from django.urls import URLPattern, URLResolver, include, path
+from django.urls import URLPattern, URLResolver, include, path, re_path
 from django.utils.module_loading import import_string
 
 from accounts.views import (
@@ -97,7 +97,11 @@ protocols: list[URLPattern | URLResolver] = [
         name="saml_acs",
     ),
     path("sign-in/saml/<slug:organization_slug>/finish/", later("accounts.saml.finish"), name="saml_finish_acs"),
-    path("sign-in/saml/<slug:organization_slug>/sign-out/", later("accounts.saml.sign_out"), name="saml_sls"),
+    path(
+        "sign-in/saml/<slug:organization_slug>/sign-out/",
+        later("accounts.saml.sign_out", from_elsewhere=True),
+        name="saml_sls",
+    ),
     path("sign-in/saml/<slug:organization_slug>/metadata/", later("accounts.saml.metadata"), name="saml_metadata"),
 ]
 
@@ -115,10 +119,13 @@ machines: list[URLPattern | URLResolver] = [
     path("Schemas/<str:name>", scim("schemas"), name="schema"),
     path("Bulk", scim("not_offered"), name="bulk"),
     path("Me", scim("not_offered"), name="me"),
+    path(".search", scim("search"), name="search"),
+    re_path(r"^(?P<kind>Users|Groups)/\.search$", scim("search"), name="search_kind"),
     path("Users", scim("users"), name="users"),
     path("Users/<str:key>", scim("user"), name="user"),
     path("Groups", scim("groups"), name="groups"),
     path("Groups/<uuid:key>", scim("group"), name="group"),
+    path("<path:where>", scim("unknown"), name="unknown"),
 ]
 urlpatterns: list[URLPattern | URLResolver] = [
     path("", include((pages, "accounts"))),

@@ -90,6 +90,8 @@ class SamlConfiguration(_Newcomers):
     certificate: Annotated[str, Field(max_length=40_000), AfterValidator(_certificates)]
     """What it signs with: one, or several while it changes them; each on a line of its own."""
     slo_url: MaybeAddress = ""
+    slo_by_post: bool = False
+    """Messages to sign out go to `slo_url` by HTTP-POST rather than by HTTP-Redirect; both are taken."""
     metadata_url: MaybeAddress = ""
     groups_attribute: Annotated[str, Field(min_length=1, max_length=200)] = "groups"
     mail_attribute: Annotated[str, Field(min_length=1, max_length=200)] = "mail"

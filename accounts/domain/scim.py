@@ -84,7 +84,7 @@ def patched_fields(operations: Any) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, path, value in _operations(operations):
         if name == "remove":
-            _take(found, path, "")
+            _take_away(found, path)
         elif path:
             if path.lower() == "name" and isinstance(value, Mapping):
                 found.update(person_fields({"name": value}))
@@ -186,6 +186,16 @@ def _take(found: dict[str, Any], path: str, value: Any) -> None:
         found[name] = _first_mail(value)
     else:
         found[name] = _text(value, path)
+
+
+def _take_away(found: dict[str, Any], path: str) -> None:
+    own = path.removeprefix(f"{USER}:").lower()
+    if own == "active":
+        raise ScimRefusedError("active: an account is open or closed; say which.", kind="mutability")
+    if own == "username":
+        raise ScimRefusedError("userName: it is needed.", kind="mutability")
+    for one in ("name.givenName", "name.familyName") if own == "name" else (path,):
+        _take(found, one, "")
 
 
 def _is_kept_value(path: str) -> bool:

@@ -1,5 +1,7 @@
 """SCIM filters (RFC 7644, section 3.4.2.2) as a small tree: read once, then matched or made a query."""
 
+import json
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +12,9 @@ from scim2_filter_parser.parser import SCIMParser, SCIMParserError
 
 LONGEST_FILTER = 1000
 DEEPEST_FILTER = 20
+# A text as JSON writes it, which is how the standard does.
+TEXT = re.compile(r'"(?:[^"\\]|\\.)*"')
+MARK = "\x01"
 OPERATORS = frozenset({"eq", "ne", "co", "sw", "ew", "pr", "gt", "ge", "lt", "le"})
 
 
@@ -62,13 +67,23 @@ def parse_filter(text: str) -> Node:
     """Return what a filter says. Raises FilterRefusedError."""
     if len(text) > LONGEST_FILTER:
         raise FilterRefusedError(f"The filter is longer than {LONGEST_FILTER} signs.")
-    if text.count("(") + text.count("[") > DEEPEST_FILTER:
-        raise FilterRefusedError(f"The filter has more than {DEEPEST_FILTER} brackets.")
+    # The parser ends a text at its first quotation mark: texts are read here, and it sees their numbers alone.
+    texts: list[str] = []
+
+    def put_by(found: re.Match[str]) -> str:
+        texts.append(json.loads(found.group()))
+        return f'"{MARK}{len(texts) - 1}"'
+
     try:
-        read = SCIMParser().parse(SCIMLexer().tokenize(text))
+        if '"' in TEXT.sub("", text):
+            raise FilterRefusedError("A text in the filter does not end.")
+        bare = TEXT.sub(put_by, text.replace(MARK, ""))
+        if bare.count("(") + bare.count("[") > DEEPEST_FILTER:
+            raise FilterRefusedError(f"The filter has more than {DEEPEST_FILTER} brackets.")
+        read = SCIMParser().parse(SCIMLexer().tokenize(bare))
         if read is None:
             raise FilterRefusedError("The filter cannot be read.")
-        return _node(read)
+        return _with_texts(_node(read), texts)
     except (SCIMParserError, ValueError, AttributeError, TypeError, RecursionError):
         raise FilterRefusedError("The filter cannot be read.") from None
 
@@ -102,6 +117,21 @@ def compare(operator: str, held: str, value: str) -> bool:
         "le": lambda: held <= value,
     }
     return answers[operator]()
+
+
+def _with_texts(node: Node, texts: list[str]) -> Node:
+    match node:
+        case Both(parts):
+            return Both(tuple(_with_texts(part, texts) for part in parts))
+        case Either(parts):
+            return Either(tuple(_with_texts(part, texts) for part in parts))
+        case Negated(part):
+            return Negated(_with_texts(part, texts))
+        case Within(path, part):
+            return Within(path, _with_texts(part, texts))
+        case Comparison(path, operator, value) if value.startswith(MARK):
+            return Comparison(path, operator, texts[int(value.removeprefix(MARK))])
+    return node
 
 
 def _node(node: Any) -> Node:

@@ -9,16 +9,22 @@ from typing import Any
 
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.db import transaction
+from django.db.models import Q
 
 from accounts.data import Capability, Principal, ProviderKind
 from accounts.domain.scim import GroupChange, ScimRefusedError
 from accounts.models import DirectoryGroup, IdentityProvider, ProvidedIdentity, User
 from accounts.services.federation import follow_groups, provisioned
 from accounts.services.rights import LastAdminError, close_account, ensure_may, open_account
+from accounts.services.signing_in import forget_factors
 from core.clock import database_now
 from ledger.data.access import ProviderChanged
 from ledger.services import record
 
+# Whom a directory has deleted, or never knew: closed, and nobody's identity there.
+GONE = Q(is_active=False) & ~Q(
+    pk__in=ProvidedIdentity.objects.filter(provider__kind=ProviderKind.SCIM.value).values("user_id")
+)
 KEPT_FIELDS = ("username", "first_name", "last_name", "email")
 
 
@@ -36,15 +42,22 @@ def provision_person(*, principal: Principal, fields: dict[str, Any]) -> User:
     ensure_may(principal, Capability.SCIM_PROVISION)
     if not fields.get("username"):
         raise ScimRefusedError("userName: it is needed.")
-    if User.objects.filter(username__iexact=fields["username"]).exists():
+    held = User.objects.filter(username__iexact=fields["username"])
+    user = held.filter(GONE, is_break_glass=False).first()
+    if user is None and held.exists():
         raise ScimRefusedError("Somebody has this userName already.", status=409, kind="uniqueness")
-    user = User(username=fields["username"])
+    is_back = user is not None
+    user = user or User(username=fields["username"])
     user.set_unusable_password()
     _fill(user, fields)
     _validated(user).save()
     provider = scim_provider()
+    if is_back:
+        # What let the person of then in must not let anybody in now.
+        forget_factors(principal=principal, user=user)
+        open_account(principal=principal, user=user)
     _identity(provider, user, fields)
-    provisioned(provider=provider, user=user, change="created", fields=fields)
+    provisioned(provider=provider, user=user, change="reopened" if is_back else "created", fields=fields)
     if fields.get("active") is False:
         close_account(principal=principal, user=user)
     return user
@@ -138,7 +151,8 @@ def _groups_changed(keys: Collection[str]) -> None:
 
 def _identity(provider: IdentityProvider, user: User, fields: dict[str, Any]) -> ProvidedIdentity:
     identity = ProvidedIdentity.objects.select_related("provider", "user").filter(provider=provider, user=user).first()
-    subject = fields.get("external_id") or (identity.subject if identity else f"user:{user.pk}")
+    kept = identity.subject if identity and "external_id" not in fields else ""
+    subject = fields.get("external_id") or kept or f"user:{user.pk}"
     if ProvidedIdentity.objects.filter(provider=provider, subject=subject).exclude(user=user).exists():
         raise ScimRefusedError("Somebody has this externalId already.", status=409, kind="uniqueness")
     if identity is None:

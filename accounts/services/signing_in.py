@@ -195,6 +195,11 @@ def end_sessions_told(
 def remove_factors(*, principal: Principal, user: User) -> int:
     """Take a person's second factors away (the phone is lost); their sessions end with them."""
     ensure_may(principal, Capability.SITE_ADMIN)
+    return forget_factors(principal=principal, user=user)
+
+
+def forget_factors(*, principal: Principal, user: User) -> int:
+    """Take second factors away for somebody who may; says how many there were."""
     held = list(Authenticator.objects.filter(user_id=user.pk))
     for one in held:
         factor_changed(user=user, change="removed by an administrator", kind=one.type, by=principal.reference)

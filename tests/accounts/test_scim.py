@@ -4,6 +4,7 @@ from typing import Any
 
 import orjson
 import pytest
+from allauth.mfa.models import Authenticator
 from django.test import Client
 from scim2_models import (
     Context,
@@ -154,12 +155,38 @@ def test_entra_speaks_with_capitals_paths_and_words_for_booleans(secret: str) ->
     assert call(secret, "PATCH", f"Users/{key}", back).json()["active"] is True
 
 
-def test_deleting_closes_and_keeps_the_person(secret: str) -> None:
+def test_who_is_deleted_is_closed_and_unknown_to_the_directory(secret: str) -> None:
     key = created(secret)
-    assert call(secret, "DELETE", f"Users/{key}").status_code == 204
     nora = User.objects.get(username="nora")
+    nora.set_password("a long pass phrase of then")
+    nora.save()
+    factor = Authenticator.objects.create(user=nora, type=Authenticator.Type.TOTP, data={"secret": "x"})
+    grant_role(principal=SITE, user=nora, role=Role.ADMIN)
+    assert call(secret, "DELETE", f"Users/{key}").status_code == 204
+    nora.refresh_from_db()
     assert not nora.is_active
-    assert call(secret, "GET", f"Users/{key}").json()["active"] is False
+    for method in ("GET", "PATCH", "DELETE"):
+        assert call(secret, method, f"Users/{key}", {"Operations": []}).status_code == 404
+    assert call(secret, "GET", 'Users?filter=userName eq "nora"').json()["totalResults"] == 0
+    # Who comes back is the same person for the record, and gets in with nothing of then.
+    assert created(secret, externalId="00u-again") == key
+    nora.refresh_from_db()
+    assert (nora.is_active, nora.has_usable_password(), grants("nora")) == (True, False, set())
+    assert not Authenticator.objects.filter(pk=factor.pk).exists()
+    assert call(secret, "POST", "Users", okta_user(externalId="00u-third")).status_code == 409
+
+
+def test_what_is_removed_is_gone_and_what_cannot_be_is_refused(secret: str) -> None:
+    key = created(secret)
+
+    def remove(path: str) -> Any:
+        return call(secret, "PATCH", f"Users/{key}", {"Operations": [{"op": "remove", "path": path}]})
+
+    assert "externalId" not in remove("externalId").json()
+    assert "name" not in remove("name").json()
+    assert remove("emails").json()["emails"] == []
+    assert [remove(path).json()["scimType"] for path in ("active", "userName")] == ["mutability"] * 2
+    assert Error.model_validate(call(secret, "GET", "Nothing/there").json()).status == 404
 
 
 def test_groups_give_and_take_rights_and_memberships(secret: str) -> None:

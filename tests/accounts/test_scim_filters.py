@@ -112,7 +112,7 @@ def test_order_pages_and_chosen_attributes(token: str, people: dict[str, str]) -
     assert call(token, "GET", "Users?sortBy=emails[type]").status_code == 400
     assert call(token, "GET", "Users?sortBy=userName&sortOrder=sideways").status_code == 400
     told = call(token, "GET", f"Users/{people['Nora']}?attributes=userName,name.givenName").json()
-    assert set(told) == {"schemas", "id", "meta", "userName", "name"}
+    assert set(told) == {"schemas", "id", "userName", "name"}
     assert told["name"] == {"givenName": "Nora"}
     rows = call(token, "GET", "Groups?excludedAttributes=members").json()["Resources"]
     assert all("members" not in one for one in rows)
@@ -217,3 +217,73 @@ def test_filters_are_read_with_and_before_or() -> None:
         [{"op": "remove", "path": 'members[value sw "1"]'}, {"op": "add", "path": "members", "value": "12"}]
     )
     assert change.members_after({"11", "2"}) == {"2", "12"}
+
+
+@DATABASE
+@pytest.mark.database
+def test_a_query_can_be_posted_over_one_kind_of_resource_or_all(token: str, people: dict[str, str]) -> None:
+    def search(path: str, **asked: Any) -> Any:
+        asked["schemas"] = ["urn:ietf:params:scim:api:messages:2.0:SearchRequest"]
+        return call(token, "POST", f"{path}.search", asked)
+
+    everything = search("").json()
+    assert everything["totalResults"] == 5
+    kinds = [one["meta"]["resourceType"] for one in everything["Resources"]]
+    assert kinds == ["User", "User", "User", "Group", "Group"]
+    middle = search("", startIndex=3, count=2).json()
+    assert [one["id"] for one in middle["Resources"]] == [one["id"] for one in everything["Resources"][2:4]]
+    assert search("", startIndex=6).json()["Resources"] == []
+    assert search("", count=-3).json()["Resources"] == []
+    assert search("", count=10_000).json()["itemsPerPage"] == 5
+    # A group has no user name: such a query means people.
+    assert search("", filter='userName eq "nora"').json()["totalResults"] == 1
+    assert search("Groups/", filter='displayName sw "E"', sortBy="displayName").json()["totalResults"] == 1
+    only = search("Users/", filter='userName eq "nora"', attributes=["userName", "emails.value"]).json()["Resources"][0]
+    assert {key: only[key] for key in only if key != "schemas"} == {
+        "id": people["Nora"],
+        "userName": "nora",
+        "emails": [{"value": "nora@example.org"}],
+    }
+    for refused in ({"filter": 3}, {"count": "ten"}, {"startIndex": True}, {"attributes": "userName"}):
+        assert search("Users/", **refused).status_code == 400, refused
+    assert search("", filter='shoeSize eq "43"').json()["scimType"] == "invalidFilter"
+    assert call(token, "GET", ".search").status_code == 405
+    assert call("assay_none", "POST", ".search", {}).status_code == 401
+
+
+@DATABASE
+def test_attributes_are_left_out_as_asked(token: str, people: dict[str, str]) -> None:
+    def told(query: str) -> dict[str, Any]:
+        found: dict[str, Any] = call(token, "GET", f"Users/{people['Nora']}?{query}").json()
+        return found
+
+    assert set(told(f"attributes={USER}:userName")) == {"schemas", "id", "userName"}
+    assert told("attributes=name.givenName,meta.location")["name"] == {"givenName": "Nora"}
+    assert "meta" in told("attributes=meta")
+    without = told("excludedAttributes=id,schemas,groups,name.familyName,emails.type,meta")
+    assert {"schemas", "id"} <= set(without)
+    assert not {"groups", "meta"} & set(without)
+    assert without["name"] == {"givenName": "Nora", "formatted": "Nora Noon"}
+    assert without["emails"] == [{"value": "nora@example.org", "primary": True}]
+
+
+@pytest.mark.parametrize(
+    ("asked", "value"),
+    [
+        (r'userName eq "a\"b"', 'a"b'),
+        (r'userName eq "a\\"', "a\\"),
+        (r'userName eq "\u00e9 (x) [y] and"', "é (x) [y] and"),
+        ('userName eq "true"', "true"),
+        ('userName eq ""', ""),
+    ],
+)
+def test_texts_are_read_as_json_writes_them(asked: str, value: str) -> None:
+    assert matches(parse_filter(asked), {"username": value})
+    assert not matches(parse_filter(asked), {"username": f"{value}-"})
+    assert matches(parse_filter(f'userName eq "z" or ({asked})'), {"username": value})
+
+
+@pytest.mark.parametrize("asked", [r'userName eq "a\x"', 'userName eq "a', 'userName eq a"', r'userName eq "\"', '"a"'])
+def test_texts_that_end_nowhere_are_refused(asked: str) -> None:
+    with pytest.raises(FilterRefusedError):
+        parse_filter(asked)
