@@ -155,6 +155,20 @@ def references_of(name: str) -> tuple[str, ...]:
     return (f"user:{user.pk}", *(f"token:{pk}" for pk in user.api_tokens.order_by("pk").values_list("pk", flat=True)))
 
 
+def is_same_person(principal: Principal, *, reference: str) -> bool:
+    """Say whether a reference is the principal's own: as a person, or by any of their tokens.
+
+    Of a token that is no longer kept nobody can tell whose it was: it counts as anybody's own.
+    """
+    if reference == principal.reference:
+        return True
+    kind, _, key = reference.partition(":")
+    if kind == "token" and principal.user_id is not None:
+        owners = ApiToken.objects.filter(pk=int(key) if key.isdecimal() else 0).values_list("owner_id", flat=True)
+        return principal.user_id in owners or not owners
+    return reference == f"user:{principal.user_id}"
+
+
 def user_by_id(*, user_id: int) -> User | None:
     """Return an active person."""
     return User.objects.filter(pk=user_id, is_active=True).first()

@@ -12,6 +12,7 @@ from django.urls import reverse
 from django.views import View
 
 from accounts.data import Capability, Principal
+from accounts.selectors import is_same_person
 from accounts.services import principal_of
 from chaos.data import RunState, Verdict
 from chaos.forms import ReasonForm
@@ -157,7 +158,8 @@ class ExperimentDetailView(LoginRequiredMixin, View):
             "allowed": bool(guards) and all(guard.allowed for guard in guards),
             "may_run": principal.may_somewhere(Capability.CHAOS_RUN),
             "asks_for": next((one for one in guards if one.guard == "approval" and not one.allowed), None),
-            "may_approve": principal.may(Capability.APPROVE) and revision.author != principal.reference,
+            "may_approve": principal.may(Capability.APPROVE)
+            and not is_same_person(principal, reference=revision.author),
             "runs": (runs := list(runs_visible(viewer=principal).filter(revision__experiment=experiment)[:8])),
             "recoveries": [one.recovery_seconds for one in reversed(runs) if one.recovery_seconds is not None],
             "budgets": predicted_budgets(plan) if plan else [],

@@ -15,6 +15,7 @@ from django.urls import reverse
 from django.views import View
 
 from accounts.data import Capability
+from accounts.selectors import is_same_person
 from accounts.services import ensure_may, principal_of
 from core.clock import database_now
 from core.formatting import MISSING
@@ -208,7 +209,7 @@ class HoldDetailView(KeeperView):
             "title": hold.reference,
             "hold": hold,
             "form": ReasonForm(),
-            "asked_by_me": principal_of(request).reference == asked_by,
+            "asked_by_me": is_same_person(principal_of(request), reference=asked_by),
         }
         return render(request, "custody/hold_detail.html", context)
 

@@ -57,6 +57,9 @@ class RunbookRun(LeasedModel):
     inputs = models.JSONField(default=dict)
     trigger = models.CharField(max_length=200)
     operator = models.CharField(max_length=80, help_text="Reference of who runs it.")
+    operated_by = models.JSONField(
+        null=True, default=list, help_text="References of all who ran it: none of them approves."
+    )
     incident_reference = models.CharField(max_length=60, blank=True)
     started_at = models.DateTimeField()
     deadline_at = models.DateTimeField(null=True, blank=True)

@@ -19,7 +19,7 @@ from accounts.domain.permissions import ROLE_CAPABILITIES, Role
 from accounts.domain.sessions import is_fresh
 from accounts.events import PersonLeft, RightsChanged
 from accounts.models import ApiToken, DirectoryGroup, ProvidedMembership, RoleGrant, Team, User
-from accounts.selectors import LAST_USED_RESOLUTION, session_rules, token_digest
+from accounts.selectors import LAST_USED_RESOLUTION, is_same_person, session_rules, token_digest
 from accounts.services.sessions import end_sessions_of
 from core.clock import database_now
 from core.database_trouble import written_if_possible
@@ -56,7 +56,7 @@ def ensure_may(principal: Principal, capability: Capability, *, team_id: int | N
 
 def ensure_other_person(principal: Principal, *, requester: str) -> None:
     """Raise PermissionDenied when the principal is who asked (four eyes). A token counts as its owner."""
-    if principal.user_id is None or requester in (f"user:{principal.user_id}", principal.reference):
+    if principal.user_id is None or is_same_person(principal, reference=requester):
         raise PermissionDenied("Somebody else than the requester must approve this.")
 
 

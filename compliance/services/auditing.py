@@ -10,7 +10,7 @@ from django.db.models import Max, QuerySet
 from pydantic import ValidationError
 
 from accounts.data import Capability, Principal
-from accounts.services import ensure_may
+from accounts.services import ensure_may, ensure_other_person
 from catalog.services import open_action_item
 from compliance.domain.periods import Cadence
 from compliance.domain.rules import Condition, Rule
@@ -323,8 +323,9 @@ def close_finding(*, principal: Principal, finding: AuditFinding) -> None:
     """Close a finding that was answered; the auditor does, or whoever raised it, never who answered it."""
     if not is_auditor_of(principal, finding.engagement):
         ensure_may(principal, Capability.COMPLIANCE_EDIT)
-    if finding.responded_by in {"", principal.reference}:
+    if not finding.responded_by:
         raise PermissionDenied("Somebody other than who answered closes a finding, once it is answered.")
+    ensure_other_person(principal, requester=finding.responded_by)
     rows = AuditFinding.objects.filter(pk=finding.pk, closed_at__isnull=True)
     if rows.update(closed_at=database_now(), closed_by=principal.reference):
         _record_finding(principal, finding, state="closed", text="")

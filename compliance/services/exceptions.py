@@ -2,11 +2,10 @@
 
 from datetime import datetime, timedelta
 
-from django.core.exceptions import PermissionDenied
 from django.db import transaction
 
 from accounts.data import Capability, Principal
-from accounts.services import ensure_may
+from accounts.services import ensure_may, ensure_other_person
 from compliance.models import Control, ControlException
 from core.clock import database_now
 from core.parsing import refuse
@@ -57,8 +56,7 @@ def request_exception(
 def approve_exception(*, principal: Principal, exception: ControlException) -> None:
     """Approve an exception that somebody else asked for. Raises PermissionDenied for one's own."""
     ensure_may(principal, Capability.APPROVE)
-    if exception.requested_by == principal.reference:
-        raise PermissionDenied("Somebody other than the person who asked must approve an exception.")
+    ensure_other_person(principal, requester=exception.requested_by)
     now = database_now()
     open_ones = ControlException.objects.filter(approved_at__isnull=True, rejected_at__isnull=True, expires_at__gt=now)
     if not open_ones.filter(pk=exception.pk).update(approved_by=principal.reference, approved_at=now):

@@ -9,7 +9,7 @@ from django.db import transaction
 
 from accounts.data import Capability, Principal, PrincipalKind, system_principal
 from accounts.selectors import people
-from accounts.services import ensure_may
+from accounts.services import ensure_may, ensure_other_person
 from compliance.models import Policy, PolicyAcknowledgement, PolicyVersion, Vendor, VendorReport
 from core.clock import database_now
 from core.parsing import refuse
@@ -182,8 +182,7 @@ def declare_policy(
 def approve_policy(*, principal: Principal, version: PolicyVersion) -> None:
     """Put a version in force. Raises PermissionDenied for its author."""
     ensure_may(principal, Capability.APPROVE)
-    if version.author == principal.reference:
-        raise PermissionDenied("Somebody other than the author must approve a policy.")
+    ensure_other_person(principal, requester=version.author)
     now = database_now()
     waiting = PolicyVersion.objects.filter(pk=version.pk, approved_at__isnull=True)
     if not waiting.update(approved_by=principal.reference, approved_by_label=principal.label[:160], approved_at=now):

@@ -2,11 +2,10 @@
 
 from datetime import datetime, timedelta
 
-from django.core.exceptions import PermissionDenied
 from django.db import transaction
 
 from accounts.data import Capability, Principal
-from accounts.services import ensure_may
+from accounts.services import ensure_may, ensure_other_person
 from catalog.selectors import service_by_slug
 from compliance.models import ScorecardWaiver
 from compliance.selectors.scorecards import scorecard_items
@@ -49,8 +48,7 @@ def request_waiver(
 def approve_waiver(*, principal: Principal, waiver: ScorecardWaiver) -> None:
     """Approve a waiver that somebody else asked for."""
     ensure_may(principal, Capability.APPROVE)
-    if waiver.requested_by == principal.reference:
-        raise PermissionDenied("Somebody other than the person who asked must approve a waiver.")
+    ensure_other_person(principal, requester=waiver.requested_by)
     now = database_now()
     waiting = ScorecardWaiver.objects.filter(pk=waiver.pk, approved_at__isnull=True, expires_at__gt=now)
     if not waiting.update(approved_by=principal.reference, approved_at=now):

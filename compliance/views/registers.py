@@ -12,6 +12,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from accounts.data import Capability, Principal
+from accounts.selectors import is_same_person
 from accounts.services import principal_of
 from compliance.forms import FindingReportForm, PolicyForm, VendorForm, VendorReportForm
 from compliance.models import (
@@ -308,7 +309,9 @@ class PolicyDetailView(ComplianceView):
             "draft": draft if edits or principal.may(Capability.APPROVE) else None,
             "read": read,
             "may_read": live is not None and not read and principal.user_id is not None,
-            "may_approve": draft and principal.may(Capability.APPROVE) and draft.author != principal.reference,
+            "may_approve": draft
+            and principal.may(Capability.APPROVE)
+            and not is_same_person(principal, reference=draft.author),
             "may_edit": edits,
             "acknowledged": live.acknowledgements.count() if live else 0,
             "outstanding": outstanding,

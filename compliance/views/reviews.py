@@ -11,6 +11,7 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 
 from accounts.data import Capability, Principal
+from accounts.selectors import is_same_person
 from accounts.services import principal_of
 from compliance.forms import EvidenceForm, ExceptionForm, ReasonForm, start_of
 from compliance.models import Control, ControlException, Evidence
@@ -154,7 +155,7 @@ class SubmittedDetailView(ReviewView):
 
     def _page(self, request: HttpRequest, evidence: Evidence, form: ReasonForm) -> HttpResponse:
         principal = principal_of(request)
-        own = evidence.submitted_by == principal.reference
+        own = is_same_person(principal, reference=evidence.submitted_by)
         may = principal.may(Capability.APPROVE) or principal.may(Capability.COMPLIANCE_EDIT)
         waiting = evidence.state == Evidence.State.SUBMITTED
         context = {
@@ -275,7 +276,7 @@ class ExceptionDetailView(ReviewView):
     def get(self, request: HttpRequest, pk: int) -> HttpResponse:
         found, principal = self.exception(request, pk), principal_of(request)
         standing = _exception_state(found)
-        own = found.requested_by == principal.reference
+        own = is_same_person(principal, reference=found.requested_by)
         context = {
             "title": f"Exception for {found.control.title}",
             "exception": found,

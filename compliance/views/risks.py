@@ -11,6 +11,7 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 
 from accounts.data import Capability, Principal
+from accounts.selectors import is_same_person
 from accounts.services import principal_of
 from compliance.domain.risks import ORDER, PRESETS, Level, Measure, Scale
 from compliance.forms import AcceptRiskForm, IndicatorForm, MatrixForm, ReasonForm, RiskForm
@@ -221,7 +222,8 @@ class RiskDetailView(RiskView):
             "acceptances": [(one, one.counts_on(now.date())) for one in risk.acceptances.select_related("risk")],
             "history": [(one, one.payload or {}) for one in history],
             "may_edit": principal.may(Capability.COMPLIANCE_EDIT),
-            "may_accept": principal.may(Capability.APPROVE) and risk.assessed_by != principal.reference,
+            "may_accept": principal.may(Capability.APPROVE)
+            and not is_same_person(principal, reference=risk.assessed_by),
         }
         return render(request, "compliance/risk_detail.html", context)
 

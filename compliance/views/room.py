@@ -10,6 +10,7 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 
 from accounts.data import Capability, Principal
+from accounts.selectors import is_same_person
 from accounts.services import principal_of
 from compliance.forms import AnswerForm, FindingForm, MessageForm, PopulationForm, RequestForm, SampleForm
 from compliance.models import AuditFinding, AuditorAccess, AuditRequest, Engagement, Evidence, Population, SampleItem
@@ -315,7 +316,7 @@ class FindingDetailView(ComplianceView):
             "may_answer": editor and finding.status == "open",
             "may_close": (editor or auditor)
             and finding.status == "answered"
-            and finding.responded_by != principal.reference,
+            and not is_same_person(principal, reference=finding.responded_by),
             "watermark": watermark(request),
         }
         return render(request, "compliance/finding_detail.html", context, status=400 if form.errors else 200)

@@ -10,6 +10,7 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 
 from accounts.data import Capability, Principal
+from accounts.selectors import is_same_person
 from accounts.services import principal_of
 from catalog.selectors import services_named
 from compliance.domain.scorecards import Phase, Verdict
@@ -72,7 +73,7 @@ class ScorecardView(ComplianceView):
                     one,
                     one.approved_at is None
                     and principal.may(Capability.APPROVE)
-                    and one.requested_by != principal.reference,
+                    and not is_same_person(principal, reference=one.requested_by),
                 )
                 for one in waivers
             ],

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from accounts.data import Capability, Principal, Role
-from accounts.selectors import name_of
+from accounts.selectors import is_same_person, name_of
 from catalog.data import ActivityKind
 from catalog.selectors import activities_by_keys, open_action_items, open_activities, services_visible
 from chaos.selectors import next_recovery_tests, retests_visible, schedules_visible, waiting_requests
@@ -134,7 +134,8 @@ def _waiting(viewer: Principal, now: datetime) -> list[Line]:
     ]:
         run = step.run
         runbook = run.revision.runbook
-        own_approval = capability is Capability.APPROVE and run.operator == viewer.reference
+        operators = {run.operator, *(run.operated_by or ())} if capability is Capability.APPROVE else set()
+        own_approval = any(is_same_person(viewer, reference=one) for one in operators)
         if own_approval or not viewer.may(capability, team_id=runbook.team_id):
             continue
         lines.append(

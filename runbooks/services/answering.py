@@ -46,10 +46,12 @@ def answer_step(
 
 @transaction.atomic
 def approve_step(*, principal: Principal, run: RunbookRun, step_id: str) -> None:
-    """Agree to the steps that an approval guards, as their arguments are now. The operator cannot."""
+    """Agree to the steps that an approval guards, as their arguments are now. Nobody who operated the run can."""
     step, block = _waiting(run, step_id, kind="approve")
     _ensure_approver(principal, run, block)
-    ensure_other_person(principal, requester=run.operator)
+    now = RunbookRun.objects.get(pk=run.pk)
+    for operator in {now.operator, *(now.operated_by or ())}:
+        ensure_other_person(principal, requester=operator)
     digest = guarded_digest(run, block)
     if digest != step.arguments_sha256:
         step.arguments_sha256 = digest
@@ -311,9 +313,11 @@ def _step(run: RunbookRun, step_id: str) -> RunStep:
 
 
 def _hand(run: RunbookRun, to: str, text: str, principal: Principal) -> None:
-    if not _change(run, then={"operator": to, "due_at": database_now()}):
+    fresh = RunbookRun.objects.select_for_update(of=("self",)).get(pk=run.pk)
+    operated_by = [*(fresh.operated_by or ()), fresh.operator, to]
+    if not _change(run, then={"operator": to, "operated_by": operated_by, "due_at": database_now()}):
         raise refuse("run", found="one that has ended", allowed="a run under way is allowed")
-    run.operator = to
+    run.operator, run.operated_by = to, operated_by
     for step in run.steps.filter(kind="approve", approvals__by=to):
         step.approvals.filter(by=to, break_glass_reason="").delete()
     note(run, text=text, by=principal.reference, label=principal.label)

@@ -62,6 +62,7 @@ def start_run(
         inputs=parse_inputs(runbook.slug, revision.inputs, inputs, dict(context or {})),
         trigger=trigger[:200],
         operator=principal.reference,
+        operated_by=[principal.reference],
         incident_reference=incident_reference,
         started_at=now,
         deadline_at=now + seconds_of(limit) if limit else None,

@@ -9,6 +9,7 @@ import orjson
 from django.utils.safestring import SafeString, mark_safe
 
 from accounts.data import Capability, Principal
+from accounts.selectors import is_same_person
 from drivers.services import actions
 from runbooks.data import ENDED, UNKNOWN_EXITS, PlannedBlock, StepState
 from runbooks.domain.rendering import Piece, pieces_of
@@ -231,8 +232,8 @@ def _step(
     if step.kind == "approve":
         if not viewer.may(Capability.APPROVE, team_id=team_id):
             return ShownStep(**common, refusal="Waits for an approver.", may_break_glass=may_run)
-        if run.operator == viewer.reference:
-            return ShownStep(**common, refusal="Waits for somebody else: you run it.", may_break_glass=may_run)
+        if any(is_same_person(viewer, reference=one) for one in {run.operator, *(run.operated_by or ())}):
+            return ShownStep(**common, refusal="Waits for somebody else: you run it, or did.", may_break_glass=may_run)
         return ShownStep(**common, asks="approve", may_break_glass=may_run)
     if not may_run:
         return ShownStep(**common, refusal="Waits for a responder.")

@@ -138,6 +138,23 @@ def test_four_eyes_are_two_people_even_with_a_token() -> None:
     ensure_other_person(principal_for_user(user=bob), requester="user:999")
 
 
+def test_who_asked_by_a_token_does_not_approve_in_the_browser_nor_by_another_token() -> None:
+    bob, carol = person("bob", Role.APPROVER), person("carol", Role.APPROVER)
+    mine = principal_for_user(user=bob)
+    asking, other = (
+        principal_for_token(
+            token=create_api_token(principal=mine, owner=bob, name=name, scopes=[Capability.APPROVE])[0]
+        )
+        for name in ("asks", "other")
+    )
+    for approver in (mine, asking, other):
+        with pytest.raises(PermissionDenied):
+            ensure_other_person(approver, requester=asking.reference)
+    ensure_other_person(principal_for_user(user=carol), requester=asking.reference)
+    with pytest.raises(PermissionDenied):
+        ensure_other_person(principal_for_user(user=carol), requester="token:999999")
+
+
 def test_an_unknown_member_changes_nothing() -> None:
     team = create_team(principal=SITE, slug="inference", name="Inference")
     person("alice")

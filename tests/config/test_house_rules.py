@@ -1,5 +1,8 @@
 """What no linter can see."""
 
+import re
+from pathlib import Path
+
 import pytest
 from django.apps import apps
 from django.db import models
@@ -50,3 +53,25 @@ def test_every_app_of_ours_is_on_a_floor() -> None:
 
     ours = {app for app in settings.INSTALLED_APPS if "." not in app and (settings.BASE_DIR / app).is_dir()}
     assert ours == set(FLOOR_OF)
+
+
+def test_four_eyes_are_compared_in_one_place_alone() -> None:
+    """A comparison of references takes a person and their API token for two people; `is_same_person` does not."""
+    who = r"(self\.)?(principal|viewer)\.reference"
+    compared = re.compile(rf"[!=]= {who}|{who} [!=]=|in \{{[^}}]*\b{who}")
+    root = Path(__file__).parents[2]
+    found = [
+        f"{path.relative_to(root)}: {line.strip()}"
+        for app in FLOOR_OF
+        for path in (root / app).rglob("*.py")
+        for line in path.read_text().splitlines()
+        if compared.search(line)
+    ]
+    # Who runs it, whom it is told, and which journal it stands in: nobody approves anything there.
+    allowed = {
+        "accounts/selectors.py: if reference == principal.reference:",
+        'runbooks/views/runs.py: "is_operator": run.operator == principal.reference,',
+        "chaos/services/running.py: and last.requested_by == principal.reference",
+        'chaos/services/approvals.py: if f"user:{user.pk}" in {principal.reference, plan.revision.author}:',
+    }
+    assert set(found) == allowed

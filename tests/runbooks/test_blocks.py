@@ -259,6 +259,19 @@ def test_whoever_takes_a_run_over_operates_it_and_cannot_have_approved_it(bench:
     assert bench.go(run).state == RunState.SUCCEEDED
 
 
+def test_whoever_hands_a_run_over_does_not_approve_it_afterwards(bench: Bench) -> None:
+    bench.apply(block("approve id=agree", before="[burn]") + step("burn", "do.destroy"))
+    both = bench.person("both", Role.RESPONDER, Role.APPROVER)
+    run = bench.start(both)
+    bench.person("alice", Role.RESPONDER)
+    # Alice is not even asked.
+    hand_over_run(principal=both, run=run, to="alice")
+    with pytest.raises(PermissionDenied):
+        approve_step(principal=both, run=run, step_id="agree")
+    approve_step(principal=bench.person("bob", Role.APPROVER), run=run, step_id="agree")
+    assert bench.go(run).state == RunState.SUCCEEDED
+
+
 def test_an_approval_ends_with_the_account_of_whoever_gave_it(bench: Bench) -> None:
     bench.apply(block("approve id=agree", before="[burn]") + step("burn", "do.destroy"))
     run = bench.start(system_principal("incident-trigger"))
