@@ -19,7 +19,7 @@ from django.urls import reverse
 from accounts.data import ProviderKind
 from accounts.domain.providers import OidcConfiguration, SamlConfiguration
 from accounts.models import IdentityProvider, ProviderKey, User
-from accounts.selectors import active_providers, has_second_factor, identities_of
+from accounts.selectors import active_providers, identities_of
 from accounts.services import (
     SAML_TOLD,
     SignInAgainError,
@@ -167,11 +167,6 @@ class FactorAdapter(DefaultMFAAdapter):  # type: ignore[misc]
 
     def _get_site_name(self) -> str:
         return "Assay"
-
-    def can_delete_authenticator(self, authenticator: Any) -> bool:
-        """Keep the last factor of somebody whose role asks for one."""
-        principal_session = context.request.session.get("assay_sign_in", {})
-        return not principal_session.get("enrol") or not has_second_factor(user=authenticator.user)
 
 
 class ProviderAdapter(DefaultSocialAccountAdapter):  # type: ignore[misc]

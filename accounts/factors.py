@@ -6,9 +6,10 @@ from allauth.mfa import signals
 from allauth.mfa.models import Authenticator
 from django.db import transaction
 from django.dispatch import receiver
+from django.http import HttpRequest
 
 from accounts.models import User
-from accounts.services import factor_changed
+from accounts.services import factor_changed, note_factor_gone
 from core.fields import SecretUnreadableError, is_sealed_under_current_key, seal, unseal
 from core.rekeying import FieldKeys, register_sealed
 
@@ -23,9 +24,10 @@ def note_added(user: User, authenticator: Any, **_: Any) -> None:
 
 
 @receiver(signals.authenticator_removed)
-def note_removed(user: User, authenticator: Any, **_: Any) -> None:
-    """Record a factor that is gone."""
+def note_removed(request: HttpRequest, user: User, authenticator: Any, **_: Any) -> None:
+    """Record a factor that is gone; who has to have one sets another up before anything else."""
     factor_changed(user=user, change="removed", kind=str(authenticator.type))
+    note_factor_gone(request.session, user=user)
 
 
 @receiver(signals.authenticator_reset)

@@ -71,7 +71,11 @@ class PrincipalMiddleware:
             return Principal(kind=PrincipalKind.USER, label="nobody")
 
         request.principal = SimpleLazyObject(load)  # type: ignore[attr-defined]
-        return self.get_response(request)
+        answer = self.get_response(request)
+        # What was shown to somebody is kept nowhere: not for the next person at this browser, nor by a proxy.
+        if SESSION_KEY in request.session or "Authorization" in request.headers:
+            answer.headers.setdefault("Cache-Control", "private, no-store")
+        return answer
 
 
 class SignInAgainMiddleware:

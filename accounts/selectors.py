@@ -14,7 +14,7 @@ from django.db.models import Count, Max, Q, QuerySet
 from accounts.data import Capability, Principal, PrincipalKind, ProviderKind
 from accounts.domain.certificates import Certificate, certificate_bodies, read_certificate
 from accounts.domain.groups import Mapping
-from accounts.domain.lockouts import LOCKOUT_WINDOW, LockOut, lock_outs
+from accounts.domain.lockouts import LOCKOUT_WINDOW, LockOut, counted_name, lock_outs
 from accounts.domain.permissions import ROLE_CAPABILITIES, Role, roles_allow
 from accounts.domain.sessions import SessionRules
 from accounts.models import (
@@ -314,7 +314,7 @@ def factors_of(*, user: User) -> list[Authenticator]:
 
 def failures_of(*, username: str) -> int:
     """Return how many failed sign-ins of a name are remembered."""
-    return SignInFailure.objects.filter(username=username[:150]).count()
+    return SignInFailure.objects.filter(username=counted_name(username)).count()
 
 
 def standing_of_token(*, secret: str, capability: Capability, now: datetime) -> TokenStanding | None:

@@ -18,6 +18,11 @@ class LockedKind(StrEnum):
     ADDRESS = "address"
 
 
+def counted_name(username: str) -> str:
+    """Return the name that failures count by: directories take `Nora` and `nora` for one, and so are their guesses."""
+    return username.strip().casefold()[:150]
+
+
 @dataclass(frozen=True)
 class LockOut:
     """A name or an address that nobody signs in by until `until`, if nothing more fails."""

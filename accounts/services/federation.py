@@ -59,6 +59,8 @@ def admit(*, provider: IdentityProvider, told: Told) -> tuple[User, Followed]:
         .first()
     )
     user = identity.user if identity else _known_by_mail(provider, told) or _newcomer(provider, told)
+    if user.is_break_glass:
+        raise SignInRefusedError("An account for emergencies is opened by its own password, never by a provider.")
     if not user.is_active:
         raise SignInRefusedError("Your account here is closed. An administrator can open it again.")
     if identity is None:
@@ -120,6 +122,8 @@ def _known_by_mail(provider: IdentityProvider, told: Told) -> User | None:
     found = list(User.objects.filter(email__iexact=told.mail)[:2])
     if len(found) != 1:
         return None
+    if found[0].is_break_glass:
+        raise SignInRefusedError("This mail address is that of an account for emergencies, which no provider opens.")
     if ProvidedIdentity.objects.filter(provider=provider, user=found[0]).exists():
         raise SignInRefusedError(f"{provider.name} knows somebody else with your mail address. Ask an administrator.")
     audit_person(

@@ -261,6 +261,8 @@ def create_api_token(
     wanted = sorted({scope.value for scope in scopes})
     if not wanted:
         raise refuse("scopes", found="none", allowed="at least one capability is needed")
+    if principal.user_id not in {None, owner.pk} and Capability.APPROVE.value in wanted:
+        raise refuse("scopes", found="approve", allowed="nobody approves in another person's name: they make it")
     if not timedelta(0) < life <= LONGEST_TOKEN_LIFE:
         raise refuse("life", found=str(life), allowed=f"more than nothing and at most {LONGEST_TOKEN_LIFE.days} days")
     secret = f"assay_{secrets.token_urlsafe(32)}"

@@ -111,6 +111,12 @@ def note_proof(session: SessionBase, *, enrolled: bool = False) -> None:
         session[KEPT] = kept
 
 
+def note_factor_gone(session: SessionBase, *, user: User) -> None:
+    """Lead somebody who has removed the last second factor that their role asks for to its set-up again."""
+    if KEPT in session and needs_second_factor(user=user) and not has_second_factor(user=user):
+        session[KEPT] = {**session[KEPT], "enrol": True}
+
+
 def move_session(*, before: str | None, session: SessionBase) -> None:
     """Follow a session that got another key (after a change of the password)."""
     if before and session.session_key and before != session.session_key:

@@ -6,7 +6,7 @@ from allauth.mfa.models import Authenticator
 from django.db import transaction
 
 from accounts.data import Capability, Principal, Role
-from accounts.domain.lockouts import FAILURES_BY_ADDRESS, FAILURES_BY_NAME, LOCKOUT_WINDOW, LockedKind
+from accounts.domain.lockouts import FAILURES_BY_ADDRESS, FAILURES_BY_NAME, LOCKOUT_WINDOW, LockedKind, counted_name
 from accounts.events import BreakGlassUsed, SignInLocked
 from accounts.models import IdentityProvider, SignInFailure, SignInPolicy, SignInSession, User
 from accounts.selectors import sign_in_policy, users_with
@@ -30,7 +30,7 @@ def sign_in_is_locked(*, username: str, address: str) -> bool:
     """Say whether too many sign-ins failed lately for this name or from this address."""
     recent = SignInFailure.objects.filter(failed_at__gt=database_now() - LOCKOUT_WINDOW)
     return (
-        recent.filter(username=username[:150]).count() >= FAILURES_BY_NAME
+        recent.filter(username=counted_name(username)).count() >= FAILURES_BY_NAME
         or recent.filter(address=address[:64]).count() >= FAILURES_BY_ADDRESS
     )
 
@@ -39,7 +39,7 @@ def sign_in_is_locked(*, username: str, address: str) -> bool:
 def sign_in_failed(*, username: str, address: str) -> None:
     """Note a failed sign-in; the one that locks the name or the address out is recorded and announced."""
     now = database_now()
-    name, place = username[:150], address[:64]
+    name, place = counted_name(username), address[:64]
     SignInFailure.objects.create(username=name, address=place, failed_at=now)
     recent = SignInFailure.objects.filter(failed_at__gt=now - LOCKOUT_WINDOW)
     by_name, by_address = recent.filter(username=name).count(), recent.filter(address=place).count()
@@ -59,7 +59,7 @@ def sign_in_failed(*, username: str, address: str) -> None:
 @transaction.atomic
 def unlock_sign_in(*, principal: Principal, username: str) -> bool:
     """Forget the failed sign-ins of a name, so that its owner can sign in at once; says whether there were any."""
-    return _lift(principal, LockedKind.NAME, username[:150])
+    return _lift(principal, LockedKind.NAME, counted_name(username))
 
 
 @transaction.atomic
@@ -87,7 +87,7 @@ def _lift(principal: Principal, kind: LockedKind, key: str) -> bool:
 @transaction.atomic
 def signed_in(*, user: User, address: str, method: str = "password", second_factor: str = "") -> None:
     """Record a sign-in and forget the failures of this name; a break-glass account raises its alarm."""
-    SignInFailure.objects.filter(username=user.username).delete()
+    SignInFailure.objects.filter(username=counted_name(user.username)).delete()
     entry = SignedIn(
         target=user.username,
         method=method[:120],

@@ -48,6 +48,7 @@ NOT_ABOUT_PEOPLE = {
     "compliance.Requirement.label": "what a requirement is called",
     "core.SchemaRelease.by": "the release that made a step",
     "runbooks.RemoteHost.username": "the account of a machine",
+    "runbooks.RunbookRun.operated_by": "numbers of accounts, no names",
     "account.EmailAddress.email": "the row goes with the account",
     "accounts.SignInSession.name_id_told": "formats; the row goes with the person",
 }
