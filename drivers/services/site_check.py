@@ -14,9 +14,11 @@ from django.conf import settings
 from django.core import checks
 from django.db import DatabaseError, connection
 from django.utils import timezone
+from kombu import Producer, Queue
 
 from accounts.data import Capability, Principal
 from accounts.services import ensure_may
+from core.broker import SCHEME as EMBEDDED
 from core.clock import database_now
 from core.context import site_version
 from core.holding import current_hold
@@ -203,12 +205,42 @@ def _partitions() -> Finding:
 
 def _broker() -> Finding:
     scheme = settings.CELERY_BROKER_URL.partition(":")[0]
+    goes_on = "Work goes on, seconds later."
     try:
         with current_app.connection_for_write() as broker:
             broker.ensure_connection(max_retries=1, interval_start=0, timeout=3)
     except Exception as error:  # noqa: BLE001 any transport may raise its own errors
-        return Finding("broker", Verdict.UNKNOWN, f"{scheme} does not answer: {error}. Work goes on, seconds later.")
-    return Finding("broker", Verdict.GOOD, f"{scheme} answers.")
+        return Finding("broker", Verdict.UNKNOWN, f"{scheme} does not answer: {error}. {goes_on}")
+    try:
+        if not scheme.startswith(EMBEDDED):
+            _send_and_take_back(confirmed=scheme.startswith("amqp"))
+    except Exception as error:  # noqa: BLE001 as above
+        why = (str(error) or type(error).__name__).rstrip(".").rpartition("caused error: ")[2][:120]
+        full = f"Its memory or disk is full, or at the limit that was set for it ({why})."
+        return Finding("broker", Verdict.WARNING, f"{scheme} answers, but takes no messages. {full} {goes_on}")
+    return Finding("broker", Verdict.GOOD, f"{scheme} answers and takes messages.")
+
+
+def _send_and_take_back(*, confirmed: bool) -> None:
+    """Send a message to a queue that goes again. Raises what the transport does when the broker does not take it.
+
+    A full broker still lets one connect: Redis refuses what is written, RabbitMQ stops reading and confirms nothing.
+    """
+    options = dict(current_app.conf.broker_transport_options)
+    if confirmed:
+        options |= {"confirm_publish": True, "read_timeout": 3, "write_timeout": 3}
+    broker = current_app.connection_for_write(transport_options=options)
+    try:
+        channel = broker.channel()
+        # With RabbitMQ the queue goes with its connection; a full broker would not even hear that it shall go.
+        queue = Queue(f"assay.probe.{new_id('probe')}", channel=channel, exclusive=True, durable=False)
+        queue.declare()
+        waits = {"timeout": 3, "confirm_timeout": 3} if confirmed else {}
+        Producer(channel).publish("probe", routing_key=queue.name, delivery_mode=1, **waits)
+        if queue.get(no_ack=True) is None:
+            raise OSError("what was sent did not come back")
+    finally:
+        broker.collect(socket_timeout=1)
 
 
 def _storage() -> Finding:

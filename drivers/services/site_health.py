@@ -45,6 +45,9 @@ LIBRARIES = (
 _BADNESS = {Verdict.GOOD: 0, Verdict.WARNING: 1, Verdict.UNKNOWN: 2, Verdict.BAD: 3}
 
 
+BROKER_ADVICE = "Start the broker again, or make room in it; nothing is lost meanwhile."
+
+
 @dataclass(frozen=True)
 class Problem:
     """Something that is not as it must be, and what to do about it."""
@@ -99,7 +102,7 @@ def site_health(*, principal: Principal) -> Health:
     ensure_may(principal, Capability.SITE_ADMIN)
     health = Health(asked_at=_now())
     health.checks = check_site(principal=principal)
-    advice = {"work": "Look at the queues below.", "storage": "Make room.", "broker": "Look at the broker."}
+    advice = {"work": "Look at the queues below.", "storage": "Make room.", "broker": BROKER_ADVICE}
     for one in health.checks:
         if one.verdict is not Verdict.GOOD:
             health.problems.append(Problem(one.verdict, _short(one.says), advice.get(one.check, "")))

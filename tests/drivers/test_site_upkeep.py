@@ -7,12 +7,14 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from celery import Celery
 from django.core.management import CommandError, call_command
 from django.db import connection, migrations, models
 from django.db.models.functions import Cast
 from django.utils import timezone
 
 from accounts.data import system_principal
+from core.broker import remote_options
 from core.rekeying import survey_keys
 from core.releases import WorkFormat, enter_release
 from core.work import PeriodicJob, queue_formats
@@ -21,9 +23,11 @@ from delivery.services import create_endpoint
 from drivers.services import site_upgrade
 from drivers.services.site_check import Verdict, check_site
 from drivers.services.site_database import SiteError
+from drivers.services.site_health import site_health
 from drivers.services.site_keys import forget_previous_keys, make_new_key, rotate_keys
 from drivers.services.site_upgrade import go_back, plan_upgrade, upgrade_site
 from ledger.selectors import entries
+from tests.soak.brokers import Redis
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 SITE = system_principal("test")
@@ -80,7 +84,7 @@ def test_the_command_answers_for_scripts(own_state: Path, capsys: pytest.Capture
 def test_a_broker_that_is_gone_and_a_full_store_are_told_apart(
     own_state: Path, settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def no_broker() -> Any:
+    def no_broker(**_: Any) -> Any:
         raise ConnectionError("refused")
 
     monkeypatch.setattr("drivers.services.site_check.current_app", SimpleNamespace(connection_for_write=no_broker))
@@ -89,6 +93,34 @@ def test_a_broker_that_is_gone_and_a_full_store_are_told_apart(
     assert found["broker"] is Verdict.UNKNOWN
     assert found["storage"] in {Verdict.BAD, Verdict.UNKNOWN}
     assert found["database"] is Verdict.GOOD
+
+
+@pytest.mark.integration
+@pytest.mark.skipif(not Redis.is_installed(), reason="Redis is not installed")
+def test_a_broker_that_is_full_is_told_though_it_answers(
+    own_state: Path, settings: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    redis = Redis(tmp_path)
+    redis.start()
+    try:
+        settings.CELERY_BROKER_URL = redis.url
+        with Celery("full", broker=redis.url, set_as_current=False) as app:
+            app.conf.broker_transport_options = remote_options("redis")
+            monkeypatch.setattr("drivers.services.site_check.current_app", app)
+            assert verdicts()["broker"] is Verdict.GOOD
+            with app.connection_for_write() as connection:
+                client = connection.channel().client
+                assert client.keys("*probe*") == []
+                client.config_set("maxmemory", "1")
+                health = site_health(principal=SITE)
+                client.config_set("maxmemory", "0")
+            assert verdicts()["broker"] is Verdict.GOOD
+    finally:
+        redis.remove()
+    [told] = [one for one in health.problems if "takes no messages" in one.says]
+    assert "at the limit that was set for it" in told.says
+    assert "Work goes on, seconds later." in told.says
+    assert told.do == "Start the broker again, or make room in it; nothing is lost meanwhile."
 
 
 def test_what_is_stored_moves_to_the_new_key_and_the_old_one_is_forgotten(own_state: Path, settings: Any) -> None:
