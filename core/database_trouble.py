@@ -1,8 +1,9 @@
-"""What is wrong with the database when a statement fails, as far as the database says it.
+"""What is wrong with the database when a statement fails, as far as the database says it; or with the disk for files.
 
-PostgreSQL tells by SQLSTATE (appendix A of its documentation), SQLite by its result codes.
+PostgreSQL tells by SQLSTATE (appendix A of its documentation), SQLite by its result codes, the disk by `errno`.
 """
 
+import errno
 import sqlite3
 from collections.abc import Callable, Iterator
 from enum import StrEnum
@@ -11,26 +12,31 @@ from django.db import DatabaseError, InterfaceError, OperationalError, transacti
 
 
 class Trouble(StrEnum):
-    """What keeps the database from doing what it was asked."""
+    """What keeps the database, or the disk for files, from doing what it was asked."""
 
     UNREACHABLE = "unreachable"
     READ_ONLY = "read-only"
     FULL = "full"
+    NO_ROOM = "no-room"
 
 
 SAID = {
     Trouble.UNREACHABLE: "The database does not answer",
     Trouble.READ_ONLY: "The database takes no writes",
     Trouble.FULL: "The disk of the database is full",
+    Trouble.NO_ROOM: "The disk for files is full",
 }
-RETRY_AFTER_SECONDS = {Trouble.UNREACHABLE: 5, Trouble.READ_ONLY: 30, Trouble.FULL: 60}
+RETRY_AFTER_SECONDS = {Trouble.UNREACHABLE: 5, Trouble.READ_ONLY: 30, Trouble.FULL: 60, Trouble.NO_ROOM: 60}
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT}
 _BY_STATE = {"25006": Trouble.READ_ONLY, "53100": Trouble.FULL}
 _BY_CODE = {sqlite3.SQLITE_READONLY: Trouble.READ_ONLY, sqlite3.SQLITE_FULL: Trouble.FULL}
 
 
 def trouble_of(error: BaseException | None) -> Trouble | None:
-    """Return what is wrong with the database; None where the statement itself was wrong, or it was no statement."""
+    """Return what is wrong; None where the statement itself was wrong, or it was neither a statement nor the disk."""
     for one in _chain(error):
+        if isinstance(one, OSError) and one.errno in _NO_ROOM:
+            return Trouble.NO_ROOM
         if found := _BY_STATE.get(str(getattr(one, "sqlstate", "")) or ""):
             return found
         code = getattr(one, "sqlite_errorcode", None)

@@ -1,12 +1,17 @@
-"""A database that is read-only or full: what can be read is shown, what would change is refused with what to do."""
+"""A database that is read-only or full, a full disk: what can be read is shown, changes are refused with what to do."""
 
+import json
+import os
+import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 import time_machine
+from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db import connection
 from django.test import Client
 
@@ -122,3 +127,34 @@ def test_programs_are_told_to_send_again_and_nothing_is_half_kept(admin: User, t
         assert headline in answer.json()["detail"]
         assert int(answer["Retry-After"]) >= 30
     assert set(User.objects.filter(username__startswith="late").values_list("username", flat=True)) == kept
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root: a small disk is mounted")
+def test_a_full_disk_for_files_refuses_what_needs_one_and_nothing_else(
+    admin: User, tmp_path: Path, settings: Any
+) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "none", disk], check=False).returncode:
+        pytest.skip("no small disk can be mounted here")
+    settings.ARTIFACT_STORE_URL = f"file://{disk}"
+    run = {"tool": {"driver": {"name": "scanner"}}, "results": [], "properties": {"note": "x" * 100_000}}
+    report = json.dumps({"version": "2.1.0", "runs": [run]}).encode()
+    client = signed_in(admin)
+    try:
+        form = {"kind": "sarif", "scope": "repo:gateway", "file": SimpleUploadedFile("report.sarif", report)}
+        page = client.post("/compliance/weaknesses/add/", form)
+        assert (page.status_code, page["Retry-After"]) == (503, "60"), page.content.decode()
+        assert "The disk for files is full" in page.content.decode()
+        assert "people are paged" in page.content.decode()
+        address = "/api/v1/compliance/scanner-reports/?scope=repo:gateway"
+        refused = client.post(address, report, content_type="application/json")
+        assert refused.status_code == 503
+        assert "The disk for files is full; nothing of this request was kept." in refused.json()["detail"]
+        assert list(disk.rglob("*.*")) == []
+        assert client.get("/compliance/weaknesses/").status_code == 200
+        form = {"username": "late", "full_name": "Late Comer", "time_zone": "UTC", "password": "a long enough password"}
+        assert client.post("/settings/people/add/", form).status_code == 302
+    finally:
+        subprocess.run(["umount", "-l", disk], check=True)
+    assert client.post(address, report, content_type="application/json").status_code == 201
