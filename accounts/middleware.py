@@ -24,6 +24,7 @@ from accounts.services import (
 
 Answer = Callable[[HttpRequest], HttpResponse]
 # Where somebody who has to set up a second factor may go.
+WANTED = "assay_wanted"  # what they asked for before, to go on to
 ENROLMENT = ("/settings/account/factors/", "/sign-out/", "/sign-in/again/", "/static/")
 
 
@@ -54,7 +55,10 @@ class SessionMiddleware:
             elif not request.path.startswith(ENROLMENT):
                 if _is_for_machines(request):
                     return JsonResponse({"detail": "Set up a second factor first: your role asks for one."}, status=403)
+                request.session[WANTED] = _page(request)
                 return _away(request, reverse("mfa_index"))
+        elif WANTED in request.session and not request.path.startswith(ENROLMENT):
+            del request.session[WANTED]
         return None
 
 

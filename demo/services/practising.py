@@ -88,7 +88,10 @@ class Practice:
         name = "sign-in.yaml"
         documents = load_yaml_documents((ORGANIZATION / name).read_text("utf-8"), source=name)
         apply_documents(principal=person("admin"), documents=documents, source=name)
-        self.say("Adam has set the rules of signing in: administrators need a second factor from their next sign-in on")
+        self.say(
+            "Adam has set the rules of signing in: administrators need a second factor, "
+            "and their next sign-in leads to its set-up (docs/tutorial.md, step 7)"
+        )
 
     def _leaver(self) -> None:
         """Somebody joins, gets a role, and leaves; everything that they held ends."""

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import time_machine
 from django.core.cache import cache
+from django.core.management import call_command
 from django.test import Client
 
 from accounts.data import Role, system_principal
@@ -155,11 +156,32 @@ def test_a_role_that_asks_for_a_second_factor_leads_to_its_set_up_first() -> Non
     client, _ = sign_in("alice")
     assert client.get("/")["Location"] == "/settings/account/factors/"
     assert client.get("/api/v1/teams/").status_code == 403
-    assert "Your role asks" in client.get("/settings/account/factors/").content.decode()
+    assert client.get("/incidents/?state=open")["Location"] == "/settings/account/factors/"
+    page = client.get("/settings/account/factors/").content.decode()
+    assert "Your role asks" in page
+    assert "Browsers keep passkeys to names" not in page
+    by_number = client.get("/settings/account/factors/", headers={"Host": "127.0.0.1:8000"}).content.decode()
+    assert "open this site as <code>http://localhost:8000</code>" in by_number
     enrol(client)
+    # From the codes, and from the list of factors, a person goes on to what they asked for.
+    for path in ("recovery-codes/", ""):
+        assert '"/incidents/?state=open"' in client.get(f"/settings/account/factors/{path}").content.decode()
     assert client.get("/").status_code == 200
+    assert "Go on to what" not in client.get("/settings/account/factors/").content.decode()
     ada, _ = sign_in("ada")
     assert ada.get("/").status_code == 200
+
+
+def test_a_lost_phone_of_the_only_administrator_is_helped_at_the_machine(capsys: Any) -> None:
+    rules(second_factor_roles=[Role.ADMIN])
+    client, _ = sign_in("ada")
+    enrol(client)
+    call_command("account", "remove-factors", "ada")
+    assert "the next sign-in asks for a new one" in capsys.readouterr().out
+    assert not factors_of(user=User.objects.get(username="ada"))
+    assert client.get("/").status_code == 302
+    again, _ = sign_in("ada")
+    assert again.get("/")["Location"] == "/settings/account/factors/"
 
 
 def test_something_dangerous_asks_again_after_a_while_and_then_goes_through() -> None:

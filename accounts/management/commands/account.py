@@ -17,6 +17,7 @@ from accounts.services import (
     create_user,
     deactivate_user,
     grant_role,
+    remove_factors,
     revoke_role,
     set_break_glass,
     try_provider,
@@ -204,6 +205,14 @@ class Command(RoomCommand):
         kind = "an ordinary" if off else "a break-glass"
         answer = {"username": username, "break_glass": not off}
         print_answer(answer, output=output, text=f"{username} is {kind} account.")
+
+    @command(name="remove-factors")
+    @answering
+    def remove_factors(self, username: USERNAME, output: FormatOption = OutputFormat.TEXT) -> None:
+        """Take a person's second factors away, as when the phone of the only administrator is lost."""
+        removed = remove_factors(principal=system_principal("cli"), user=self._user(username))
+        text = f"{username} has no second factor now; the next sign-in asks for a new one where their role does."
+        print_answer({"username": username, "removed": removed}, output=output, text=text)
 
     @staticmethod
     def _say(username: str, role: Role, team: str, output: OutputFormat, *, verb: str) -> None:
