@@ -45,6 +45,9 @@ class VerifyingAdapter(OpenIDConnectOAuth2Adapter):  # type: ignore[misc]  # the
                     options={"require": ["exp", "iat", "sub", "aud", "iss"]},
                 )
             )
+        except (jwt.ExpiredSignatureError, jwt.ImmatureSignatureError) as error:
+            clocks = f"set the clocks of both machines right (a difference of {CLOCK_SKEW_SECONDS} seconds is allowed)"
+            raise OAuth2Error(f"the ID token was not accepted: {error}: {clocks}") from error
         except jwt.PyJWTError as error:
             raise OAuth2Error(f"the ID token was not accepted: {error}") from error
 

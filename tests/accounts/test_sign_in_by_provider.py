@@ -1,11 +1,13 @@
 """OpenID Connect against a provider that runs, over real HTTP: admitted, refused, and rights that follow groups."""
 
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 import requests
+import time_machine
 from django.test import Client
 
 from accounts.data import ProviderKind, Role, system_principal
@@ -183,6 +185,21 @@ def test_a_token_for_somebody_elses_site_is_refused(issuer: str, provider: Ident
     parts = urlsplit(back.headers["Location"])
     assert client.get(f"{parts.path}?{parts.query}").status_code == 403
     assert not User.objects.filter(username="tom").exists()
+
+
+def test_a_clock_that_is_wrong_is_told_to_the_administrator(issuer: str, provider: IdentityProvider) -> None:
+    told(issuer, "u-11", preferred_username="uma")
+    client = Client()
+    away = client.get("/sign-in/with/okta/")
+    back = requests.post(away["Location"], data={"sub": "u-11"}, allow_redirects=False, timeout=10)
+    parts = urlsplit(back.headers["Location"])
+    with time_machine.travel(datetime.now(tz=UTC) - timedelta(minutes=10)):
+        answer = client.get(f"{parts.path}?{parts.query}")
+    assert answer.status_code == 403
+    assert "an administrator can see why" in answer.content.decode()
+    provider.refresh_from_db()
+    assert "set the clocks of both machines right" in provider.last_error
+    assert not User.objects.filter(username="uma").exists()
 
 
 def test_a_paused_provider_lets_nobody_in(issuer: str, provider: IdentityProvider) -> None:
