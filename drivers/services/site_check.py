@@ -8,6 +8,7 @@ from datetime import timedelta
 from enum import StrEnum
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from celery import current_app
 from django.conf import settings
@@ -235,7 +236,7 @@ def _send_and_take_back(*, confirmed: bool) -> None:
         # With RabbitMQ the queue goes with its connection; a full broker would not even hear that it shall go.
         queue = Queue(f"assay.probe.{new_id('probe')}", channel=channel, exclusive=True, durable=False)
         queue.declare()
-        waits = {"timeout": 3, "confirm_timeout": 3} if confirmed else {}
+        waits: dict[str, Any] = {"timeout": 3, "confirm_timeout": 3} if confirmed else {}
         Producer(channel).publish("probe", routing_key=queue.name, delivery_mode=1, **waits)
         if queue.get(no_ack=True) is None:
             raise OSError("what was sent did not come back")

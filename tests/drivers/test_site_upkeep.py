@@ -109,7 +109,8 @@ def test_a_broker_that_is_full_is_told_though_it_answers(
             monkeypatch.setattr("drivers.services.site_check.current_app", app)
             assert verdicts()["broker"] is Verdict.GOOD
             with app.connection_for_write() as connection:
-                client = connection.channel().client
+                channel: Any = connection.channel()
+                client = channel.client
                 assert client.keys("*probe*") == []
                 client.config_set("maxmemory", "1")
                 health = site_health(principal=SITE)
