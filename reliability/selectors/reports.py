@@ -1,11 +1,11 @@
 """What a service kept of its promises in a month or quarter."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
-from django.db.models import OuterRef, QuerySet, Subquery
+from django.db.models import Min
 
 from accounts.data import Principal
 from catalog.data import ActivityKind
@@ -139,16 +139,29 @@ def level_report(*, service: Any, period: Period, now: datetime) -> LevelReport:
     return LevelReport(service, period, until, lines, outages, _exclusions(slos, period, until))
 
 
-def reported_services(*, viewer: Principal) -> QuerySet[Any]:
-    """Return the services that the viewer may see and that ever promised something, with `promises_since`."""
-    first = SLOVersion.objects.filter(slo__service=OuterRef("pk")).order_by("effective_from").values("effective_from")
-    services = services_visible(viewer=viewer).annotate(promises_since=Subquery(first[:1]))
-    return services.filter(promises_since__isnull=False)
+class Promising(NamedTuple):
+    """A service that ever promised something, with no more of it than a long list shows."""
+
+    pk: int
+    slug: str
+    name: str
+    team: str | None
+    promises_since: datetime
 
 
-def reports_of(services: Sequence[Any]) -> QuerySet[ServiceReport]:
-    """Return the reports that were written of services."""
-    return ServiceReport.objects.filter(service__in=[service.pk for service in services])
+def reported_services(*, viewer: Principal) -> list[Promising]:
+    """Return the services that the viewer may see and that ever promised something, most important first."""
+    began = SLOVersion.objects.order_by().values_list("slo__service").annotate(Min("effective_from"))
+    since: dict[int, datetime] = dict(began)
+    rows = services_visible(viewer=viewer).values_list("pk", "slug", "name", "team__name")
+    return [Promising(*row, since[row[0]]) for row in rows if row[0] in since]
+
+
+def reports_written(*, viewer: Principal, periods: Iterable[str]) -> dict[tuple[int, str], datetime]:
+    """Return when the reports of services that the viewer may see were written, by service and period."""
+    services = services_visible(viewer=viewer).order_by().values("pk")
+    found = ServiceReport.objects.filter(period__in=list(periods), service__in=services).order_by()
+    return {(service, key): at for service, key, at in found.values_list("service_id", "period", "created_at")}
 
 
 def report_of(*, service: Any, key: str) -> ServiceReport | None:

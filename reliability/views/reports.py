@@ -1,8 +1,7 @@
 """Service-level reports: by service and period, as a page, HTML and PDF."""
 
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.http import Http404, HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
@@ -16,7 +15,7 @@ from core.templatetags.assay import state
 from ledger.services import read_artifact
 from reliability.domain.periods import Period, month_of, period, periods_before, quarter_of
 from reliability.navigation import may_view
-from reliability.selectors.reports import level_report, report_of, reported_services, reports_of
+from reliability.selectors.reports import Promising, level_report, report_of, reported_services, reports_written
 from reliability.services import report_html, report_pdf
 from reliability.views.access import RoomView
 
@@ -26,11 +25,10 @@ TONES = {"recorded": "ok", "period open": "plain"}
 MEDIA_TYPES = {"html": "text/html; charset=utf-8", "pdf": "application/pdf"}
 
 
-@dataclass(frozen=True)
-class ReportRow:
-    """A service and a period."""
+class ReportRow(NamedTuple):
+    """A service and a period; there may be very many."""
 
-    service: Any
+    service: Promising
     period: Period
     recorded_at: datetime | None
     ended: bool
@@ -64,7 +62,7 @@ class ReportListView(RecordListView):
             href=lambda row: reverse("reliability:report_detail", args=[row.service.slug, row.period.key]),
         ),
         Column("period", "Period", lambda row: row.period.title, sort_key=lambda row: row.period.start),
-        Column("team", "Team", lambda row: row.service.team.name if row.service.team else None, wide_only=True),
+        Column("team", "Team", lambda row: row.service.team, wide_only=True),
         Column(
             "state",
             "State",
@@ -92,11 +90,12 @@ class ReportListView(RecordListView):
         return may_view(principal)
 
     def get_records(self) -> list[ReportRow]:
-        services, now = list(reported_services(viewer=principal_of(self.request))), database_now()
-        written = {(one.service_id, one.period): one.created_at for one in reports_of(services)}
+        viewer, now = principal_of(self.request), database_now()
+        services, periods = reported_services(viewer=viewer), shown_periods(now)
+        written = reports_written(viewer=viewer, periods=(one.key for one in periods))
         return [
             ReportRow(service, one, written.get((service.pk, one.key)), ended=one.end <= now)
-            for one in shown_periods(now)
+            for one in periods
             for service in services
             # Before its first promise a service has nothing to be held to.
             if one.end > service.promises_since or (service.pk, one.key) in written
