@@ -5,13 +5,15 @@
 
 Makes a site by `manage.py site generate` on the PostgreSQL that DATABASE_URL names (`--made`: it is there already),
 finds a page of each kind from the URL map and by following links, serves the site with two processes of granian on the
-same machine, and has the users ask for pages and searches at random, twice: each a second after the last was answered,
-and at once (which asks for all that the machine has). The time of a page is that of its whole answer as seen on the
-loopback interface; beside it stands the CPU time of the web servers for each page, which does not depend on who else
-uses the machine. The first answers of each process are not counted: `--warm` seconds.
+same machine, and has the users ask for pages and searches in a random order, twice: each a second after the last was
+answered, until every kind was asked for `--each` times, and at once for `--seconds` (which asks for all that the
+machine has). The time of a page is that of its whole answer as seen on the loopback interface; beside it stands the CPU
+time of the web servers for each page, which does not depend on who else uses the machine. The first answers of each
+process are not counted: `--warm` seconds, in which every kind is asked for too.
 
-One line for each page has p50 and p95 with thinking users, the queries and this process's own CPU time; the summary
-comes last.
+One line for each kind has p50, p95 and the worst with thinking users, whether its limit is held at p95, the queries and
+this process's own CPU time, the slowest first; the summary comes last. With `--each 20` the p95 of a kind is its second
+worst time.
 """
 
 import argparse
@@ -35,7 +37,8 @@ sys.path[0] = str(ROOT)
 
 from bench._site import free_port, percentile, say, until  # noqa: E402
 
-SEARCH_SHARE = 0.15
+PAGE_LIMIT_MS, SEARCH_LIMIT_MS = 200, 300
+SEARCHES_IN_SEVEN = 1
 SEARCHES = (
     "/search/?q=svc-00042",
     "/search/?q=Service+17",
@@ -67,26 +70,61 @@ def cpu_of(process: "subprocess.Popen[bytes]") -> float:
     return sum(sum(one.cpu_times()[:2]) for one in everyone)
 
 
-def use(
-    session: requests.Session,
-    address: str,
-    pages: Sequence[str],
-    over: float,
-    seen: list[tuple[float, str, float]],
-    *,
-    seed: int,
-    think: float,
-) -> None:
-    chance = random.Random(seed)
-    time.sleep(chance.random() * think)
-    while time.monotonic() < over:
-        path = chance.choice(SEARCHES) if chance.random() < SEARCH_SHARE else chance.choice(pages)
-        began = time.perf_counter()
-        answer = session.get(address + path, timeout=120)
-        took = (time.perf_counter() - began) * 1000
-        assert answer.ok, f"{path}: {answer.status_code}"
-        seen.append((time.monotonic(), path, took))
-        time.sleep(think)
+class Deck:
+    """What the users ask for next: all kinds of pages in a random order, again and again, and a search after six.
+
+    So every kind is asked for as often as another, whatever the others cost.
+    """
+
+    def __init__(self, pages: Sequence[str], *, seed: int) -> None:
+        self._pages, self._chance, self._lock = list(pages), random.Random(seed), threading.Lock()
+        self._left: list[str] = []
+        self._drawn = self._searched = 0
+        self.rounds = 0
+
+    def draw(self) -> str:
+        """Return the next address."""
+        with self._lock:
+            self._drawn += 1
+            if self._drawn % 7 < SEARCHES_IN_SEVEN:
+                self._searched += 1
+                return SEARCHES[self._searched % len(SEARCHES)]
+            if not self._left:
+                self._left = self._chance.sample(self._pages, len(self._pages))
+                self.rounds += 1
+            return self._left.pop()
+
+
+class Visits:
+    """What the users saw: when an answer came, of what address, and after how many milliseconds."""
+
+    def __init__(self, deck: Deck) -> None:
+        self.deck = deck
+        self.seen: list[tuple[float, str, float]] = []
+        self.enough = threading.Event()
+        self.failed: list[str] = []
+
+    def go_on(self, session: requests.Session, address: str, *, think: float, wait: float) -> None:
+        """Be one user until there is enough."""
+        time.sleep(wait)
+        while not self.enough.is_set():
+            path = self.deck.draw()
+            began = time.perf_counter()
+            answer = session.get(address + path, timeout=120)
+            took = (time.perf_counter() - began) * 1000
+            if not answer.ok:
+                self.failed.append(f"{path}: {answer.status_code}")
+                self.enough.set()
+            self.seen.append((time.monotonic(), path, took))
+            self.enough.wait(think)
+
+    def times(self, since: float) -> dict[str, list[float]]:
+        """Return the times of each address, of answers that came after an instant."""
+        found: dict[str, list[float]] = {}
+        for at, path, took in list(self.seen):
+            if at >= since:
+                found.setdefault(path, []).append(took)
+        return found
 
 
 def load(
@@ -99,36 +137,60 @@ def load(
     think: float,
 ) -> dict[str, list[float]]:
     """Have the users look for a while; print what they saw in all, and return the times of each page."""
-    seen: list[tuple[float, str, float]] = []
-    began = time.monotonic()
-    counted_from, over = began + given.warm, began + given.warm + given.seconds
+    visits = Visits(Deck(pages, seed=len(sessions)))
     users = [
         threading.Thread(
-            target=use, args=(session, address, pages, over, seen), kwargs={"seed": number, "think": think}
+            target=visits.go_on,
+            args=(session, address),
+            kwargs={"think": think, "wait": think * number / len(sessions)},
         )
         for number, session in enumerate(sessions)
     ]
     for user in users:
         user.start()
-    time.sleep(max(counted_from - time.monotonic(), 0))
-    cpu = cpu_of(server)
+    time.sleep(given.warm)
+    counted_from, cpu = time.monotonic(), cpu_of(server)
+    # Thinking users go through the whole deck so many times; the others take what they get in the time.
+    rounds = visits.deck.rounds + given.each + 1
+    while not visits.enough.is_set():
+        time.sleep(0.2)
+        over = time.monotonic() - counted_from > given.seconds
+        if visits.deck.rounds >= rounds if think else over:
+            visits.enough.set()
     for user in users:
         user.join()
-    cpu = cpu_of(server) - cpu
-    times: dict[str, list[float]] = {}
-    for at, path, took in seen:
-        if at >= counted_from:
-            times.setdefault(path, []).append(took)
+    lasted, cpu = time.monotonic() - counted_from, cpu_of(server) - cpu
+    if visits.failed:
+        raise RuntimeError(visits.failed[0])
+    times = visits.times(counted_from)
     looked = [one for path, spent in times.items() if path not in SEARCHES for one in spent]
     searched = [one for path, spent in times.items() if path in SEARCHES for one in spent]
     many = len(looked) + len(searched)
     about = {"think_seconds": think, "users": given.users, "load": round(os.getloadavg()[0], 1)}
     say("scale", "page_p50", percentile(looked, 0.5), "ms", kinds=len(pages), asked=len(looked), **about)
-    say("scale", "page_p95", percentile(looked, 0.95), "ms", limit=200, **about)
-    say("scale", "search_p95", percentile(searched, 0.95), "ms", limit=300, asked=len(searched), **about)
-    say("scale", "pages_per_second", many / given.seconds, "1/s", **about)
+    say("scale", "page_p95", percentile(looked, 0.95), "ms", limit=PAGE_LIMIT_MS, **about)
+    say("scale", "search_p95", percentile(searched, 0.95), "ms", limit=SEARCH_LIMIT_MS, asked=len(searched), **about)
+    say("scale", "pages_per_second", many / lasted, "1/s", **about)
     say("scale", "server_cpu_per_page", cpu / many * 1000, "ms", **about)
     return times
+
+
+def say_of_each_kind(times: dict[str, list[float]], costs: dict[str, dict[str, Any]]) -> None:
+    """Print what each kind of page took, the slowest at p95 first, and which do not hold their limit."""
+    over: dict[float, list[str]] = {0.5: [], 0.95: []}
+    for path, spent in sorted(times.items(), key=lambda item: -percentile(item[1], 0.95)):
+        kind, limit = ("search", SEARCH_LIMIT_MS) if path in SEARCHES else ("page", PAGE_LIMIT_MS)
+        figures = {share: percentile(spent, share) for share in over}
+        for share, figure in figures.items():
+            if figure > limit:
+                over[share].append(path)
+        more = {"p95": round(figures[0.95], 1), "worst": round(max(spent), 1), "held": figures[0.95] <= limit}
+        cost = {"asked": len(spent), "queries": costs[path]["queries"], "cpu_ms": costs[path]["cpu_ms"]}
+        say("scale", f"{kind}_p50", figures[0.5], "ms", **{kind: path}, **more, **cost)
+    least = min((len(spent) for spent in times.values()), default=0)
+    for share, paths in over.items():
+        name = f"kinds_over_their_limit_at_p{share * 100:.0f}"
+        say("scale", name, len(paths), "pages", of=len(times), each_asked_at_least=least, which=paths[:20])
 
 
 def generate(scale: float) -> None:
@@ -142,7 +204,8 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--scale", type=float, default=0.1)
     parser.add_argument("--users", type=int, default=20)
-    parser.add_argument("--seconds", type=float, default=60)
+    parser.add_argument("--each", type=int, default=20, help="How often thinking users ask for each kind at least.")
+    parser.add_argument("--seconds", type=float, default=60, help="How long the users who do not think go on.")
     parser.add_argument("--warm", type=float, default=20)
     parser.add_argument("--made", action="store_true", help="The database holds a generated site already.")
     parser.add_argument("--settled", action="store_true", help="Leave out the users who do not think.")
@@ -171,13 +234,7 @@ def main() -> None:
         finally:
             server.terminate()
             server.wait(30)
-    for path, spent in sorted(times.items(), key=lambda item: -percentile(item[1], 0.95)):
-        cost = costs[path]
-        kind = "search" if path in SEARCHES else "page"
-        more = {"p95": round(percentile(spent, 0.95), 1), "asked": len(spent), "queries": cost["queries"]}
-        say("scale", f"{kind}_p50", percentile(spent, 0.5), "ms", **{kind: path}, **more, cpu_ms=cost["cpu_ms"])
-    over = [path for path, spent in times.items() if percentile(spent, 0.5) > (300 if path in SEARCHES else 200)]
-    say("scale", "kinds_over_their_limit_at_p50", len(over), "pages", of=len(times), which=over[:20])
+    say_of_each_kind(times, costs)
 
 
 def _answers(address: str) -> bool:
