@@ -5,6 +5,7 @@ There are five tones with a meaning and two without. A word that nobody listed i
 
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 
 
 class Tone(StrEnum):
@@ -89,7 +90,13 @@ def tone_of(value: object) -> Tone:
     """Return the tone of a state word; PLAIN when it has no listed meaning, UNKNOWN when there is none."""
     if value is None or value == "":
         return Tone.UNKNOWN
-    return _TONE_OF.get(_normal(value), Tone.PLAIN)
+    return _tone_of_text(value) if isinstance(value, str) else _TONE_OF.get(_normal(value), Tone.PLAIN)
+
+
+@lru_cache(maxsize=1024)
+def _tone_of_text(text: str) -> Tone:
+    # Pages of thousands of lines have a handful of states.
+    return _TONE_OF.get(_normal(text), Tone.PLAIN)
 
 
 def shown(value: object, *, word: str = "", tone: Tone | str | None = None) -> Shown:

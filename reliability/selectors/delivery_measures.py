@@ -40,13 +40,22 @@ class Delivery:
 
     def by_service(self) -> list[tuple[Any, Measures]]:
         """Return the measures of each service that was deployed or out of order, by name."""
-        found = []
-        for key, service in self.services.items():
-            mine = [one for one in self.deployments if one.service_id == key]
-            outages = [one for one in self.outages if key in one.service_ids]
-            if mine or outages:
-                found.append((service, measures(mine, outages, since=self.since, until=self.until)))
-        return sorted(found, key=lambda one: one[0].name.lower())
+        deployed: dict[int, list[Delivered]] = {}
+        broken: dict[int, list[Outage]] = {}
+        for delivered in self.deployments:
+            deployed.setdefault(delivered.service_id, []).append(delivered)
+        for outage in self.outages:
+            for key in outage.service_ids:
+                broken.setdefault(key, []).append(outage)
+        found = [
+            (
+                self.services[key],
+                measures(deployed.get(key, []), broken.get(key, []), since=self.since, until=self.until),
+            )
+            for key in deployed.keys() | broken.keys()
+            if key in self.services
+        ]
+        return sorted(found, key=lambda one: (one[0].name.lower(), one[0].slug))
 
     def by_week(self) -> list["Delivery"]:
         """Return the whole weeks up to the interval's end, oldest first."""
@@ -73,7 +82,7 @@ def delivery(*, viewer: Principal, since: datetime, until: datetime, service_id:
     if service_id is not None:
         services = services.filter(pk=service_id)
         deployments = deployments.filter(service_id=service_id)
-    visible = {service.pk: service for service in services}
+    visible = {service.pk: service for service in services.select_related(None).only("pk", "slug", "name")}
     incidents = activities_between(since, until, kinds=[ActivityKind.INCIDENT]).prefetch_related("services")
     outages = [
         Outage(frozenset(ids), one.started_at, one.ended_at, one.title)
