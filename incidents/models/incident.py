@@ -73,6 +73,8 @@ class Incident(models.Model):
         indexes = (
             models.Index(fields=("status", "-id"), name="incident_by_status"),
             models.Index(fields=("triggered_at",), name="incident_by_opening"),
+            # Earlier incidents of the same service and route.
+            models.Index(fields=("grouping_key", "-id"), name="incident_by_grouping"),
             # What is stored about a person, and an erasure, look for who did something.
             models.Index(fields=("declared_by",), name="incident_by_opener"),
             models.Index(fields=("resolved_by",), name="incident_by_resolver"),
