@@ -9,6 +9,7 @@ from reliability.data import BudgetStatus
 from reliability.selectors import (
     budget_statuses,
     minute_of,
+    one_look,
     slos_for_service,
     subjects_of,
     versions_in_force,
@@ -46,11 +47,12 @@ def spent_by(*, incident: Incident, now: datetime) -> Sequence[Spent]:
         minute_of(incident.impact_started_at),
         minute_of(incident.mitigated_at or incident.resolved_at or now) + 1,
     )
-    versions = {version.slo_id: version for version in versions_in_force(slos=slos)}
-    subjects = subjects_of(versions.values())
-    tallies = {tally for found in subjects.values() for tally in found[0].tallies}
-    counts = window_counts(tallies, [window])
-    statuses = budget_statuses(slos, now=now)
+    with one_look():
+        versions = {version.slo_id: version for version in versions_in_force(slos=slos)}
+        subjects = subjects_of(versions.values())
+        tallies = {tally for found in subjects.values() for tally in found[0].tallies}
+        counts = window_counts(tallies, [window])
+        statuses = budget_statuses(slos, now=now)
     found = []
     for slo in slos:
         version = versions.get(slo.pk)

@@ -34,6 +34,7 @@ from reliability.selectors.gates import (
     policies_in_force,
     policy_standing,
 )
+from reliability.selectors.looking import one_look
 from reliability.selectors.recent import are_many, figures_as_of, running_out, worst_states
 from reliability.selectors.reckoning import Subject, reckon, subjects_of
 from reliability.selectors.sources import data_statuses, probe_locations
@@ -89,6 +90,7 @@ __all__ = [
     "last_measured_minutes",
     "minute_of",
     "minute_series",
+    "one_look",
     "override_as_json",
     "overrides_visible",
     "policies_in_force",

@@ -87,12 +87,6 @@ def _versions_in_force(slos: Mapping[int, SLO]) -> list[SLOVersion]:
     return versions
 
 
-def countable_versions(*, slos: Iterable[SLO]) -> list[SLOVersion]:
-    """Return the definitions that count now with no more of each than its counts and target need: for long lists."""
-    found = SLOVersion.objects.filter(slo__in=[slo.pk for slo in slos], retired_at__isnull=True)
-    return list(found.only("pk", "slo_id", "counts_with_id", "target"))
-
-
 def versions_of(*, slo: SLO) -> QuerySet[SLOVersion]:
     """Return all definitions, newest first."""
     return slo.versions.select_related("counts_with", "data_source").order_by("-number")

@@ -25,8 +25,9 @@ from reliability.data import BudgetState, BudgetStatus
 from reliability.models import SLO
 from reliability.navigation import may_view
 from reliability.selectors import are_many, budget_statuses, figures_as_of, slos_visible
-from reliability.selectors.budgets import countable_versions
+from reliability.selectors.budgets import versions_in_force
 from reliability.selectors.history import burn_sparklines
+from reliability.selectors.looking import one_look
 
 Choices = list[tuple[str, str]]
 TONES = {"BREACHED": "bad", "AT RISK": "risk", "OK": "ok"}
@@ -289,8 +290,9 @@ class SLOListView(RecordListView):
         if records and isinstance(records[0], SLORow):
             return list(records)
         now, slos = database_now(), list(records)
-        statuses = budget_statuses(slos, now=now)
-        burn = burn_sparklines(versions=countable_versions(slos=slos), now=now)
+        with one_look():
+            statuses = budget_statuses(slos, now=now)
+            burn = burn_sparklines(versions=versions_in_force(slos=slos), now=now)
         return [SLORow(slo, statuses.get(slo.pk), burn.get(slo.pk, [])) for slo in slos]
 
     def extra_context(self) -> dict[str, Any]:
