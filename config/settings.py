@@ -57,6 +57,7 @@ INSTALLED_APPS = [
 
 MIDDLEWARE = [
     "core.middleware.RequestIdMiddleware",
+    "core.middleware.ProbeMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "csp.middleware.CSPMiddleware",
@@ -183,7 +184,8 @@ CSRF_COOKIE_SECURE = _TLS
 SECURE_HSTS_SECONDS = 31_536_000 if _TLS else 0
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if ENVIRONMENT.assay_trust_proxy else None
 SECURE_SSL_REDIRECT = _TLS and ENVIRONMENT.assay_trust_proxy
-SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$", r"^metrics$"]  # probes come from inside, without TLS
+# Whatever port the plain request came to; probes are answered before this is asked.
+SECURE_SSL_HOST = urlsplit(SITE_URL).netloc
 # W005, W021: whether other sites of the domain use TLS is not this site's to promise. W008: without a proxy that says
 # how the request came, a redirect would go round in circles; with one, see ASSAY_TRUST_PROXY.
 SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021", *([] if SECURE_SSL_REDIRECT else ["security.W008"])]

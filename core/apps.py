@@ -9,5 +9,5 @@ class CoreConfig(AppConfig):
 
     def ready(self) -> None:
         # Registries are filled by importing these modules of every installed app: first all events, then all actions …
-        for name in ("events", "actions", "tasks", "subscribers", "navigation", "lifecycle"):
+        for name in ("events", "actions", "tasks", "subscribers", "navigation", "lifecycle", "figures"):
             autodiscover_modules(name)

@@ -1,5 +1,6 @@
 """Whether this process lives, whether the site can serve, and how it does in figures."""
 
+import time
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -9,6 +10,9 @@ from core.migrating import pending_and_unknown
 from core.work import dead_counts, oldest_overdue
 
 OVERDUE_LIMIT = timedelta(minutes=5)
+DEAD_FOR_SECONDS = 30.0
+
+_dead_at: list[tuple[float, dict[str, int]]] = []
 
 
 @dataclass(frozen=True)
@@ -30,8 +34,21 @@ def readiness() -> Readiness:
     try:
         missing, _ = pending_and_unknown(connections[DEFAULT_DB_ALIAS])
         if missing:
-            return Readiness((f"{len(missing)} migrations are not applied; run manage.py migrate",), {}, {})
+            return Readiness((f"{len(missing)} migrations are not applied; run manage.py site upgrade",), {}, {})
         overdue = {name: age.total_seconds() for name, age in oldest_overdue().items()}
-        return Readiness((), overdue, dead_counts())
+        return Readiness((), overdue, _given_up())
     except DatabaseError as error:
         return Readiness((f"the database did not answer: {type(error).__name__}",), {}, {})
+
+
+def forget_readiness() -> None:
+    """Make the next look ask everything again (for tests)."""
+    _dead_at.clear()
+
+
+def _given_up() -> dict[str, int]:
+    """Count rows given up, at most twice a minute: large queues are counted whole, and probes come every second."""
+    now = time.monotonic()
+    if not _dead_at or now - _dead_at[0][0] > DEAD_FOR_SECONDS:
+        _dead_at[:] = [(now, dead_counts())]
+    return _dead_at[0][1]

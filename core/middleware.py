@@ -1,4 +1,4 @@
-"""Give every request an id that an error page can quote and a log line carries."""
+"""What every request meets: the doors of probes, an id that an error page can quote, the reader's time zone."""
 
 import re
 import zoneinfo
@@ -8,7 +8,14 @@ from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 
 from core.identifiers import new_id
+from core.views import healthz, metrics, readyz
 
+# They come from inside: without TLS, a session, or a host name that people use.
+PROBES: dict[str, Callable[[HttpRequest], HttpResponse]] = {
+    "/healthz": healthz,
+    "/readyz": readyz,
+    "/metrics": metrics,
+}
 _ALLOWED = re.compile(r"[A-Za-z0-9_-]{8,64}")
 
 
@@ -24,6 +31,22 @@ class RequestIdMiddleware:
         request.META["ASSAY_REQUEST_ID"] = request_id
         response = self.get_response(request)
         response["X-Request-Id"] = request_id
+        return response
+
+
+class ProbeMiddleware:
+    """Answer probes and scrapers by whatever address they ask: they name a machine's address, not the site's."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        answer = PROBES.get(request.path_info)
+        if answer is None or request.method not in {"GET", "HEAD"}:
+            return self.get_response(request)
+        response = answer(request)
+        response["X-Content-Type-Options"] = "nosniff"
+        response["Cache-Control"] = "no-store"
         return response
 
 

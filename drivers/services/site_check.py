@@ -14,6 +14,7 @@ from celery import current_app
 from django.conf import settings
 from django.core import checks
 from django.db import DatabaseError, connection
+from django.db.migrations.recorder import MigrationRecorder
 from django.utils import timezone
 from kombu import Producer, Queue
 
@@ -30,10 +31,12 @@ from core.rekeying import survey_keys
 from core.releases import current_release, formats_ahead
 from core.replicas import REPLICA, replica_lag
 from core.work import dead_counts, not_known_here, queue_formats
+from drivers.services.site_certificate import own_certificate_until
 from ledger.services.artifacts import scratch_folder
 
 CLOCK_TOLERANCE = timedelta(seconds=5)
 DISK_FLOOR_BYTES = 1024**3
+CERTIFICATE_NOTICE = timedelta(days=14)
 
 
 class Verdict(StrEnum):
@@ -70,9 +73,21 @@ def check_site(*, principal: Principal) -> list[Finding]:
     }
     if findings[1].verdict is Verdict.UNKNOWN:
         findings += [Finding(name, Verdict.UNKNOWN, "The database did not answer.") for name in later]
+    elif _is_empty():
+        findings.append(Finding("migrations", Verdict.BAD, "The database is empty: run site upgrade, or site restore."))
     else:
         findings += [_asked(name, ask) for name, ask in later.items()]
-    return [*findings, _asked("broker", _broker), _asked("storage", _storage)]
+    return [*findings, ask_broker(), ask_storage(), _asked("certificate", _certificate)]
+
+
+def ask_broker() -> Finding:
+    """Say whether the broker answers."""
+    return _asked("broker", _broker)
+
+
+def ask_storage() -> Finding:
+    """Say whether the state folder and the artifact store take and give back files."""
+    return _asked("storage", _storage)
 
 
 def _asked(name: str, ask: Callable[[], Finding]) -> Finding:
@@ -91,7 +106,7 @@ def _deployment_checks() -> list[checks.CheckMessage]:
 
 
 def _configuration() -> Finding:
-    found = _deployment_checks()
+    found = [one for one in _deployment_checks() if not one.is_silenced()]
     errors = [one for one in found if one.level >= checks.ERROR]
     # What concerns TLS is Django's to say only where the site says that it is reached over it.
     tls = settings.SITE_URL.startswith("https://")
@@ -119,6 +134,11 @@ def _database() -> Finding:
     if number < 140000:
         return Finding("database", Verdict.BAD, f"PostgreSQL {version}; 14 or newer is needed.")
     return Finding("database", Verdict.GOOD, f"PostgreSQL {version}")
+
+
+def _is_empty() -> bool:
+    """Say whether nothing was ever applied: then every other answer would be that a table is missing."""
+    return not MigrationRecorder(connection).has_table()
 
 
 def _migrations() -> Finding:
@@ -260,6 +280,24 @@ def _storage() -> Finding:
         if free < DISK_FLOOR_BYTES:
             return Finding("storage", Verdict.WARNING, f"{folder} has {free // 1024**2} MiB left.")
     return Finding("storage", Verdict.GOOD, "The state folder and the artifact store take and give back files.")
+
+
+def _certificate() -> Finding:
+    try:
+        until = own_certificate_until()
+    except OSError as error:
+        said = error.strerror or str(error)
+        words = f"{settings.SITE_URL} does not answer from this machine ({said}); its certificate was not seen."
+        return Finding("certificate", Verdict.WARNING, words)
+    if until is None:
+        return Finding("certificate", Verdict.GOOD, "None: the site's address is not https.")
+    left = until - timezone.now()
+    on = f"{until:%Y-%m-%d %H:%M} UTC"
+    if left <= timedelta(0):
+        return Finding("certificate", Verdict.BAD, f"Expired on {on}: browsers and senders refuse the site.")
+    if left <= CERTIFICATE_NOTICE:
+        return Finding("certificate", Verdict.WARNING, f"Expires on {on}, in {left.days} days.")
+    return Finding("certificate", Verdict.GOOD, f"Good until {on}.")
 
 
 def _counted(counts: dict[str, int]) -> str:

@@ -102,7 +102,14 @@ def site_health(*, principal: Principal) -> Health:
     ensure_may(principal, Capability.SITE_ADMIN)
     health = Health(asked_at=_now())
     health.checks = check_site(principal=principal)
-    advice = {"work": "Look at the queues below.", "storage": "Make room.", "broker": BROKER_ADVICE}
+    advice = {
+        "work": "manage.py site given-up lists it, tries it again, or sets it aside.",
+        "storage": "Make room.",
+        "broker": BROKER_ADVICE,
+        "certificate": "Renew it at the proxy that ends TLS.",
+        "hold": "Backup and restore, in the settings, says what to look at before it is released.",
+        "replica": "Look at the standby.",
+    }
     for one in health.checks:
         if one.verdict is not Verdict.GOOD:
             health.problems.append(Problem(one.verdict, _short(one.says), advice.get(one.check, "")))
