@@ -14,6 +14,7 @@ from core.work import WorkQueue, register_queue
 register_queue(
     WorkQueue(
         name=EXPORT_QUEUE,
+        again_by="ask for a new pack in the audit room",
         model=PackExport,
         handle=run_export,
         lease_for=timedelta(minutes=15),
@@ -26,6 +27,7 @@ register_queue(
 register_queue(
     WorkQueue(
         name=SCAN_QUEUE,
+        again_by="start a new scan",
         model=ScanRun,
         handle=run_scan,
         # The tool may take ten minutes, fetching two.

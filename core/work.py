@@ -30,6 +30,8 @@ Row = TypeVar("Row", bound=LeasedModel)
 
 BACKOFF = (1, 5, 15, 60, 300, 900, 3600)
 CUT_OFF_DELAY = timedelta(seconds=5)
+# What a person has set aside is finished besides.
+GIVEN_UP = Q(dead_at__isnull=False, finished_at__isnull=True)
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,8 @@ class WorkQueue(Generic[Row]):
 
     `parallel` is how many threads of one process may drain it at once: what waits for one lock, or must leave threads
     to others, says so.
+
+    `again_by` says where a row that was given up is tried again, where it takes more than to make it due.
     """
 
     name: str
@@ -65,6 +69,7 @@ class WorkQueue(Generic[Row]):
     format: int = 1
     known: Callable[[], Q] | None = None
     parallel: int | None = None
+    again_by: str = ""
 
     def queryset(self) -> QuerySet[Row]:
         """Return the rows this queue looks at."""
@@ -87,6 +92,11 @@ def register_queue(queue: WorkQueue[Row]) -> WorkQueue[Row]:
         raise ValueError(f"work queue {queue.name!r} is registered twice")
     _queues[queue.name] = queue
     return queue
+
+
+def queue_named(name: str) -> WorkQueue[Any]:
+    """Return a queue. Raises KeyError."""
+    return _queues[name]
 
 
 def queue_names() -> tuple[str, ...]:
@@ -284,7 +294,7 @@ def _bare(queue: WorkQueue[Row]) -> QuerySet[Row]:
 
 
 def _dead(queue: WorkQueue[Row]) -> QuerySet[Row]:
-    return _bare(queue).filter(dead_at__isnull=False)
+    return _bare(queue).filter(GIVEN_UP)
 
 
 def _last_error(queue: WorkQueue[Any]) -> str:

@@ -22,5 +22,15 @@ def _ordinary() -> QuerySet[Delivery]:
 
 # Receivers that hang must not take every thread of a worker.
 for name, rows, parallel in ((URGENT_QUEUE, _urgent, 4), (ORDINARY_QUEUE, _ordinary, 2)):
-    register_queue(WorkQueue(name=name, model=Delivery, handle=deliver, lease_for=LEASE, rows=rows, parallel=parallel))
+    register_queue(
+        WorkQueue(
+            name=name,
+            model=Delivery,
+            handle=deliver,
+            lease_for=LEASE,
+            rows=rows,
+            parallel=parallel,
+            again_by="Settings, Deliveries, Send again, or manage.py delivery redeliver",
+        )
+    )
 register_queue(WorkQueue(name="delivery.outside", model=OutsideWatch, handle=tell_outside, lease_for=LEASE))

@@ -31,6 +31,7 @@ from core.holding import current_hold
 from core.partitions import open_months, partitioned_tables, problems
 from core.rekeying import survey_keys
 from core.work import oldest_overdue
+from drivers.domain.redaction import redacted
 from drivers.domain.site_encryption import (
     BackupKey,
     BackupUnreadableError,
@@ -44,6 +45,7 @@ from drivers.services.site_backup import back_up, inspect_backup, write_key
 from drivers.services.site_bundle import make_bundle
 from drivers.services.site_check import Verdict, check_site
 from drivers.services.site_database import NewerReleaseError, SiteError
+from drivers.services.site_given_up import given_up, settle_given_up
 from drivers.services.site_health import site_health
 from drivers.services.site_hold import release_site
 from drivers.services.site_keys import forget_previous_keys, make_new_key, rotate_keys
@@ -220,6 +222,42 @@ class Command(RoomCommand):
         if said := [problem for table in partitioned_tables() for problem in problems(table, now=now)]:
             fail("\n".join(said), ExitCode.NO)
 
+    @command("given-up")
+    @answering
+    def list_given_up(  # noqa: PLR0917 the command line names them
+        self,
+        queue: Annotated[str, typer.Option(help="Only this queue.")] = "",
+        retry: Annotated[bool, typer.Option("--retry", help="Try the rows again, once their cause is mended.")] = False,
+        aside: Annotated[bool, typer.Option("--set-aside", help="Leave them undone for good; takes a reason.")] = False,
+        row: Annotated[list[int] | None, typer.Option(help="Only this row; may be repeated.")] = None,
+        reason: Annotated[str, typer.Option(help="Why; kept in the ledger.")] = "",
+        as_user: As = "",
+        output: FormatOption = OutputFormat.TEXT,
+    ) -> None:
+        """List work that was given up, with its errors; try it again, or set it aside. Exit code 1: there is some."""
+        me = _principal(as_user)
+        if retry and aside:
+            fail("--retry or --set-aside, not both.")
+        if (retry or aside) and not queue:
+            fail("Say which queue: --queue NAME.")
+        with _explained():
+            rows = [one for one in given_up(principal=me, queue=queue) if not row or one.key in row]
+            if retry or aside:
+                keys = [one.key for one in rows]
+                count = settle_given_up(principal=me, queue=queue, keys=keys, again=retry, reason=reason)
+                words = "due again" if retry else "set aside"
+                print_answer({"queue": queue, "rows": count}, output=output, text=f"{queue}: {count} rows {words}.")
+                return
+        shown = [asdict(one) | {"what": redacted(one.what), "error": redacted(one.error)} for one in rows]
+        if output is OutputFormat.TEXT:
+            shown = [
+                one | {"error": one["error"].strip().splitlines()[-1][:100] if one["error"] else ""} for one in shown
+            ]
+        columns = ("queue", "key", "what", "since", "attempts", "error")
+        print_rows(shown, columns=columns, output=output, empty="Nothing was given up.")
+        if rows:
+            raise typer.Exit(ExitCode.NO)
+
     @command()
     @answering
     def bundle(
@@ -356,6 +394,11 @@ class Command(RoomCommand):
         with _explained():
             _, withdrawn = release_site(principal=_principal(as_user), note=note, send_waiting=send_waiting)
         typer.echo(f"released; {withdrawn} messages of the backup were withdrawn")
+
+
+def _last_line(error: str) -> str:
+    """Return what an error says, without the way to it."""
+    return error.strip().rpartition("\n")[2][:100]
 
 
 @contextmanager
