@@ -12,6 +12,7 @@ from django.contrib.auth.validators import UnicodeUsernameValidator
 from django.core.exceptions import ValidationError
 
 from accounts.data import Capability, Principal, ProviderKind, Role
+from accounts.domain.permissions import CAPABILITY_WORDS
 from accounts.domain.providers import CONFIGURATIONS, LONGEST_CLOCK_TOLERANCE
 from accounts.models import SignInPolicy, Team, User
 from accounts.selectors import sign_in_policy
@@ -82,7 +83,7 @@ class TokenForm(forms.Form):
         super().__init__(*args, **kwargs)
         scopes = self.fields["scopes"]
         assert isinstance(scopes, forms.MultipleChoiceField)  # noqa: S101 declared above
-        scopes.choices = [(one.value, one.value) for one in Capability if principal.may_somewhere(one)]
+        scopes.choices = [(one.value, CAPABILITY_WORDS[one]) for one in Capability if principal.may_somewhere(one)]
 
     def order(self) -> dict[str, Any]:
         """Return what `create_api_token` is asked for."""

@@ -59,10 +59,14 @@ class TypedKeyField(forms.CharField):
 
 
 def offer(form: forms.Form, name: str, found: QuerySet[Any], *, noun: str, key: str = "slug") -> None:
-    """Let a choice field of a form, single or multiple, offer these records by their keys; of very many, typed."""
+    """Let a choice field of a form, single or multiple, offer these records by their keys; of very many, typed.
+
+    What it offers for nothing chosen stays.
+    """
     field: Any = form.fields[name]
     if not is_too_many(found):
-        field.choices = list(found.values_list(key, "name"))
+        nothing = [(value, label) for value, label in field.choices if value == ""]
+        field.choices = [*nothing, *found.values_list(key, "name")]
         return
     several = isinstance(field, forms.MultipleChoiceField)
     form.fields[name] = TypedKeyField(

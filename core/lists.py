@@ -195,6 +195,7 @@ class RecordListView(GroupedRecords, LoginRequiredMixin, View):
     page_size: ClassVar[int] = 50
     counted_up_to: ClassVar[int | None] = None
     refresh_seconds: ClassVar[int] = 0
+    stacked: ClassVar[bool] = False  # on a phone each record is a small block, its cells below one another
     empty: ClassVar[Empty] = Empty("There is nothing here yet.")
     template_name: ClassVar[str] = "components/record_list.html"
     partial_template_name: ClassVar[str] = "components/record_table.html"
@@ -300,6 +301,7 @@ class RecordListView(GroupedRecords, LoginRequiredMixin, View):
             "actions": self.get_actions(),
             "empty": self.get_empty(),
             "refresh_seconds": self.refresh_seconds,
+            "stacked": self.stacked,
             **self.extra_context(),
         }
         htmx = getattr(request, "htmx", False)

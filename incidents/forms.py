@@ -11,7 +11,7 @@ from django.utils import timezone
 from accounts.data import Principal
 from accounts.selectors import people, teams
 from catalog.selectors import services_visible
-from core.choosing import offer_records
+from core.choosing import offer, offer_records
 from delivery.data import Channel
 from incidents.data import IncidentRole, IntegrationKind, PublicState, Severity
 from incidents.domain.review_templates import FACTOR_KINDS, SECTIONS
@@ -156,7 +156,11 @@ class AnalyticsForm(forms.Form):
     )
     by = forms.ChoiceField(choices=[(one.value, one.value) for one in Cut], required=False)
     severity = forms.ChoiceField(choices=[("", "every"), *SEVERITIES], required=False)
-    service = forms.SlugField(max_length=63, required=False, label="Only this service")
+    service = forms.ChoiceField(choices=[("", "every")], required=False, label="Only this service")
+
+    def __init__(self, *args: object, viewer: Principal, **kwargs: object) -> None:
+        super().__init__(*args, **kwargs)  # type: ignore[arg-type]
+        offer(self, "service", services_visible(viewer=viewer), noun="service")
 
 
 class SubscribeForm(forms.Form):

@@ -106,6 +106,7 @@ def site_health(*, principal: Principal) -> Health:
         "work": "manage.py site given-up lists it, tries it again, or sets it aside.",
         "storage": "Make room.",
         "broker": BROKER_ADVICE,
+        "database": "Look at PostgreSQL: DATABASE_URL must lead to a primary that takes writes.",
         "certificate": "Renew it at the proxy that ends TLS.",
         "hold": "Backup and restore, in the settings, says what to look at before it is released.",
         "replica": "Look at the standby.",

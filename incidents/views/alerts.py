@@ -58,6 +58,7 @@ class AlertListView(RecordListView):
     saves_views = True
     counted_up_to = 10_000
     refresh_seconds = 10
+    stacked = True
     empty = Empty(
         "No alert has come in. Add an integration and point a sender at the address that it prints.",
         command=".venv/bin/python manage.py incident integration add prometheus --kind alertmanager",

@@ -53,8 +53,10 @@ class AnalyticsView(RoomView):
     """The measures of a period; `?csv=1` gives the table."""
 
     def get(self, request: HttpRequest) -> HttpResponse:
-        form = AnalyticsForm(request.GET or {"days": DEFAULT_DAYS, "by": Cut.SERVICE.value})
-        chosen = form.cleaned_data if form.is_valid() else {}
+        form = AnalyticsForm(request.GET or {"days": DEFAULT_DAYS, "by": Cut.SERVICE.value}, viewer=self.principal)
+        form.full_clean()
+        # What is not understood is said at its field; what is, holds.
+        chosen = form.cleaned_data
         with reading_from_replica():
             return self._answer(request, form, chosen)
 

@@ -1,5 +1,6 @@
 """The audit log in words: ledger entries with the names of who acted."""
 
+import re
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Any
@@ -11,6 +12,7 @@ from portal.data import AuditFilters, AuditLine
 CHUNK = 500
 NOBODY = "nobody:-"
 SHOWN_APART = {"action", "address", "outcome"}
+INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|\+00:00)")
 
 
 def question_of(asked: AuditFilters) -> TrailQuestion:
@@ -71,7 +73,7 @@ def _details(payload: dict[str, Any]) -> str:
         parts.append(f"because: {reason}")
     if not parts:
         parts = [
-            f"{name.replace('_', ' ')}: {value}"
+            f"{name.replace('_', ' ')}: {_plain(value)}"
             for name, value in payload.items()
             if isinstance(value, str | int)
             and not isinstance(value, bool)
@@ -80,3 +82,9 @@ def _details(payload: dict[str, Any]) -> str:
             and not name.endswith("sha256")
         ][:4]
     return "; ".join(part if len(part) <= 160 else f"{part[:159]}…" for part in parts)
+
+
+def _plain(value: str | int) -> str:
+    """Return a value as people write it: an instant to the second, in UTC as the entry has it."""
+    text = str(value)
+    return f"{text[:10]} {text[11:19]} UTC" if INSTANT.fullmatch(text) else text

@@ -41,6 +41,13 @@ def test_few_are_a_list() -> None:
     assert "Team 2" in str(form["record"])
 
 
+def test_what_stands_for_nothing_chosen_stays_on_the_list() -> None:
+    form = forms.Form()
+    form.fields["one"] = forms.ChoiceField(choices=[("", "every")], required=False)
+    offer(form, "one", Team.objects.all(), noun="team")
+    assert [label for _, label in vars(form.fields["one"])["_choices"]][:2] == ["every", "Team 0"]
+
+
 @pytest.mark.usefixtures("_many")
 def test_of_many_the_key_is_typed_and_gives_the_same_value() -> None:
     form = OneForm({"one": "team-1", "some": "team-0, team-2", "record": "team-1"})

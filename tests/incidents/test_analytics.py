@@ -195,7 +195,10 @@ def test_page_csv_and_api_tell_the_same(world: World, client: Client) -> None:
     world.post_alertmanager(an_alert())
     drain_all()
     client.force_login(world.alice)
-    assert "gateway" in client.get("/incidents/analytics/").content.decode()
+    assert '<option value="gateway">' in client.get("/incidents/analytics/").content.decode()
+    refused = client.get("/incidents/analytics/?days=365&by=service&service=nobody").content.decode()
+    assert "Select a valid choice" in refused
+    assert '<option value="365" selected>' in refused
     rows = list(csv.DictReader(io.StringIO(client.get("/incidents/analytics/?csv=1&days=30").content.decode())))
     assert [(row["service"], row["count"]) for row in rows] == [("gateway", "1"), ("all", "1")]
     found = client.get("/api/v1/incident-analytics/?by=severity").json()
