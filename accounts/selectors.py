@@ -169,6 +169,15 @@ def is_same_person(principal: Principal, *, reference: str) -> bool:
     return reference == f"user:{principal.user_id}"
 
 
+def person_behind(reference: str) -> str:
+    """Return the reference of the person who acts under another one: the owner of `token:3`; every other is its own."""
+    kind, _, key = reference.partition(":")
+    if kind != "token" or not key.isdecimal():
+        return reference
+    owner = ApiToken.objects.filter(pk=int(key)).values_list("owner_id", flat=True).first()
+    return reference if owner is None else f"user:{owner}"
+
+
 def user_by_id(*, user_id: int) -> User | None:
     """Return an active person."""
     return User.objects.filter(pk=user_id, is_active=True).first()

@@ -9,6 +9,7 @@ from datetime import datetime
 from functools import cached_property
 
 from accounts.data import system_principal
+from accounts.selectors import person_behind
 from catalog.data import ActivityKind
 from catalog.selectors import dependencies, open_activities
 from chaos.data import SETTLED, GuardDecision, RunState
@@ -201,11 +202,9 @@ def _approval(asked: Asked, plan: RunPlan, requested_by: str) -> GuardDecision:
     one_way = any(fault.one_way for fault in asked.spec.faults)
     if asked.spec.approval == "production" and not asked.experiment.environment.production and not one_way:
         return _yes("approval", "not asked for: not in production, and every fault can be undone")
-    approval = (
-        PlanApproval.objects.filter(revision=plan.revision, plan_sha256=plan.sha256, expires_at__gt=asked.now)
-        .exclude(approved_by=requested_by)
-        .first()
-    )
+    given = PlanApproval.objects.filter(revision=plan.revision, plan_sha256=plan.sha256, expires_at__gt=asked.now)
+    asker = person_behind(requested_by)
+    approval = next((one for one in given if person_behind(one.approved_by) != asker), None)
     if approval is None:
         return _no("approval", "nobody else has approved this plan within the hour")
     return _yes("approval", f"approved by {approval.approved_by}")

@@ -11,7 +11,10 @@ import pytest
 from django.core.exceptions import PermissionDenied
 from django.utils import timezone
 
-from accounts.data import Role
+from accounts.data import Capability, Role
+from accounts.models import User
+from accounts.selectors import principal_for_token
+from accounts.services import create_api_token
 from catalog.models import Environment
 from chaos.data import FaultState, RunState, Verdict
 from chaos.models import ChaosRun, Experiment, Fault
@@ -88,6 +91,18 @@ def test_who_wrote_it_cannot_approve_it_and_a_stranger_cannot_run_it(experiment:
         request_run(principal=person("charlie"), experiment=experiment)
     with pytest.raises(GuardRefusedError):
         request_run(principal=SITE, experiment=experiment)
+
+
+def test_who_approves_in_the_browser_cannot_run_it_by_a_token(experiment: Experiment) -> None:
+    both = person("both", Role.APPROVER, Role.CHAOS_OPERATOR)
+    approve_plan(principal=both, experiment=experiment)
+    owner = User.objects.get(username="both")
+    token, _ = create_api_token(principal=both, owner=owner, name="own", scopes=[Capability.CHAOS_RUN])
+    by_token = principal_for_token(token=token)
+    for principal in (both, by_token):
+        with pytest.raises(GuardRefusedError, match="nobody else has approved"):
+            request_run(principal=principal, experiment=experiment)
+    assert request_run(principal=person("olga", Role.CHAOS_OPERATOR), experiment=experiment).pk
 
 
 def test_a_fault_that_cannot_be_undone_is_refused(experiment: Experiment, mark: str) -> None:
