@@ -21,6 +21,7 @@ from accounts.domain.providers import OidcConfiguration, SamlConfiguration
 from accounts.models import IdentityProvider, ProviderKey, User
 from accounts.selectors import active_providers, identities_of
 from accounts.services import (
+    PROVED_THERE,
     SAML_TOLD,
     SignInAgainError,
     SignInRefusedError,
@@ -75,10 +76,14 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # the librar
     def login(self, request: HttpRequest, user: User) -> None:
         """Begin the session and record how the person signed in."""
         before, told = request.session.session_key, request.session.pop(SAML_TOLD, None)
+        proved = request.session.pop(PROVED_THERE, None)
         super().login(request, user)
         session_closed(session_key=before, why="signed in again")
         method, factor, trusted = _how(get_authentication_records(request, user))
-        begin_session(request=request, user=user, method=method, trusted_factor=trusted, told=told)
+        if not method.startswith("provider:") or (factor and not trusted):
+            # A password, a passkey or a code was shown here and now.
+            proved = None
+        begin_session(request=request, user=user, method=method, trusted_factor=trusted, told=told, proved=proved)
         signed_in(user=user, address=address_of(request), method=method, second_factor=factor)
 
     def logout(self, request: HttpRequest) -> None:

@@ -13,6 +13,7 @@ from allauth.socialaccount.providers.openid_connect.views import OpenIDConnectOA
 from django.http import Http404, HttpRequest, HttpResponse
 
 from accounts.adapters import refusal
+from accounts.services import proved_there
 
 # How far the provider's clock may be from this one.
 CLOCK_SKEW_SECONDS = 90
@@ -29,6 +30,7 @@ class VerifyingAdapter(OpenIDConnectOAuth2Adapter):  # type: ignore[misc]  # the
         said = login.account.extra_data
         if said.get("userinfo", {}).get("sub") != said["id_token"].get("sub"):
             raise OAuth2Error("the user information is about somebody else than the ID token")
+        proved_there(request, said=said["id_token"].get("auth_time"))
         return login
 
     def _decode_id_token(self, app: Any, id_token: str) -> dict[str, Any]:

@@ -9,22 +9,23 @@ from allauth.core.internal import httpkit
 from allauth.socialaccount.helpers import complete_social_login, render_authentication_error
 from allauth.socialaccount.providers.base.constants import AuthError
 from allauth.socialaccount.providers.saml import views
-from allauth.socialaccount.providers.saml.utils import build_saml_config, get_app_or_404
+from allauth.socialaccount.providers.saml.utils import build_auth, build_saml_config, get_app_or_404
 from allauth.socialaccount.sessions import LoginSession
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import get_object_or_404
+from django.shortcuts import get_object_or_404, redirect
 from django.views.decorators.csrf import csrf_exempt
 from lxml.etree import XMLSyntaxError  # type: ignore[import-untyped]
 from onelogin.saml2.auth import OneLogin_Saml2_Settings
 from onelogin.saml2.constants import OneLogin_Saml2_Constants as Words
 from onelogin.saml2.errors import OneLogin_Saml2_Error
+from onelogin.saml2.utils import OneLogin_Saml2_Utils
 from onelogin.saml2.xml_utils import OneLogin_Saml2_XML
 
 from accounts import saml_logout
 from accounts.adapters import refusal
 from accounts.models import IdentityProvider
 from accounts.saml_messages import process_answer
-from accounts.services import SAML_TOLD, ensure_key
+from accounts.services import SAML_TOLD, ensure_key, proved_there
 
 
 def _run(view: Any, request: HttpRequest, organization_slug: str) -> HttpResponse:
@@ -40,8 +41,8 @@ def _run(view: Any, request: HttpRequest, organization_slug: str) -> HttpRespons
 
 
 def login(request: HttpRequest, organization_slug: str) -> HttpResponse:
-    """Lead to the provider."""
-    return _run(views.login, request, organization_slug)
+    """Lead to the provider; with `again` in the address, to a sign-in that asks there whatever session there is."""
+    return _run(_login_again if "again" in request.GET else views.login, request, organization_slug)
 
 
 @csrf_exempt
@@ -68,6 +69,15 @@ def sign_out(request: HttpRequest, organization_slug: str) -> HttpResponse:
     if request.method not in {"GET", "POST"}:
         return HttpResponse(status=405, headers={"Allow": "GET, POST"})
     return _run(saml_logout.sign_out, request, organization_slug)
+
+
+def _login_again(request: HttpRequest, organization_slug: str) -> HttpResponse:
+    library = get_app_or_404(request, organization_slug).get_provider(request)
+    auth = build_auth(request, library)
+    there = auth.login(return_to="", force_authn=True)
+    wanted = library.get_redirect_from_request_kwargs(request)
+    library.stash_redirect_state(request, state_id=auth.get_last_request_id(), **wanted)
+    return redirect(there)
 
 
 def _finish(request: HttpRequest, organization_slug: str) -> HttpResponse:
@@ -99,8 +109,16 @@ def _finish(request: HttpRequest, organization_slug: str) -> HttpResponse:
         },
         "index": str(auth.get_session_index() or ""),
     }
+    proved_there(request, said=_authenticated_at(auth))
     answer: HttpResponse = complete_social_login(request, signing_in)
     return answer
+
+
+def _authenticated_at(auth: Any) -> float | None:
+    """Return when the provider says that the person proved who they are; the assertion was judged before."""
+    document = OneLogin_Saml2_XML.to_etree(auth.get_last_response_xml())
+    told = [node.get("AuthnInstant") for node in OneLogin_Saml2_XML.query(document, "//saml:AuthnStatement")]
+    return min((OneLogin_Saml2_Utils.parse_SAML_to_time(one) for one in told if one), default=None)
 
 
 def _refused(request: HttpRequest, library: Any, why: str, *, error: str = AuthError.UNKNOWN) -> HttpResponse:

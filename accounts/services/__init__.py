@@ -37,6 +37,7 @@ from accounts.services.rights import (
     token_used_by_pk,
 )
 from accounts.services.sessions import (
+    PROVED_THERE,
     SAML_TOLD,
     SIGNING_OUT,
     begin_session,
@@ -47,6 +48,7 @@ from accounts.services.sessions import (
     note_factor_gone,
     note_proof,
     proved_at,
+    proved_there,
     see_session,
     session_closed,
     session_is_known,
@@ -72,6 +74,7 @@ from core.proving import SignInAgainError, ensure_recent
 __all__ = [
     "DEFAULT_TOKEN_LIFE",
     "LONGEST_TOKEN_LIFE",
+    "PROVED_THERE",
     "SAML_TOLD",
     "SIGNING_OUT",
     "LastAdminError",
@@ -111,6 +114,7 @@ __all__ = [
     "prepare_next_key",
     "principal_of",
     "proved_at",
+    "proved_there",
     "provider_answered",
     "provider_configuration",
     "remove_factors",

@@ -23,6 +23,8 @@ RECORDS = "account_authentication_methods"
 SAML_TOLD = "assay_saml"
 # Which session a browser that has just signed out here may end at its provider too.
 SIGNING_OUT = "assay_signing_out"
+# When a provider says that the person proved who they are, until the session here begins.
+PROVED_THERE = "assay_proved_there"
 SEEN_RESOLUTION = timedelta(minutes=1)
 
 
@@ -33,16 +35,19 @@ def begin_session(
     method: str,
     trusted_factor: bool = False,
     told: dict[str, Any] | None = None,
+    proved: float | None = None,
 ) -> None:
     """Note that somebody has signed in with this browser; `trusted_factor`: a second factor was shown elsewhere.
 
-    `told` is what a provider calls the person and its session, by which either side can end it.
+    `told` is what a provider calls the person and its session, by which either side can end it; `proved` is when they
+    last showed there who they are, if that was earlier than now.
     """
     session, now = request.session, timezone.now()
     if session.session_key is None:
         session.create()
     must_enrol = not trusted_factor and needs_second_factor(user=user) and not has_second_factor(user=user)
-    _keep(session, signed_in_at=now, seen_at=now, proved_at=now, rules=session_rules(), enrol=must_enrol)
+    proved_at = now if proved is None else min(now, _instant(proved))
+    _keep(session, signed_in_at=now, seen_at=now, proved_at=proved_at, rules=session_rules(), enrol=must_enrol)
     with transaction.atomic():
         SignInSession.objects.update_or_create(
             session_key=session.session_key,
@@ -100,6 +105,13 @@ def proved_at(request: HttpRequest) -> datetime | None:
         return None
     again = [float(one["at"]) for one in request.session.get(RECORDS, ()) if one.get("reauthenticated")]
     return _instant(max([kept["proved"], *again]))
+
+
+def proved_there(request: HttpRequest, *, said: Any) -> None:
+    """Keep when a provider says that the person proved who they are: its own session may be hours old."""
+    request.session.pop(PROVED_THERE, None)
+    if isinstance(said, int | float) and not isinstance(said, bool) and said > 0:
+        request.session[PROVED_THERE] = float(said)
 
 
 def note_proof(session: SessionBase, *, enrolled: bool = False) -> None:

@@ -44,8 +44,8 @@ def ways_in(*, next_page: str = "", ask_again: bool = False) -> list[dict[str, s
         else:
             address = reverse("saml_login", args=[one.slug])
         query = {"next": next_page} if next_page else {}
-        if ask_again and one.kind == ProviderKind.OIDC:
-            query["auth_params"] = "prompt=login"
+        if ask_again:
+            query |= {"auth_params": "prompt=login"} if one.kind == ProviderKind.OIDC else {"again": "1"}
         ways.append({"slug": one.slug, "name": one.name, "url": f"{address}?{urlencode(query)}" if query else address})
     return ways
 

@@ -111,8 +111,10 @@ def begin(client: Client) -> str:
     return parse_qs(urlsplit(away["Location"]).query)["SAMLRequest"][0]
 
 
-def answered(server: Server, asked: str, subject: str = "n-1", **changes: Any) -> str:
-    """Answer a request as a provider does, with a signed assertion."""
+def answered(
+    server: Server, asked: str, subject: str = "n-1", *, proved_at: datetime | None = None, **changes: Any
+) -> str:
+    """Answer a request as a provider does, with a signed assertion; `proved_at` is when its own session began."""
     request = server.parse_authn_request(asked, BINDING_HTTP_REDIRECT)
     arguments = {
         **server.response_args(request.message, [BINDING_HTTP_POST]),
@@ -126,7 +128,11 @@ def answered(server: Server, asked: str, subject: str = "n-1", **changes: Any) -
         identity=said,
         userid=subject,
         name_id=NameID(format=NAMEID_FORMAT_PERSISTENT, text=subject),
-        authn={"class_ref": "urn:oasis:names:tc:SAML:2.0:ac:classes:PasswordProtectedTransport", "authn_auth": ENTITY},
+        authn={
+            "class_ref": "urn:oasis:names:tc:SAML:2.0:ac:classes:PasswordProtectedTransport",
+            "authn_auth": ENTITY,
+            **({"authn_instant": int(proved_at.timestamp())} if proved_at else {}),
+        },
         sign_assertion=True,
         sign_response=False,
         **arguments,

@@ -4,10 +4,12 @@ import base64
 import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 import time_machine
 from django.test import Client
+from saml2 import BINDING_HTTP_REDIRECT
 from saml2.xmldsig import SIG_RSA_SHA1
 
 from accounts.models import IdentityProvider, RoleGrant, User
@@ -99,6 +101,22 @@ def test_an_assertion_that_nobody_asked_for_is_refused(provider: IdentityProvide
     assert client.get("/sign-in/saml/corp/finish/").status_code == 403
     assert client.get("/sign-in/saml/corp/answer/").status_code == 405
     assert client.get("/sign-in/saml/unheard-of/").status_code == 404
+
+
+def test_an_old_session_of_the_provider_proves_nothing_now(provider: IdentityProvider, idp: Idp) -> None:
+    client, server = Client(), idp("idp")
+    an_hour_ago = datetime.now(tz=UTC) - timedelta(hours=1)
+    assert deliver(client, answered(server, begin(client), proved_at=an_hour_ago)).status_code == 302
+    token = {"name": "x", "scopes": ["operations.view"]}
+    refused = client.post("/api/v1/tokens/", token, content_type="application/json")
+    assert refused.status_code == 403
+    assert "ask again who you are" in refused.json()["detail"]
+    page = client.get("/sign-in/again/").content.decode()
+    assert "/sign-in/saml/corp/?next=%2F&amp;again=1" in page
+    asked = parse_qs(urlsplit(client.get("/sign-in/saml/corp/?next=%2F&again=1")["Location"]).query)["SAMLRequest"][0]
+    assert server.parse_authn_request(asked, BINDING_HTTP_REDIRECT).message.force_authn == "true"
+    assert deliver(client, answered(server, asked)).status_code == 302
+    assert client.post("/api/v1/tokens/", token, content_type="application/json").status_code == 201
 
 
 def test_an_expired_signing_certificate_is_told_when_the_provider_is_tried(
