@@ -4,7 +4,7 @@ Every change is recorded in the ledger in the same transaction.
 """
 
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 
 from django.contrib.auth.password_validation import validate_password
@@ -20,7 +20,7 @@ from accounts.domain.sessions import is_fresh
 from accounts.events import PersonLeft, RightsChanged
 from accounts.models import ApiToken, DirectoryGroup, ProvidedMembership, RoleGrant, Team, User
 from accounts.selectors import LAST_USED_RESOLUTION, is_same_person, session_rules, token_digest
-from accounts.services.sessions import end_sessions_of
+from accounts.services.sessions import end_every_session, end_sessions_of
 from core.clock import database_now
 from core.database_trouble import written_if_possible
 from core.events import publish
@@ -222,6 +222,36 @@ def close_account(*, principal: Principal, user: User) -> bool:
     publish(RightsChanged(user_id=user.pk, username=user.username, change="deactivated"))
     publish(PersonLeft(user_id=user.pk, username=user.username, by=principal.reference))
     return True
+
+
+def closed_here() -> dict[str, list[str]]:
+    """Return who is closed and which tokens are revoked, in words that another database of this site understands."""
+    return {
+        "people": list(User.objects.filter(is_active=False).order_by("pk").values_list("username", flat=True)),
+        "tokens": list(
+            ApiToken.objects.filter(revoked_at__isnull=False).order_by("pk").values_list("digest", flat=True)
+        ),
+    }
+
+
+@transaction.atomic
+def close_again(*, principal: Principal, closed: Mapping[str, Sequence[str]]) -> list[str]:
+    """End what an older state of the database would open again; returns whose accounts were closed.
+
+    `closed` is what `closed_here` said before. Every session ends too: whose cookies they are is long ago.
+    """
+    ensure_may(principal, Capability.SITE_ADMIN)
+    tokens = ApiToken.objects.filter(digest__in=closed.get("tokens", ()), revoked_at__isnull=True)
+    tokens.update(revoked_at=database_now())
+    again = []
+    for user in User.objects.filter(username__in=closed.get("people", ()), is_active=True).order_by("pk"):
+        try:
+            close_account(principal=principal, user=user)
+        except LastAdminError:
+            continue
+        again.append(user.username)
+    end_every_session(why="the site was restored")
+    return again
 
 
 @dangerous("open an account again")

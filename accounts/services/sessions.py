@@ -154,6 +154,12 @@ def end_sessions_of(*, user: User, why: str, keys: list[str] | None = None, but:
     return len(open_keys)
 
 
+def end_every_session(*, why: str) -> None:
+    """End the sessions of everybody."""
+    SignInSession.objects.filter(ended_at__isnull=True).update(ended_at=timezone.now(), ended_why=why[:40])
+    SessionStore.get_model_class().objects.all().delete()
+
+
 def session_to_end_elsewhere(*, session_key: str | None) -> tuple[int, IdentityProvider] | None:
     """Return the number of a session that its provider wants to be told the end of, and that provider."""
     row = SignInSession.objects.filter(session_key=session_key or "").exclude(name_id="").first()

@@ -9,17 +9,18 @@ import json
 import os
 import shutil
 import sqlite3
+from collections.abc import Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from django.conf import settings
 from django.core.management import call_command
-from django.db import connection, transaction
+from django.db import DatabaseError, connection, transaction
 from pydantic import ValidationError
 
 from accounts.data import Capability, Principal
-from accounts.services import ensure_may
+from accounts.services import close_again, closed_here, ensure_may
 from core.clock import database_now
 from core.context import site_version
 from core.holding import SiteHold, current_hold, forget_what_is_known, unfinished_restore
@@ -65,6 +66,7 @@ class RestoreReport:
     ledger_problems: tuple[str, ...]
     ledger_size: int
     held: bool
+    closed_again: tuple[str, ...] = ()
 
     @property
     def whole(self) -> bool:
@@ -87,7 +89,8 @@ def restore_site(
     1. Look at the target: it must be empty, or `force` given, and nobody may be using it.
     2. Read the backup to its end into a private folder and check every file, table and version. Nothing was touched.
     3. Note that a restore has begun; artifacts, files and keys take their places, the database last, held.
-    4. Apply newer migrations, record the restore in the ledger, sign a checkpoint, verify the log; the note goes.
+    4. Apply newer migrations, record the restore in the ledger, sign a checkpoint, verify the log.
+    5. End every session, and close again who was closed here, and tokens revoked, since the backup; the note goes.
     """
     ensure_may(principal, Capability.SITE_ADMIN)
     note = unfinished_restore()
@@ -104,11 +107,30 @@ def restore_site(
                 "or choose another ASSAY_STATE_DIR or DATABASE_URL. Nothing was changed."
             )
         progress("replacing", 0, 1)
-        _note(note, staged)
+        closed = resumed["closed"] if resumed and unfinished and "closed" in resumed else _closed_here(there)
+        _note(note, staged, closed)
         _place_files(staged)
         _place_database(staged)
         differences = _differences(staged)
-        return _complete(principal, staged, differences, replaced=bool(there), progress=progress)
+        report = _complete(principal, staged, differences, replaced=bool(there), progress=progress)
+        return replace(report, closed_again=_close_again(principal, closed))
+
+
+def _closed_here(there: Sequence[str]) -> dict[str, list[str]]:
+    """Return what must not be opened again by an older state; nothing where there is no database that could say."""
+    if not {"accounts_user", "accounts_apitoken"} <= set(there):
+        return {}
+    try:
+        return closed_here()
+    except DatabaseError:
+        return {}
+
+
+def _close_again(principal: Principal, closed: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
+    """End all sessions of the backup, and what was closed here since; its note goes with the last step."""
+    again = close_again(principal=principal, closed=closed)
+    unfinished_restore().unlink(missing_ok=True)
+    return tuple(again)
 
 
 def _stage(work: Path, source: Path, key: BackupKey, progress: Progress) -> _Staged:
@@ -182,10 +204,10 @@ def _unpack_sqlite(staged: _Staged) -> None:
         raise SiteError(f"The database of the backup is not the one that was saved: {differences[0]}.", code=1)
 
 
-def _note(note: Path, staged: _Staged) -> None:
+def _note(note: Path, staged: _Staged, closed: Mapping[str, Sequence[str]]) -> None:
     draft = note.with_suffix(f".{os.getpid()}")
     with draft.open("w", encoding="utf-8") as out:
-        json.dump({"backup": staged.manifest.backup, "sha256": staged.backup_sha256}, out)
+        json.dump({"backup": staged.manifest.backup, "sha256": staged.backup_sha256, "closed": closed}, out)
         out.flush()
         os.fsync(out.fileno())
     draft.replace(note)
@@ -273,15 +295,13 @@ def _complete(
     progress("verifying", 0, 1)
     make_checkpoint()
     found = verify_log()
-    report = RestoreReport(
+    return RestoreReport(
         manifest=manifest,
         differences=tuple(differences),
         ledger_problems=tuple(found.problems),
         ledger_size=found.entries,
         held=current_hold() is not None,
     )
-    unfinished_restore().unlink(missing_ok=True)
-    return report
 
 
 def _record(principal: Principal, staged: _Staged, *, replaced: bool) -> None:

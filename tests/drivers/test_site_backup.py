@@ -37,6 +37,10 @@ make_checkpoint()
 """
 
 
+DANA_HAS_LEFT = """
+from accounts.models import User
+User.objects.update_or_create(username="dana", defaults={"is_active": False})
+"""
 # What these tests show does not depend on the engine.
 ON_ONE_ENGINE = pytest.mark.parametrize("original", ["sqlite"], indirect=True)
 
@@ -189,8 +193,14 @@ def test_a_site_that_is_not_empty_is_not_replaced_without_force(
     assert "not empty" in refused.stderr
     assert "--force" in refused.stderr
     assert empty.json("site", "status")["held"] is False
-    empty.ask("site", "restore", backup, "--key-file", key, "--force")
+    # Dana has left since the backup, in which she is one of the people.
+    empty.ask("shell", "-c", DANA_HAS_LEFT)
+    said = empty.json("site", "restore", backup, "--key-file", key, "--force")
+    assert said["closed_again"] == ["dana"]
+    assert said["differences"] == []
     assert empty.json("site", "status", expect=1)["held"] is True
+    people = {one["username"]: one["active"] for one in empty.json("account", "list")}
+    assert people == {"admin": True, "dana": False}
 
 
 @ON_ONE_ENGINE

@@ -139,12 +139,17 @@ class Command(RoomCommand):
             output,
             held=report.held,
             ledger_size=report.ledger_size,
+            closed_again=list(report.closed_again),
             differences=list(report.differences),
             ledger_problems=list(report.ledger_problems),
         )
         if not report.whole:
             fail("\n".join([*report.differences, *report.ledger_problems]), ExitCode.NO)
         if output is OutputFormat.TEXT:
+            typer.echo(
+                "Every session of the backup has ended. Accounts that were closed after it, and that no database here "
+                "knew of, are open again: let the directory tell of them, or see manage.py account list."
+            )
             typer.echo("Held: nothing leaves this site until manage.py site release --as USERNAME --note TEXT.")
 
     @command()
