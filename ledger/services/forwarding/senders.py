@@ -3,10 +3,15 @@
 A sender raises when it cannot know that the receiver has the whole batch; the batch is then told again.
 """
 
+import fcntl
 import ipaddress
 import socket
 import ssl
+import struct
+import sys
 import tempfile
+import termios
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,6 +31,8 @@ from ledger.services.forwarding.documents import Told, bounds
 TIMEOUT_SECONDS = 10.0
 DEFAULT_TLS_PORT = 6514
 LONGEST_ANSWER = 64 * 1024
+ACKNOWLEDGED_WITHIN_SECONDS = 5.0
+TCP_CLOSED = 7
 
 
 class NotConfirmedError(RuntimeError):
@@ -92,11 +99,32 @@ def _over_tls(row: Forwarder, plain: socket.socket, host: str, data: bytes) -> N
             ended = True
         else:
             ended = False
-    if ended and row.confirmation != Forwarder.Confirmation.END:
-        raise NotConfirmedError(
-            "the receiver closed without close_notify, so it may not have read everything; if it never sends one, "
-            "take the end of the connection as confirmation"
-        )
+        if ended and row.confirmation != Forwarder.Confirmation.END:
+            raise NotConfirmedError(
+                "the receiver closed without close_notify, so it may not have read everything; if it never sends one "
+                "(rsyslog does not), take the end of the connection as confirmation"
+            )
+        if ended and not _acknowledged(secured):
+            raise NotConfirmedError("the receiver cut the connection before it had everything")
+
+
+def _acknowledged(ended: socket.socket) -> bool:
+    """Say whether the other side's TCP took every byte before it ended the connection; where none can tell, yes.
+
+    Who is refused after the handshake (a client certificate that is not permitted) sees the same end as who was read:
+    but then nobody acknowledges what was sent, or the connection is reset.
+    """
+    if not sys.platform.startswith("linux"):
+        return True
+    deadline = time.monotonic() + ACKNOWLEDGED_WITHIN_SECONDS
+    while True:
+        if ended.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == TCP_CLOSED:
+            return False
+        if not struct.unpack("i", fcntl.ioctl(ended.fileno(), termios.TIOCOUTQ, bytes(4)))[0]:
+            return ended.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] != TCP_CLOSED
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.01)
 
 
 def _read_to_the_end(plain: socket.socket) -> None:
