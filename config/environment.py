@@ -2,6 +2,7 @@
 
 import os
 import secrets
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -59,6 +60,12 @@ class Environment(BaseSettings):
     assay_region: str = Field(
         default="", description="Slug of the catalog's region that this site keeps its data in; exports stay there."
     )
+    assay_artifact_region: str = Field(
+        default="", description="Region that the artifact store lies in; empty: ASSAY_REGION."
+    )
+    assay_region_networks: Annotated[tuple[tuple[IPv4Network | IPv6Network, str], ...], NoDecode] = Field(
+        default=(), description="Networks that people and machines ask from, with their regions: 10.1.0.0/16=eu-1."
+    )
     secret_key: str = ""
     secret_key_previous: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(), description="Keys that are accepted, but no longer (or not yet) used for anything new."
@@ -96,6 +103,17 @@ class Environment(BaseSettings):
     def split_commas(cls, value: object) -> object:
         """Accept `a,b c` for a list."""
         return tuple(value.replace(",", " ").split()) if isinstance(value, str) else value
+
+    @field_validator("assay_region_networks", mode="before")
+    @classmethod
+    def split_networks(cls, value: object) -> object:
+        """Accept `10.1.0.0/16=eu-1,10.2.0.0/16=us-1`."""
+        if not isinstance(value, str):
+            return value
+        pairs = [one.partition("=") for one in value.replace(",", " ").split()]
+        if wrong := [network for network, _, region in pairs if not region]:
+            raise ValueError(f"{wrong[0]} has no region; written as 10.1.0.0/16=eu-1")
+        return tuple((network, region) for network, _, region in pairs)
 
 
 def secret_key_for(environment: Environment) -> str:

@@ -73,6 +73,7 @@ MIDDLEWARE = [
     "accounts.middleware.SignInAgainMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
+    "custody.middleware.ResidencyMiddleware",
 ]
 
 ROOT_URLCONF = "config.urls"
@@ -231,7 +232,10 @@ WEB_BEATS = True
 UPLOAD_SCANNER = ENVIRONMENT.assay_upload_scanner
 TELEMETRY_RATE = ENVIRONMENT.assay_telemetry_rate
 API_RATE = ENVIRONMENT.assay_api_rate
+TRUST_PROXY = ENVIRONMENT.assay_trust_proxy
 REGION = ENVIRONMENT.assay_region
+ARTIFACT_REGION = ENVIRONMENT.assay_artifact_region
+REGION_NETWORKS = ENVIRONMENT.assay_region_networks
 OUTBOUND_ALLOW = ENVIRONMENT.assay_outbound_allow
 RUNBOOK_TASKS = ENVIRONMENT.assay_runbook_tasks
 

@@ -142,6 +142,7 @@ class PersonalData:
 _classes: dict[str, DataClass] = {}
 _personal: dict[str, PersonalData] = {}
 _region_lookups: list[Callable[[str], str | None]] = []
+_misplaced_lookups: list[Callable[[str], Iterable[str]]] = []
 _subject_lookups: list[Callable[[Held], Iterable[str]]] = []
 _keep_lookups: list[Callable[[DataClass], timedelta | None]] = []
 
@@ -186,6 +187,16 @@ def deleted(rows: Callable[[Person], QuerySet[Any]]) -> Callable[[Person], int]:
 def register_region_lookup(lookup: Callable[[str], str | None]) -> None:
     """Add what knows regions: from a slug to its residency (`EU`), empty without one, None for a region unknown."""
     _region_lookups.append(lookup)
+
+
+def register_misplaced_lookup(lookup: Callable[[str], Iterable[str]]) -> None:
+    """Add what knows, of a residency, whose data should be elsewhere: `gateway must stay in US`."""
+    _misplaced_lookups.append(lookup)
+
+
+def misplaced(residency: str) -> list[str]:
+    """Return in words whose data should not be kept in a residency."""
+    return [said for lookup in _misplaced_lookups for said in lookup(residency)]
 
 
 def register_subject_lookup(lookup: Callable[[Held], Iterable[str]]) -> None:

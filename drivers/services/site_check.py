@@ -24,6 +24,7 @@ from core.clock import database_now
 from core.context import site_version
 from core.holding import current_hold
 from core.identifiers import new_id
+from core.lifecycle import misplaced
 from core.migrating import pending_and_unknown
 from core.partitions import partitioned_tables, problems
 from core.rekeying import survey_keys
@@ -31,6 +32,7 @@ from core.releases import current_release, formats_ahead
 from core.replicas import REPLICA, replica_lag
 from core.work import PeriodicJob, dead_counts, not_known_here, queue_formats
 from drivers.services.site_certificate import own_certificate_until
+from ledger.services import ExportRefusedError, ensure_store_stays, must_stay_in
 from ledger.services.artifacts import scratch_folder
 
 CLOCK_TOLERANCE = timedelta(seconds=5)
@@ -69,6 +71,7 @@ def check_site(*, principal: Principal) -> list[Finding]:
         "hold": _hold,
         "replica": _replica,
         "partitions": _partitions,
+        "residency": _residency,
     }
     if findings[1].verdict is Verdict.UNKNOWN:
         findings += [Finding(name, Verdict.UNKNOWN, "The database did not answer.") for name in later]
@@ -210,6 +213,24 @@ def _replica() -> Finding:
     if lag > bound:
         return Finding("replica", Verdict.WARNING, f"{lag.total_seconds():.0f} s behind; reports read the primary.")
     return Finding("replica", Verdict.GOOD, f"{lag.total_seconds():.1f} s behind.")
+
+
+def _residency() -> Finding:
+    where = must_stay_in()
+    if not where:
+        return Finding("residency", Verdict.GOOD, "No residency is asked for: ASSAY_REGION and the catalog say where.")
+    try:
+        ensure_store_stays()
+    except ExportRefusedError as error:
+        return Finding("residency", Verdict.BAD, f"The artifact store takes no file: {error}")
+    if found := misplaced(where):
+        more = f", and {len(found) - 3} more" if len(found) > 3 else ""
+        said = f"This site keeps its data in {where}; of these services it should not: {'; '.join(found[:3])}{more}."
+        return Finding("residency", Verdict.WARNING, said)
+    if not settings.REGION_NETWORKS:
+        said = f"Data stays in {where}, but downloads are not asked where they go: declare ASSAY_REGION_NETWORKS."
+        return Finding("residency", Verdict.WARNING, said)
+    return Finding("residency", Verdict.GOOD, f"Data stays in {where}, files and answers of the API too.")
 
 
 def _partitions() -> Finding:

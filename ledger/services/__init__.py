@@ -29,7 +29,15 @@ from ledger.services.outliving import PAYLOADS, drop_payloads, old_payloads, rem
 from ledger.services.packing import VERIFIER, PackTooLargeError, export_pack, write_pack
 from ledger.services.proving import ExplainedProof, NotInLogError, explain_proof, prove_consistency, prove_inclusion
 from ledger.services.recording import Record, record, record_many
-from ledger.services.residency import ExportRefusedError, ensure_destination, ensure_may_leave, must_stay_in
+from ledger.services.residency import (
+    ExportRefusedError,
+    ensure_destination,
+    ensure_may_leave,
+    ensure_stays_where_asked,
+    ensure_store_stays,
+    must_stay_in,
+    region_of,
+)
 from ledger.services.sealing import log_origin, seal_pending
 from ledger.services.verification_runs import perform_verification, request_verification
 from ledger.services.verifying import Verification, verify_log
@@ -59,6 +67,8 @@ __all__ = [
     "drop_payloads",
     "ensure_destination",
     "ensure_may_leave",
+    "ensure_stays_where_asked",
+    "ensure_store_stays",
     "erase_payload",
     "explain_proof",
     "export_pack",
@@ -79,6 +89,7 @@ __all__ = [
     "read_artifact",
     "record",
     "record_many",
+    "region_of",
     "remove_artifacts",
     "remove_forwarder",
     "remove_payloads",

@@ -14,12 +14,17 @@ from django.utils import timezone
 
 from core.identifiers import new_id
 from ledger.models import Artifact
+from ledger.services.residency import ensure_store_stays
 
 MAX_BYTES = 256 * 1024 * 1024
 
 
 def store_artifact(content: bytes, *, media_type: str, name: str) -> str:
-    """Keep a file and return its SHA-256 in hex. The same content is kept once."""
+    """Keep a file and return its SHA-256 in hex. The same content is kept once.
+
+    Raises ValueError for a file that is too large, ExportRefusedError where the store is out of the data's residency.
+    """
+    ensure_store_stays()
     if len(content) > MAX_BYTES:
         raise ValueError(f"{name} has {len(content)} bytes; at most {MAX_BYTES} are allowed")
     digest = hashlib.sha256(content).hexdigest()
@@ -43,14 +48,18 @@ def store_artifact(content: bytes, *, media_type: str, name: str) -> str:
             "media_type": media_type,
             "size": len(content),
             "stored_at": timezone.now(),
-            "region": settings.REGION,
+            "region": settings.ARTIFACT_REGION or settings.REGION,
         },
     )
     return digest
 
 
 def store_artifact_file(path: Path, *, media_type: str, name: str) -> str:
-    """Take a file of any size into the store, without reading it whole, and return its SHA-256. The file is moved."""
+    """Take a file of any size into the store, without reading it whole, and return its SHA-256. The file is moved.
+
+    Raises ExportRefusedError where the store lies out of the residency of the site's data.
+    """
+    ensure_store_stays()
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     target = artifact_path(digest)
@@ -66,7 +75,7 @@ def store_artifact_file(path: Path, *, media_type: str, name: str) -> str:
             "media_type": media_type,
             "size": size,
             "stored_at": timezone.now(),
-            "region": settings.REGION,
+            "region": settings.ARTIFACT_REGION or settings.REGION,
         },
     )
     return digest

@@ -1,5 +1,7 @@
 """Where the site's data lives, and whether an export may leave that region."""
 
+from ipaddress import ip_address
+
 from django.conf import settings
 
 from core.lifecycle import residency_of
@@ -48,3 +50,42 @@ def ensure_destination(*, region: str, reason: str) -> dict[str, str]:
     if where and not region:
         raise ExportRefusedError(f"The data stays in {where}: say in which region of the catalog this place is.")
     return ensure_may_leave(region=region, reason=reason)
+
+
+def region_of(address: str) -> str:
+    """Return the region whose networks hold an address, the narrowest first; empty when none is declared to."""
+    try:
+        asked = ip_address(address)
+    except ValueError:
+        return ""
+    mapped = getattr(asked, "ipv4_mapped", None) or asked
+    held = [(network.prefixlen, slug) for network, slug in settings.REGION_NETWORKS if mapped in network]
+    return max(held)[1] if held else ""
+
+
+def ensure_stays_where_asked(*, address: str, reason: str) -> dict[str, str]:
+    """Return what to record when data is handed to an address out of the residency, empty where it stays.
+
+    Raises ExportRefusedError for an address out of it, or in no declared network, without a reason. A site without a
+    residency, or one that declares no networks, asks nobody.
+    """
+    where = must_stay_in() if settings.REGION_NETWORKS else ""
+    if not where:
+        return {}
+    region = region_of(address)
+    if region:
+        leaving = ensure_may_leave(region=region, reason=reason)
+        return leaving if "left_residency" in leaving else {}
+    if not reason.strip():
+        raise ExportRefusedError(
+            f"The data stays in {where}; {address or 'this address'} is in no network that is declared to be there. "
+            "Give a reason to export it nevertheless."
+        )
+    return {"region": str(settings.REGION), "left_residency": where}
+
+
+def ensure_store_stays() -> None:
+    """Raise ExportRefusedError unless the artifact store lies in the residency of the site's data."""
+    store = str(settings.ARTIFACT_REGION)
+    if store and store != settings.REGION:
+        ensure_may_leave(region=store, reason="")

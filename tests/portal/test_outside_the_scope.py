@@ -10,6 +10,8 @@ from collections import Counter, deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
+from html import unescape
+from ipaddress import ip_network
 from typing import Any
 from urllib.parse import urldefrag, urljoin, urlsplit
 
@@ -24,7 +26,7 @@ from accounts.data import Role, system_principal
 from accounts.models import User
 from accounts.selectors import team_by_slug
 from accounts.services import create_user, grant_role
-from catalog.models import Service
+from catalog.models import Region, Service
 from tests.browser.crawling import kind_of, links_of
 from tests.browser.organization import build
 
@@ -37,6 +39,7 @@ SIGN_OUT = "/sign-out/"
 RECORDS_PER_KIND = 3
 FORMS_PER_KIND = 2
 CHANGING = ("post", "put", "patch", "delete")
+DOWNLOAD = re.compile(r'href="([^"]+)"[^>]*\bdownload\b')
 PARAMETER = re.compile(r"\{(\w+)\}")
 READING = ("SELECT", "SAVEPOINT", "RELEASE SAVEPOINT", "ROLLBACK TO SAVEPOINT")
 
@@ -126,6 +129,8 @@ class Met:
 
     pages: tuple[str, ...]
     forms: tuple[Form, ...]
+    files: tuple[str, ...]
+    """One of each kind that is no page: what leaves the site."""
 
 
 @cache
@@ -134,6 +139,7 @@ def met_by_admin() -> Met:
     client, waiting, known, asked = client_of("admin"), deque(["/"]), {"/"}, Counter[tuple[str, bool]]()
     pages: list[str] = []
     forms: list[Form] = []
+    files: dict[str, str] = {}
     while waiting:
         path = waiting.popleft()
         page = kind_of(path), bool(urlsplit(path).query)
@@ -142,10 +148,15 @@ def met_by_admin() -> Met:
             continue
         pages.append(path)
         answer = client.get(path)
+        if answer.status_code == 200 and "html" not in answer.headers.get("content-type", ""):
+            files.setdefault(kind_of(path), path)
         if answer.streaming or "html" not in answer.headers.get("content-type", "") or not answer.content.strip():
             continue
         html = answer.content.decode()
         forms.extend(forms_of(html, path))
+        for link in DOWNLOAD.findall(html):
+            target = unescape(urljoin(path, link))
+            files.setdefault(f"{kind_of(target)} {urlsplit(target).query[-10:]}", target)
         for link in (*links_of(html), *re.findall(r'hx-get="([^"]+)"', html)):
             target = urldefrag(urljoin(path, link)).url
             if target.startswith("/") and not target.startswith(("/static/", "//")) and target not in known:
@@ -157,7 +168,7 @@ def met_by_admin() -> Met:
         kind = (kind_of(form.address), *(name for name, _ in form.values))
         kinds[kind] += 1
         few += [form] if kinds[kind] <= FORMS_PER_KIND else []
-    return Met(tuple(pages), tuple(few))
+    return Met(tuple(pages), tuple(few), tuple(files.values()))
 
 
 @cache
@@ -272,3 +283,28 @@ def test_the_same_sent_by_who_may_does_change_it() -> None:
     assert sum(one.status < 400 for one in sent("admin")) > 50
     changed = {table for table, rows in rows_marked().items() if rows != before[table]}
     assert len(changed) > 10, changed
+
+
+# What is no data of the organization, each with its reason.
+MAY_GO_ANYWHERE = {
+    "ledger:verifier": "the script that verifies packs",
+    "ledger:checkpoint_note": "a size and a hash, made to be kept elsewhere",
+    "api-schema": "how the API is called",
+}
+
+
+@pytest.mark.usefixtures("organization")
+def test_no_file_and_no_answer_of_the_api_leaves_the_residency_unasked(settings: Any) -> None:
+    """Whatever an administrator meets that is no page, and every address of the API that can be read."""
+    files = [path for path in met_by_admin().files if kind_of(path) not in MAY_GO_ANYWHERE]
+    asked = files + [address for address, verbs in api_addresses() if "get" in verbs]
+    assert sum("csv" in path for path in files) > 20
+    Region.objects.create(slug="home", name="Home", residency="EU")
+    settings.REGION, settings.REGION_NETWORKS = "home", ((ip_network("10.0.0.0/8"), "home"),)
+    client = client_of("admin")
+    unasked = [
+        f"{path} ({kind_of(path)}): {answer.status_code} {answer.headers.get('content-type')}"
+        for path in asked
+        if (answer := client.get(path, REMOTE_ADDR="198.51.100.7")).status_code < 300
+    ]
+    assert not unasked, "\n".join(unasked)
