@@ -264,6 +264,7 @@ class RecordListView(GroupedRecords, LoginRequiredMixin, View):
             return HttpResponseRedirect(f"{request.path}{views.opens_first.address}")
         state = self._state(request.GET)
         groups, records = self._filtered(request, self.get_records(), state)
+        whole = records if state.query and isinstance(records, QuerySet) else None
         if state.query:
             records = self.search(records, state.query)
         records = self._sorted(records, state.sort)
@@ -272,7 +273,8 @@ class RecordListView(GroupedRecords, LoginRequiredMixin, View):
             records, headed = grouped(records, state.grouping, self.subtotals, self.figures)
         if request.GET.get("format") == "csv":
             return self._csv(records)
-        page: Page[Any] = BoundedPaginator(records, self.page_size, most=self.counted_up_to).get_page(state.page)
+        paginator = BoundedPaginator(records, self.page_size, most=self.counted_up_to, rows=whole)
+        page: Page[Any] = paginator.get_page(state.page)
         visible = [column for column in self.columns if column.key in state.columns]
         context: dict[str, Any] = {
             "view": self,

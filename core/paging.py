@@ -39,9 +39,29 @@ class BoundedPaginator(Paginator):  # type: ignore[type-arg]  # generic in the s
     Beyond that the list says *over* so many and ends; filters, search and sorting lead to the rest, CSV has all.
     """
 
-    def __init__(self, records: QuerySet[Any] | Sequence[Any], per_page: int, *, most: int | None) -> None:
+    def __init__(
+        self,
+        records: QuerySet[Any] | Sequence[Any],
+        per_page: int,
+        *,
+        most: int | None,
+        rows: QuerySet[Any] | None = None,
+    ) -> None:
         super().__init__(records, per_page)
         self._most = most
+        self._rows = rows
+
+    def page(self, number: int | str) -> Page[Any]:
+        """Return a page; with `rows` its keys are found first, and what hangs on them is read from there alone.
+
+        A search would else join everything to each of the thousands that it finds, to show fifty.
+        """
+        found = super().page(number)
+        if self._rows is not None and isinstance(found.object_list, QuerySet):
+            keys = list(found.object_list.values_list("pk", flat=True))
+            by_key = self._rows.order_by().in_bulk(keys)
+            found.object_list = [by_key[key] for key in keys if key in by_key]
+        return found
 
     @cached_property
     def _counted(self) -> tuple[int, bool]:

@@ -221,3 +221,27 @@ def test_a_very_long_list_is_counted_no_further_than_it_says() -> None:
     EventListView.counted_up_to = 8
     assert "over 5" not in ask(EventListView, htmx=True).render().content.decode()
     assert ask(EventListView).context_data["page"].paginator.count == 8
+
+
+@pytest.mark.django_db
+def test_what_a_search_finds_is_read_for_its_page_alone() -> None:
+    Event.objects.bulk_create(
+        [Event(kind=f"kind-{number % 3}-{number}", payload={}, published_at=timezone.now()) for number in range(12)]
+    )
+
+    class EventListView(RecordListView):
+        noun = "events"
+        page_size = 2
+        search_fields = ("kind",)
+        columns = (Column("kind", "Kind", lambda e: e.kind, order_by=("kind",)),)
+        default_sort = "-kind"
+
+        def get_records(self) -> Any:
+            return Event.objects.exclude(kind="kind-1-10").select_related()
+
+    rows = ask(EventListView, "/things/?q=kind-1&page=2").context_data["rows"]
+    assert [row.record.kind for row in rows] == ["kind-1-1"]
+    first = ask(EventListView, "/things/?q=kind-1").context_data
+    assert [row.record.kind for row in first["rows"]] == ["kind-1-7", "kind-1-4"]
+    assert first["page"].paginator.count == 3
+    assert ask(EventListView, "/things/?q=nothing").context_data["rows"] == []
