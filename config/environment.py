@@ -10,7 +10,15 @@ from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 # What may be given as a file: NAME_FILE holds its path.
-SECRETS = ("SECRET_KEY", "SECRET_KEY_PREVIOUS", "DATABASE_URL", "REPLICA_DATABASE_URL", "BROKER_URL", "ASSAY_EMAIL_URL")
+SECRETS = (
+    "SECRET_KEY",
+    "SECRET_KEY_PREVIOUS",
+    "DATABASE_URL",
+    "REPLICA_DATABASE_URL",
+    "BROKER_URL",
+    "ASSAY_EMAIL_URL",
+    "ARTIFACT_STORE_URL",
+)
 ROOT = Path(__file__).resolve().parent.parent
 
 

@@ -57,6 +57,7 @@ INSTALLED_APPS = [
 
 MIDDLEWARE = [
     "core.middleware.RequestIdMiddleware",
+    "core.middleware.ClientAddressMiddleware",
     "core.middleware.ProbeMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
@@ -183,8 +184,9 @@ _TLS = SITE_URL.startswith("https://")
 SESSION_COOKIE_SECURE = _TLS
 CSRF_COOKIE_SECURE = _TLS
 SECURE_HSTS_SECONDS = 31_536_000 if _TLS else 0
-SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if ENVIRONMENT.assay_trust_proxy else None
-SECURE_SSL_REDIRECT = _TLS and ENVIRONMENT.assay_trust_proxy
+TRUST_PROXY = ENVIRONMENT.assay_trust_proxy
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if TRUST_PROXY else None
+SECURE_SSL_REDIRECT = _TLS and TRUST_PROXY
 # Whatever port the plain request came to; probes are answered before this is asked.
 SECURE_SSL_HOST = urlsplit(SITE_URL).netloc
 # W005, W021: whether other sites of the domain use TLS is not this site's to promise. W008: without a proxy that says

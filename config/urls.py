@@ -34,5 +34,6 @@ urlpatterns = [
     *(path("api/v1/", include(f"{room}.api_urls")) for room in API_ROOMS),
 ]
 
+handler400 = "portal.views.bad_request"
 handler404 = "portal.views.not_found"
 handler500 = "portal.views.server_error"

@@ -1,9 +1,12 @@
-"""What every request meets: the doors of probes, an id that an error page can quote, the reader's time zone."""
+"""What every request meets: its client's address, doors for probes, an id to quote, the reader's time zone."""
 
+import contextlib
+import ipaddress
 import re
 import zoneinfo
 from collections.abc import Callable
 
+from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 
@@ -32,6 +35,24 @@ class RequestIdMiddleware:
         response = self.get_response(request)
         response["X-Request-Id"] = request_id
         return response
+
+
+class ClientAddressMiddleware:
+    """Behind a proxy that is trusted, let `REMOTE_ADDR` be the client's address instead of the proxy's.
+
+    The last one of `X-Forwarded-For` is what the proxy itself has seen; whatever a client claims stands before it. So
+    lock-outs meet who guesses rather than everybody, and the audit log and the list of sessions say from where.
+    """
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        if settings.TRUST_PROXY:
+            last = request.headers.get("X-Forwarded-For", "").rpartition(",")[2].strip()
+            with contextlib.suppress(ValueError):
+                request.META["REMOTE_ADDR"] = str(ipaddress.ip_address(last))
+        return self.get_response(request)
 
 
 class ProbeMiddleware:

@@ -5,7 +5,9 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
+from django.conf import settings
 from django.contrib.auth.mixins import LoginRequiredMixin
+from django.core.exceptions import DisallowedHost, RequestDataTooBig, TooManyFieldsSent, TooManyFilesSent
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.template.loader import render_to_string
 from django.template.response import TemplateResponse
@@ -150,6 +152,26 @@ class SearchView(LoginRequiredMixin, View):
 
 
 PROGRAM_PATHS = ("/api/", "/v1/", "/v2/", "/inbound/")
+
+
+def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """Answer to what is no request that this site takes: a foreign host name, or more than a form may hold."""
+    if isinstance(exception, DisallowedHost):
+        headline, says = (
+            "This is not the site's address",
+            "The site answers to other host names than the one asked for.",
+        )
+        do = f"People use {settings.SITE_URL}. Further names go into ASSAY_ALLOWED_HOSTS."
+    elif isinstance(exception, RequestDataTooBig | TooManyFieldsSent | TooManyFilesSent):
+        headline, says = "That is too much at once", "What was sent is larger than a form may be."
+        do = "Send less at once, or use the REST API or the command line for files."
+    else:
+        headline, says = "That was not understood", "What was sent is damaged, or was not made by a page of this site."
+        do = "Go back, load the page anew, and try again."
+    context = {**site(request), "headline": headline, "says": says, "do": do}
+    if request.path.startswith(PROGRAM_PATHS):
+        return JsonResponse({"detail": f"{says} {do}", "request_id": context["request_id"]}, status=400)
+    return HttpResponse(render_to_string("400.html", context), status=400)
 
 
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
