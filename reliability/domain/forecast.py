@@ -41,9 +41,10 @@ def forecast(
         return None
     total = sum(day.total for day in seen) / len(seen) / HOURS_A_DAY
     scenarios = [_quantile(sorted(day.bad for day in seen), share) / HOURS_A_DAY for share in QUANTILES]
+    sums = [one.bad for one in hours], [one.total for one in hours]
     few, usual, many = (
         _path(
-            hours,
+            *sums,
             bad=bad,
             total=max(total, bad),
             target=float(target),
@@ -62,21 +63,28 @@ def forecast(
 
 
 def _path(
-    hours: Sequence[Counts], *, bad: float, total: float, target: float, window_hours: int | None, horizon: int
+    bads: Sequence[int],
+    totals: Sequence[int],
+    *,
+    bad: float,
+    total: float,
+    target: float,
+    window_hours: int | None,
+    horizon: int,
 ) -> list[float]:
     """Return what is left after each coming hour; `window_hours` is None where nothing leaves the window."""
-    recent = hours[-window_hours:] if window_hours else hours
-    window_bad, window_total = float(sum(one.bad for one in recent)), float(sum(one.total for one in recent))
-    first = len(hours) - len(recent)
+    seen = len(bads)
+    first = max(seen - window_hours, 0) if window_hours else 0
+    window_bad, window_total = float(sum(bads[first:])), float(sum(totals[first:]))
     left = []
     for hour in range(horizon):
         window_bad += bad
         window_total += total
-        leaving = len(hours) - window_hours + hour if window_hours else -1
-        if first <= leaving < len(hours):
-            window_bad -= hours[leaving].bad
-            window_total -= hours[leaving].total
-        elif leaving >= len(hours):
+        leaving = seen - window_hours + hour if window_hours else -1
+        if first <= leaving < seen:
+            window_bad -= bads[leaving]
+            window_total -= totals[leaving]
+        elif leaving >= seen:
             window_bad -= bad
             window_total -= total
         left.append(1 - window_bad / window_total / (1 - target) if window_total > 0 else 1.0)
