@@ -2,7 +2,9 @@
 
 import contextlib
 import ipaddress
+import logging
 import re
+import time
 import zoneinfo
 from collections.abc import Callable
 
@@ -19,6 +21,8 @@ PROBES: dict[str, Callable[[HttpRequest], HttpResponse]] = {
     "/readyz": readyz,
     "/metrics": metrics,
 }
+SLOW_SECONDS = 2.0
+logger = logging.getLogger(__name__)
 _ALLOWED = re.compile(r"[A-Za-z0-9_-]{8,64}")
 
 
@@ -32,8 +36,13 @@ class RequestIdMiddleware:
         given = request.headers.get("X-Request-Id", "")
         request_id = given if _ALLOWED.fullmatch(given) else new_id("req")
         request.META["ASSAY_REQUEST_ID"] = request_id
+        began = time.monotonic()
         response = self.get_response(request)
         response["X-Request-Id"] = request_id
+        if (took := time.monotonic() - began) > SLOW_SECONDS:
+            # Without the query: a search holds what somebody looks for.
+            says = (request.method, request.path, response.status_code, took, request_id)
+            logger.warning("slow: %s %s %s in %.1f s, %s", *says)
         return response
 
 

@@ -2,11 +2,13 @@
 
 from collections.abc import Mapping
 from datetime import datetime
+from itertools import islice
+from typing import Any
 
 from django.core.exceptions import PermissionDenied
 from django.db.models import Count, QuerySet
 
-from delivery.data import Actor, DeliveryState
+from delivery.data import Actor, AttemptOutcome, DeliveryState
 from delivery.models import Connector, Delivery, DeliveryAttempt, Endpoint, Notification, OutsideWatch
 
 
@@ -100,3 +102,11 @@ def outside_watches(*, viewer: Actor) -> QuerySet[OutsideWatch]:
     """Return who outside is told that this site lives."""
     ensure_may_view(viewer)
     return OutsideWatch.objects.all()
+
+
+def failed_tries(*, among: int = 5_000, most: int = 100) -> list[dict[str, Any]]:
+    """Return tries of late that handed nothing over: when, by which channel, with which answer; not to whom."""
+    names = ("started_at", "delivery__channel", "number", "outcome", "http_status", "error")
+    lately = DeliveryAttempt.objects.order_by("-pk").values(*names)[:among]
+    missed = (one for one in lately if one["outcome"] in {AttemptOutcome.FAILED, AttemptOutcome.UNKNOWN})
+    return list(islice(missed, most))

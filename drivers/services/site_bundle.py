@@ -18,14 +18,20 @@ import orjson
 from django.conf import settings
 from django.db import DatabaseError, connection
 from django.db.migrations.recorder import MigrationRecorder
+from prometheus_client import generate_latest
 
 from accounts.data import Capability, Principal
 from accounts.services import ensure_may
 from core.clock import database_now
 from core.fields import SecretUnreadableError
+from core.giving_up import given_up_rows
+from core.measuring import measured
 from core.proving import dangerous
 from core.rekeying import encrypted_fields
+from core.work import dead_counts
+from delivery.selectors import failed_tries
 from drivers.domain.redaction import GONE, redacted
+from drivers.services.site_database_facts import database_facts
 from drivers.services.site_health import Health, site_health
 from ledger.data.access import AuditedAction
 from ledger.services import ensure_destination, record
@@ -114,16 +120,36 @@ def _files(health: Health) -> Iterator[tuple[str, Any]]:
         "README.txt",
         (
             "How this site is and how it is set up: no secrets, mail addresses, alerts, incidents or ledger entries.\n"
-            f"{health.sentence}\n"
+            f"{health.sentence}\n\n"
+            "health.json         what is wrong, checks, queues, jobs, processes, sealing, channels, versions\n"
+            "figures.txt         what /metrics says; docs/how-to/monitor-assay.md explains each\n"
+            "given_up.json       work that was given up: queue, since when, tries, error\n"
+            "deliveries.json     failed tries of late to send something: channel, answer, error\n"
+            "database.json       PostgreSQL: settings, connections, largest tables, transactions longer than a second\n"
+            "configuration.json  settings; of secrets whether they are set\n"
+            "migrations.txt      what was applied\n"
+            "logs/               the last 200 kB of each log of manage.py serve; of other processes add them by hand\n"
         ),
     )
     yield "health.json", {**asdict(health), "verdict": health.verdict, "sentence": health.sentence}
+    yield "figures.txt", generate_latest(measured()).decode()
+    for name, ask in (("given_up", _given_up), ("deliveries", failed_tries), ("database", database_facts)):
+        try:
+            yield f"{name}.json", ask()
+        except DatabaseError as error:
+            yield f"{name}.json", {"not_asked": str(error).partition("\n")[0]}
     yield "configuration.json", _configuration()
     yield "migrations.txt", "\n".join(_migrations()) + "\n"
     folder = Path(settings.STATE_DIR) / "log"
     logs = sorted(folder.glob("*.log*"))[:MOST_LOGS] if folder.is_dir() else []
     for path in logs:
         yield f"logs/{path.name}", _tail(path)
+
+
+def _given_up() -> list[dict[str, Any]]:
+    """Return what was given up without what it was about."""
+    rows = [row for queue in dead_counts() for row in given_up_rows(queue, most=50)]
+    return [{name: value for name, value in asdict(row).items() if name != "what"} for row in rows]
 
 
 def _configuration() -> dict[str, Any]:

@@ -24,7 +24,9 @@ from core.partitions import drop_part, partitioned_tables, parts, problems
 from core.periodic import ensure_jobs
 from core.work import PeriodicJob
 from custody.services import set_retention
-from delivery.models import Connector, Endpoint, OutsideWatch
+from delivery.data import Channel
+from delivery.models import Connector, DeliveryAttempt, Endpoint, OutsideWatch
+from delivery.services import send
 from drivers.domain.redaction import redacted
 from drivers.services import site_check
 from drivers.services import site_health as module
@@ -199,6 +201,7 @@ def test_no_planted_secret_is_in_the_bundle(settings: Any, tmp_path: Path, monke
         files = {path: archive.read(path).decode() for path in archive.namelist()}
     assert set(files) == {
         "README.txt", "health.json", "configuration.json", "migrations.txt", "logs/web.log", "logs/worker.log",
+            "figures.txt", "given_up.json", "deliveries.json", "database.json",
     }  # fmt: skip
     found = [(what, path) for what, secret in one.items() for path, text in files.items() if secret in text]
     assert found == []
@@ -263,3 +266,30 @@ def test_tables_that_are_kept_by_month_are_shown_with_when_each_part_goes(capsys
         call_command("site", "partitions")
     assert site_check._partitions().verdict is Verdict.WARNING
     assert "core.partitions is late" in site_check._partitions().says
+
+
+def test_the_bundle_says_what_was_given_up_what_was_not_sent_and_what_the_database_does(tmp_path: Path) -> None:
+    now = timezone.now()
+    PeriodicJob.objects.create(name="broken", due_at=now, dead_at=now, attempts=10, last_error="ValueError: no store")
+    message = send(
+        channel=Channel.EMAIL, address="a@planted.example", idempotency_key="k", subject="planted incident", text="t"
+    )
+    DeliveryAttempt.objects.create(
+        delivery=message, number=1, started_at=now, outcome="failed", error="550 no such user b@planted.example"
+    )
+    _, data = make_bundle(principal=SITE)
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        files = {name: archive.read(name).decode() for name in archive.namelist()}
+    assert [(one["queue"], one["error"]) for one in orjson.loads(files["given_up.json"])] == [
+        ("core.periodic", "ValueError: no store")
+    ]
+    [tried] = orjson.loads(files["deliveries.json"])
+    assert (tried["delivery__channel"], tried["error"]) == ("email", "550 no such user [mail address]")
+    assert "assay_ready 1.0" in files["figures.txt"]
+    assert not [name for name, text in files.items() if "planted" in text]
+    found = orjson.loads(files["database.json"])
+    if connection.vendor == "postgresql":
+        assert {"settings", "connections", "largest_tables", "longer_than_a_second"} == found.keys()
+        assert found["largest_tables"][0]["bytes"] > 0
+    for name in files:
+        assert name in files["README.txt"] or name.startswith(("logs/", "README"))
