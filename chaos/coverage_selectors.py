@@ -46,7 +46,7 @@ def coverage(*, viewer: Principal, now: datetime) -> list[CoverageRow]:
     # Of very many services, no more is read than the page says, and only those with proofs are reckoned.
     known = services_visible(viewer=viewer).select_related(None).only("pk", "slug", "name", "tier")
     services = list(known.order_by("tier", "slug"))
-    proofs = _proofs({service.slug for service in services})
+    proofs = _proofs({service.slug for service in services}, known.order_by().values("pk"))
     blank = {tier: score_of((), tier=tier, now=now) for tier in EXPECTED}
     rows = [
         CoverageRow(service, _newest(proven), score_of(proven, tier=service.tier, now=now))
@@ -59,7 +59,7 @@ def coverage(*, viewer: Principal, now: datetime) -> list[CoverageRow]:
 
 def score_of_service(*, service: Any, now: datetime) -> Score:
     """Return a service's resilience score."""
-    return score_of(_proofs({service.slug}).get(service.slug, []), tier=service.tier, now=now)
+    return score_of(_proofs({service.slug}, [service.pk]).get(service.slug, []), tier=service.tier, now=now)
 
 
 def _newest(proofs: Iterable[Proof]) -> dict[FailureMode, Proof]:
@@ -70,7 +70,7 @@ def _newest(proofs: Iterable[Proof]) -> dict[FailureMode, Proof]:
     return found
 
 
-def _proofs(slugs: set[str]) -> dict[str, list[Proof]]:
+def _proofs(slugs: set[str], services: QuerySet[Any, Any] | Sequence[int]) -> dict[str, list[Proof]]:
     found: dict[str, list[Proof]] = {slug: [] for slug in slugs}
     runs = (
         ChaosRun.objects.filter(verdict__in=CONCLUSIVE, ended_at__isnull=False)
@@ -86,7 +86,7 @@ def _proofs(slugs: set[str]) -> dict[str, list[Proof]]:
             found[slug] += [Proof(mode, run.verdict, run.ended_at, run.reference) for mode in modes]
     tests = (
         RecoveryTestRun.objects.filter(
-            state=RunState.FINISHED, verdict__in=CONCLUSIVE, ended_at__isnull=False, test__service__slug__in=slugs
+            state=RunState.FINISHED, verdict__in=CONCLUSIVE, ended_at__isnull=False, test__service__in=services
         )
         .values_list("test__service__slug", "verdict", "ended_at", "reference")
         .order_by("-ended_at")[:PROOFS_READ]
