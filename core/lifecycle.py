@@ -145,6 +145,7 @@ _region_lookups: list[Callable[[str], str | None]] = []
 _misplaced_lookups: list[Callable[[str], Iterable[str]]] = []
 _subject_lookups: list[Callable[[Held], Iterable[str]]] = []
 _keep_lookups: list[Callable[[DataClass], timedelta | None]] = []
+_hold_lookups: list[Callable[[DataClass], bool]] = []
 
 
 def register_class(data_class: DataClass) -> None:
@@ -217,6 +218,16 @@ def register_keep_lookup(lookup: Callable[[DataClass], timedelta | None]) -> Non
 def kept_for(one: DataClass) -> timedelta | None:
     """Return how long the site keeps a class; None is for ever."""
     return next((lookup(one) for lookup in _keep_lookups), one.default)
+
+
+def register_hold_lookup(lookup: Callable[[DataClass], bool]) -> None:
+    """Add what knows whether a legal hold keeps all of a class."""
+    _hold_lookups.append(lookup)
+
+
+def is_held(one: DataClass) -> bool:
+    """Say whether a legal hold keeps all of a class now."""
+    return any(lookup(one) for lookup in _hold_lookups)
 
 
 @dataclass(frozen=True)
