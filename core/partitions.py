@@ -270,8 +270,8 @@ def _part(ranges: Ranges, name: str, bound: str, rows: int, size: int) -> Part:
 def open_months(table: PartitionedTable, *, now: datetime) -> list[str]:
     """Make the months that are missing, put what lies in no range where it belongs, and move the numbers on.
 
-    Returns the names of the parts that were made. Raises OperationalError when a lock was not to be had: then nothing
-    was changed and the next turn does it.
+    Returns the names of the parts that were made. Raises DatabaseError when a lock was not to be had, or a row for a
+    month came while its part was made: then nothing was changed and the next turn does it.
     """
     if not is_partitioned(table.table):
         return []
@@ -288,7 +288,7 @@ def open_months(table: PartitionedTable, *, now: datetime) -> list[str]:
 def open_between(table: PartitionedTable, start: datetime, end: datetime) -> list[str]:
     """Make the months from one instant to another that no part covers, for rows of then; returns their names.
 
-    Raises OperationalError as `open_months` does.
+    Raises DatabaseError as `open_months` does.
     """
     first, last = month_at(start), month_at(end)
     months = [first]
@@ -298,7 +298,7 @@ def open_between(table: PartitionedTable, start: datetime, end: datetime) -> lis
     if not covered or all(_is_covered(table.ranges, month, covered) for month in months):
         return []
     with transaction.atomic(), alone(table.table):
-        return add_months(table.table, table.ranges, months)
+        return _empty_the_default(table) + add_months(table.table, table.ranges, months)
 
 
 def _is_covered(ranges: Ranges, month: date, covered: Sequence[tuple[int, int]]) -> bool:
