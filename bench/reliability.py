@@ -257,10 +257,15 @@ def bench_bytes(versions: list[Any]) -> None:
     slo_minutes = len(tallies) * days * 1440
     if connection.vendor == "postgresql":
         with connection.cursor() as cursor:
-            for table in ("reliability_tallyblock", "reliability_tallypack"):
+            for table in ("reliability_tallyminute", "reliability_tallypack"):
                 cursor.execute(f"VACUUM FULL {table}")
             names = [model._meta.db_table for model in (TallyBlock, TallyDay, TallyPack, TallyShelf)]  # noqa: SLF001
-            cursor.execute("SELECT sum(pg_total_relation_size(name::regclass)) FROM unnest(%s) AS name", [names])
+            # A table that has parts is nothing itself.
+            cursor.execute(
+                "SELECT sum(pg_total_relation_size(name::regclass) + coalesce((SELECT sum(pg_total_relation_size("
+                "relid)) FROM pg_partition_tree(name::regclass)), 0)) FROM unnest(%s) AS name",
+                [names],
+            )
             size = int(cursor.fetchone()[0])
     else:
         with connection.cursor() as cursor:

@@ -1,4 +1,4 @@
-"""What the room keeps, and for how long. Tallies have their own horizon: see the settings of an SLO."""
+"""What the room keeps, and for how long."""
 
 from datetime import datetime, timedelta
 
@@ -6,6 +6,7 @@ from django.db.models import QuerySet
 
 from core.lifecycle import DataClass, Held, register_class, register_subject_lookup, without
 from reliability.models import SLO, Exemplar
+from reliability.services.outliving import MINUTES_CLASS
 
 
 def _old(before: datetime) -> QuerySet[Exemplar]:
@@ -36,3 +37,5 @@ register_class(
         spare=_spare,
     )
 )
+
+register_class(MINUTES_CLASS)

@@ -19,11 +19,22 @@ from reliability.models.sources import (
     SeenSpan,
     StreamBlock,
 )
-from reliability.models.tallies import KEY_BASE, KeptMinute, TallyBlock, TallyDay, TallyPack, TallyShelf, TallySlot
+from reliability.models.tallies import (
+    KEY_BASE,
+    MINUTE_OF_KEY,
+    KeptMinute,
+    TallyBlock,
+    TallyDay,
+    TallyEdge,
+    TallyPack,
+    TallyShelf,
+    TallySlot,
+)
 
 __all__ = [
     "COMPOSITE",
     "KEY_BASE",
+    "MINUTE_OF_KEY",
     "SLO",
     "Backfill",
     "BucketHour",
@@ -50,6 +61,7 @@ __all__ = [
     "StreamBlock",
     "TallyBlock",
     "TallyDay",
+    "TallyEdge",
     "TallyPack",
     "TallyShelf",
     "TallySlot",

@@ -9,6 +9,7 @@ from django.db import models
 from reliability.domain.sheets import PLACES
 
 KEY_BASE = 2**32
+MINUTE_OF_KEY = KEY_BASE - 1
 
 
 class TallySlot(models.Model):
@@ -44,7 +45,23 @@ class TallyBlock(models.Model):
     """A shelf's sums since the day began, up to and including a minute.
 
     `key` is shelf * 2^32 + minute since 1970. A row exists for each minute in which anything of the shelf was measured.
+    On PostgreSQL kept by month of the minute: a statement that says the minute beside the key asks one part only.
     """
+
+    key = models.PositiveBigIntegerField(primary_key=True)
+    body = models.BinaryField()
+
+    class Meta:
+        ordering = ("key",)
+        # Not its model's name: the table of that name is a part of this one, for processes of the release before.
+        db_table = "reliability_tallyminute"
+
+    def __str__(self) -> str:
+        return f"shelf {self.key // KEY_BASE}, minute {self.key % KEY_BASE}"
+
+
+class TallyEdge(models.Model):
+    """A block that outlives its month: the last before an hour ended, or before something that is bounded there."""
 
     key = models.PositiveBigIntegerField(primary_key=True)
     body = models.BinaryField()
@@ -60,11 +77,15 @@ class TallyDay(models.Model):
     """A shelf's sums before a day began; `key` is shelf * 2^32 + day since 1970. Kept for ever."""
 
     class Form(models.IntegerChoices):
-        """How the day's minutes are stored: in blocks; in packs by tally too; or but for edges no more."""
+        """How the day's minutes are stored: in blocks; in packs by tally too; or but for edges no more.
+
+        The edges of a thinned day are its only blocks. Where blocks go by month they lie in a table of their own.
+        """
 
         BLOCKS = 0
         PACKED = 1
         THINNED = 2
+        EDGES = 3
 
     key = models.PositiveBigIntegerField(primary_key=True)
     body = models.BinaryField()

@@ -4,15 +4,17 @@ Rows that stand at the same instant of the same source are read together, at a b
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 
-from django.db import transaction
+from django.db import DatabaseError, transaction
 from django.db.models import F, Q
 
 from accounts.data import Capability, Principal
 from accounts.services import ensure_may
 from core.clock import database_now
 from core.leases import due_q, lease_owner_name, retry_later, settle
+from core.partitions import open_between
 from core.work import wake
 from reliability.models import Backfill, Collection, DataSource, SLOVersion
 from reliability.services.approximating import approximate_counts, is_expression
@@ -24,6 +26,7 @@ from reliability.services.collecting import (
     unpacked_tails,
     write_counts,
 )
+from reliability.services.outliving import MINUTES
 from reliability.services.prometheus import PrometheusReader, SourceError, TooLargeError
 from reliability.services.reading import read_in_parts, wanted_of
 
@@ -77,6 +80,9 @@ def backfill(row: Backfill) -> None:
         for one in rows:
             _fail(one, error)
         return
+    # Where a lock is not to be had, what is counted waits with what lies in no month.
+    with suppress(DatabaseError):
+        open_between(MINUTES, rows[0].position, until)
     with transaction.atomic():
         write_counts([one for one in counted if isinstance(one, Counted)])
         for one, result in zip(rows, counted, strict=True):

@@ -1,46 +1,55 @@
 """What becomes of old minutes: a day that is over is packed by tally; after ninety days only edges are kept."""
 
 from collections.abc import Iterable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
 from dateutil.relativedelta import relativedelta
 from django.db import connection, transaction
+from django.db.models import F, QuerySet
 
 from core.clock import database_now
+from core.lifecycle import is_held, kept_for
+from core.partitions import parts
 from reliability.domain.budgets import Counts
 from reliability.domain.sheets import MEASURED, MINUTES_A_DAY, PLACES, blank, counts_at, packed_day
 from reliability.models import (
     KEY_BASE,
+    MINUTE_OF_KEY,
     Exemplar,
     IntakeProblem,
     KeptMinute,
     SLOVersion,
     TallyBlock,
     TallyDay,
+    TallyEdge,
     TallyPack,
 )
 from reliability.selectors.shelves import blocks_between
+from reliability.services.outliving import MINUTES, MINUTES_CLASS, MINUTES_KEPT_FOR
 from reliability.services.tallying import UPSERT_PACK, lock_shelf
 
-MINUTES_KEPT_FOR = timedelta(days=90)
 EDGE_MINUTES = 60
 
 
 def look_after_tallies() -> None:
     """Pack the days that are over, thin those beyond the horizon, and drop what is only kept as long (hourly)."""
     today = int(database_now().timestamp()) // 86_400
-    pack_days(before_day=today)
-    thin(before_day=today - MINUTES_KEPT_FOR.days)
-    Exemplar.objects.filter(minute__lt=(today - MINUTES_KEPT_FOR.days) * MINUTES_A_DAY).delete()
+    keep = kept_for(MINUTES_CLASS)
+    horizon = 0 if keep is None else today - keep.days
+    pack_days(before_day=today, from_day=horizon)
+    if not is_held(MINUTES_CLASS):
+        thin(before_day=horizon)
+    oldest = today - MINUTES_KEPT_FOR.days
+    Exemplar.objects.filter(minute__lt=oldest * MINUTES_A_DAY).delete()
     IntakeProblem.objects.filter(last_at__lt=database_now() - MINUTES_KEPT_FOR).delete()
 
 
-def pack_days(*, before_day: int) -> int:
+def pack_days(*, before_day: int, from_day: int = 0) -> int:
     """Pack each shelf's days before `before_day` that are not packed, or not any more; returns how many."""
     done = 0
     keys = TallyDay.objects.filter(form=TallyDay.Form.BLOCKS).order_by("key").values_list("key", flat=True)
-    for key in [one for one in keys if one % KEY_BASE < before_day]:
+    for key in [one for one in keys if from_day <= one % KEY_BASE < before_day]:
         with transaction.atomic():
             shelf, day = divmod(key, KEY_BASE)
             lock_shelf(shelf)
@@ -51,26 +60,68 @@ def pack_days(*, before_day: int) -> int:
 
 
 def thin(*, before_day: int) -> int:
-    """Delete the minutes of days before `before_day` but the last of each hour and what something is bounded by.
+    """Leave of days before `before_day` the last minute of each hour and what something is bounded by.
 
-    Sums run on, so that deleting one changes no window whose edges are kept. Returns how many rows went.
+    Sums run on, so that a minute that goes changes no window whose edges are kept. Where a day goes with its month, its
+    edges are copied to their own table, and the rest stays until then; elsewhere the rest is deleted. Returns how many
+    days were thinned.
     """
-    gone = 0
-    oldest = TallyDay.objects.filter(form=TallyDay.Form.PACKED).order_by("key")
-    keys = [key for key in oldest.values_list("key", flat=True) if key % KEY_BASE < before_day]
-    for key in keys:
+    done = 0
+    stays, goes = _spans_of_parts(before_day)
+    forms = [TallyDay.Form.BLOCKS, TallyDay.Form.PACKED]
+    # What was thinned by deletion before its part came to an end.
+    thinned = [TallyDay.Form.THINNED] if goes else []
+    days = TallyDay.objects.filter(form__in=[*forms, *thinned]).order_by("key")
+    for key, form in [one for one in days.values_list("key", "form") if one[0] % KEY_BASE < before_day]:
         shelf, day = divmod(key, KEY_BASE)
-        first = day * MINUTES_A_DAY
         with transaction.atomic():
-            lock_shelf(shelf)
-            minutes = _stored_minutes(shelf, first)
-            kept = _edges(minutes, first)
-            doomed = [shelf * KEY_BASE + minute for minute in minutes if minute not in kept]
-            for begin in range(0, len(doomed), 500):
-                gone += TallyBlock.objects.filter(key__in=doomed[begin : begin + 500]).delete()[0]
+            if any(day in span for span in goes):
+                lock_shelf(shelf)
+                _copy_edges(shelf, day)
+                to = TallyDay.Form.EDGES
+            elif form in forms and any(day in span for span in stays):
+                lock_shelf(shelf)
+                _delete_but_edges(shelf, day)
+                to = TallyDay.Form.THINNED
+            else:
+                continue
             _delete_packs(shelf, day)
-            TallyDay.objects.filter(key=key).update(form=TallyDay.Form.THINNED)
-    return gone
+            TallyDay.objects.filter(key=key).update(form=to)
+        done += 1
+    return done
+
+
+def _spans_of_parts(before_day: int) -> tuple[list[range], list[range]]:
+    """Return the days that are thinned where they are, and those that go with their month.
+
+    What there was before there were months goes too, once all of it is old; until then it is thinned as one table is.
+    """
+    found = [one for one in parts(MINUTES) if not one.is_default]
+    spans: dict[bool, list[range]] = {True: [], False: []}
+    for one in found:
+        days = range(one.range[0] // MINUTES_A_DAY, one.range[1] // MINUTES_A_DAY)
+        spans[one.start is not None or days.stop <= before_day].append(days)
+    return (spans[False] if found else [range(KEY_BASE)]), spans[True]
+
+
+def _delete_but_edges(shelf: int, day: int) -> None:
+    first, minutes = day * MINUTES_A_DAY, _stored_minutes(shelf, day)
+    kept = _edges(minutes, first)
+    doomed = [shelf * KEY_BASE + minute for minute in minutes if minute not in kept]
+    for begin in range(0, len(doomed), 500):
+        _of_day(shelf, day).filter(key__in=doomed[begin : begin + 500]).delete()
+
+
+def _copy_edges(shelf: int, day: int) -> None:
+    minutes = _stored_minutes(shelf, day)
+    kept = [shelf * KEY_BASE + minute for minute in _edges(minutes, day * MINUTES_A_DAY)]
+    rows = _of_day(shelf, day).filter(key__in=kept).values_list("key", "body")
+    TallyEdge.objects.bulk_create(
+        [TallyEdge(key=key, body=body) for key, body in rows],
+        update_conflicts=True,
+        unique_fields=["key"],
+        update_fields=["body"],
+    )
 
 
 def _pack(shelf: int, day: int) -> None:
@@ -94,10 +145,15 @@ def _delete_packs(shelf: int, day: int) -> None:
     TallyPack.objects.filter(key__in=[(shelf * PLACES + place) * KEY_BASE + day for place in range(PLACES)]).delete()
 
 
-def _stored_minutes(shelf: int, first: int) -> list[int]:
-    base = shelf * KEY_BASE
-    keys = TallyBlock.objects.filter(key__gte=base + first, key__lt=base + first + MINUTES_A_DAY)
-    return [key - base for key in keys.order_by("key").values_list("key", flat=True)]
+def _of_day(shelf: int, day: int) -> QuerySet[TallyBlock]:
+    first = day * MINUTES_A_DAY
+    low = shelf * KEY_BASE + first
+    rows = TallyBlock.objects.alias(minute=F("key").bitand(MINUTE_OF_KEY)).order_by()
+    return rows.filter(key__gte=low, key__lt=low + MINUTES_A_DAY, minute__gte=first, minute__lt=first + MINUTES_A_DAY)
+
+
+def _stored_minutes(shelf: int, day: int) -> list[int]:
+    return sorted(key % KEY_BASE for key in _of_day(shelf, day).values_list("key", flat=True))
 
 
 def _edges(minutes: Iterable[int], first: int) -> set[int]:

@@ -22,8 +22,8 @@ from reliability.domain.sheets import (
     packed,
     unpacked,
 )
-from reliability.models import KEY_BASE, TallyBlock, TallyDay, TallyShelf, TallySlot
-from reliability.selectors.shelves import days_stored, slots_of
+from reliability.models import KEY_BASE, MINUTE_OF_KEY, TallyDay, TallyShelf, TallySlot
+from reliability.selectors.shelves import days_stored, last_block, slots_of
 
 Increments = dict[tuple[int, int], Counts]
 Sheet = array
@@ -34,7 +34,14 @@ _UPSERT = (
     "INSERT INTO reliability_tally{name} (key, body{more}) VALUES (%s, %s{marks}) "
     "ON CONFLICT (key) DO UPDATE SET body = excluded.body{set}"
 )
-UPSERT_BLOCK = _UPSERT.format(name="block", more="", marks="", set="")
+_MINUTE = f"key & {MINUTE_OF_KEY}"
+# Parts have no key in common that a conflict could be told by; but who holds the shelf knows which minutes are there.
+_INSERT_BLOCKS = "INSERT INTO reliability_tallyminute (key, body) VALUES {rows}"
+_UPDATE_BLOCKS = f"""
+WITH wanted (key, body) AS (VALUES {{rows}}) UPDATE reliability_tallyminute AS block SET body = wanted.body
+FROM wanted WHERE block.key = wanted.key AND (block.{_MINUTE}) >= %s AND (block.{_MINUTE}) <= %s
+"""  # noqa: S608 names of its own  # nosec B608
+BLOCKS_A_STATEMENT = 200
 UPSERT_DAY = _UPSERT.format(name="day", more=", form", marks=", %s", set=", form = excluded.form")
 UPSERT_PACK = _UPSERT.format(name="pack", more="", marks="", set="")
 
@@ -101,7 +108,12 @@ def add_to_tallies(increments: Mapping[tuple[int, int], Counts], *, held: Held |
     for (tally_id, minute), counts in increments.items():
         shelf, place = divmod(held.slots[tally_id], PLACES)
         by_shelf.setdefault(shelf, {}).setdefault(minute, {})[place] = counts
-    _write(_loaded(by_shelf), by_shelf, held.last_measured)
+    known = _known_days(by_shelf)
+    for shelf, minutes in by_shelf.items():
+        for day in {minute // MINUTES_A_DAY for minute in minutes}:
+            if known.get(shelf, {}).get(day) == TallyDay.Form.EDGES:
+                _reopen(shelf, day)
+    _write(_loaded(by_shelf), by_shelf, held.last_measured, known)
 
 
 @dataclass
@@ -159,12 +171,15 @@ def _loaded(by_shelf: Mapping[int, Additions]) -> dict[tuple[int, int], _Loaded]
             for shelf, day in keys[begin : begin + 500]:
                 base, first = shelf * KEY_BASE, firsts[shelf, day]
                 values.append(f"({base + day * MINUTES_A_DAY},{base + first},{base + (day + 1) * MINUTES_A_DAY})")
+            days = [day for _, day in keys[begin : begin + 500]]
+            low, high = min(days) * MINUTES_A_DAY, (max(days) + 1) * MINUTES_A_DAY
             cursor.execute(
                 f"WITH wanted (low, first, high) AS (VALUES {','.join(values)}) "  # noqa: S608 numbers of its own  # nosec B608
-                "SELECT block.key, block.body FROM wanted JOIN reliability_tallyblock AS block "
+                "SELECT block.key, block.body FROM wanted JOIN reliability_tallyminute AS block "
                 "ON block.key < wanted.high AND block.key >= COALESCE((SELECT max(earlier.key) "
-                "FROM reliability_tallyblock AS earlier WHERE earlier.key >= wanted.low "
-                "AND earlier.key < wanted.first), wanted.first)"
+                "FROM reliability_tallyminute AS earlier WHERE earlier.key >= wanted.low "
+                f"AND earlier.key < wanted.first AND (earlier.{_MINUTE}) >= {low} AND (earlier.{_MINUTE}) < {high}), "
+                f"wanted.first) AND (block.{_MINUTE}) >= {low} AND (block.{_MINUTE}) < {high}"
             )
             for key, body in cursor.fetchall():
                 shelf, minute = divmod(key, KEY_BASE)
@@ -180,28 +195,47 @@ def _write(
     loaded: Mapping[tuple[int, int], _Loaded],
     by_shelf: Mapping[int, Additions],
     last_measured: "Mapping[int, array[int]]",
+    known: Mapping[int, Mapping[int, int]],
 ) -> None:
-    blocks: list[tuple[int, bytes]] = []
+    fresh: list[tuple[int, bytes]] = []
+    changed: list[tuple[int, bytes]] = []
     grown: dict[int, dict[int, dict[int, Counts]]] = {}
     for (shelf, day), one in loaded.items():
         first = day * MINUTES_A_DAY
         added = {m: by_shelf[shelf][m] for m in by_shelf[shelf] if first <= m < first + MINUTES_A_DAY}
         sums: dict[int, Counts] = {}
         for minute, sheet in _moved(one, added, sums):
-            blocks.append((shelf * KEY_BASE + minute, packed(sheet)))
+            (changed if minute in one.blocks else fresh).append((shelf * KEY_BASE + minute, packed(sheet)))
         grown.setdefault(shelf, {})[day] = sums
         last = last_measured[shelf]
         for minute, places in added.items():
             for place in places:
                 last[place] = max(last[place], minute)
     with connection.cursor() as cursor:
-        cursor.executemany(UPSERT_BLOCK, blocks)
-        if days := _moved_days(grown):
+        for chunk in _batches(fresh):
+            cursor.execute(_INSERT_BLOCKS.format(rows=_marks(chunk)), _flat(chunk))
+        for chunk in _batches(changed):
+            minutes = [key % KEY_BASE for key, _ in chunk]
+            cursor.execute(_UPDATE_BLOCKS.format(rows=_marks(chunk)), [*_flat(chunk), min(minutes), max(minutes)])
+        if days := _moved_days(grown, known):
             cursor.executemany(UPSERT_DAY, days)
         cursor.executemany(
             "UPDATE reliability_tallyshelf SET last_measured = %s WHERE number = %s",
             [(last_measured[shelf].tobytes(), shelf) for shelf in by_shelf],
         )
+
+
+def _batches(rows: Sequence[tuple[int, bytes]]) -> Iterator[Sequence[tuple[int, bytes]]]:
+    for begin in range(0, len(rows), BLOCKS_A_STATEMENT):
+        yield rows[begin : begin + BLOCKS_A_STATEMENT]
+
+
+def _marks(rows: Sequence[tuple[int, bytes]]) -> str:
+    return ",".join(["(%s,%s)"] * len(rows))
+
+
+def _flat(rows: Sequence[tuple[int, bytes]]) -> list[int | bytes]:
+    return [value for row in rows for value in row]
 
 
 def _moved(
@@ -224,9 +258,12 @@ def _moved(
     sums.update((place, counts_at(grown, place)) for place in touched)
 
 
-def _moved_days(grown: Mapping[int, Mapping[int, Mapping[int, Counts]]]) -> list[tuple[int, bytes, int]]:
-    """Return the days that are new, that must be packed again, or whose sums before them have grown."""
-    values = ",".join(f"({shelf * KEY_BASE + min(days)},{(shelf + 1) * KEY_BASE})" for shelf, days in grown.items())
+def _known_days(by_shelf: Mapping[int, Additions]) -> dict[int, dict[int, int]]:
+    """Return, for each shelf, the stored days from the first that changes on, with how they are stored."""
+    values = ",".join(
+        f"({shelf * KEY_BASE + min(minutes) // MINUTES_A_DAY},{(shelf + 1) * KEY_BASE})"
+        for shelf, minutes in by_shelf.items()
+    )
     known: dict[int, dict[int, int]] = {}
     with connection.cursor() as cursor:
         cursor.execute(
@@ -235,10 +272,37 @@ def _moved_days(grown: Mapping[int, Mapping[int, Mapping[int, Counts]]]) -> list
         )
         for key, form in cursor.fetchall():
             known.setdefault(key // KEY_BASE, {})[key % KEY_BASE] = form
+    return known
+
+
+def _reopen(shelf: int, day: int) -> None:
+    """Bring a day back whose blocks have outlived their month: it is written to again."""
+    base, first = shelf * KEY_BASE, day * MINUTES_A_DAY
+    keys = [base + first, base + first + MINUTES_A_DAY]
+    minutes = [first, first + MINUTES_A_DAY]
+    with connection.cursor() as cursor:
+        # What is left where the month has not gone yet.
+        cursor.execute(
+            "DELETE FROM reliability_tallyminute WHERE key >= %s AND key < %s "  # noqa: S608 numbers  # nosec B608
+            f"AND ({_MINUTE}) >= %s AND ({_MINUTE}) < %s",
+            [*keys, *minutes],
+        )
+        cursor.execute(
+            "INSERT INTO reliability_tallyminute (key, body) "
+            "SELECT key, body FROM reliability_tallyedge WHERE key >= %s AND key < %s",
+            keys,
+        )
+        cursor.execute("DELETE FROM reliability_tallyedge WHERE key >= %s AND key < %s", keys)
+
+
+def _moved_days(
+    grown: Mapping[int, Mapping[int, Mapping[int, Counts]]], known: Mapping[int, Mapping[int, int]]
+) -> list[tuple[int, bytes, int]]:
+    """Return the days that are new, that must be packed again, or whose sums before them have grown."""
     changed: list[tuple[int, bytes, int]] = []
     for shelf, days in grown.items():
         stored = known.get(shelf, {})
-        if set(stored) != set(days) or len(stored) > 1 or TallyDay.Form.PACKED in stored.values():
+        if set(stored) != set(days) or len(stored) > 1 or any(stored.values()):
             changed += _shelf_days(shelf, stored, days)
     return changed
 
@@ -265,10 +329,8 @@ def _shelf_days(
 
 
 def _form_after(form: int | None, *, changed: bool) -> int:
-    """Return how a day is stored once it has been written: a changed one must be packed again."""
-    if form is None or (changed and form == TallyDay.Form.PACKED):
-        return TallyDay.Form.BLOCKS
-    return form
+    """Return how a day is stored once it has been written: a changed one must be packed, or thinned, again."""
+    return TallyDay.Form.BLOCKS if form is None or changed else form
 
 
 def _last_day_before(key: int) -> "tuple[int, Sheet[int]] | None":
@@ -280,6 +342,5 @@ def _end_of(shelf: int, day: "tuple[int, Sheet[int]] | None") -> "Sheet[int]":
     """Return the sums at the end of a day: those before it and those of its last block."""
     if day is None:
         return blank()
-    first = shelf * KEY_BASE + day[0] % KEY_BASE * MINUTES_A_DAY
-    last = TallyBlock.objects.filter(key__gte=first, key__lt=first + MINUTES_A_DAY).order_by("-key").first()
-    return array("Q", map(operator.add, day[1], unpacked(last.body))) if last else day[1]
+    last = last_block(shelf, day[0] % KEY_BASE)
+    return array("Q", map(operator.add, day[1], last)) if last else day[1]

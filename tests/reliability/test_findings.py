@@ -121,5 +121,5 @@ class TestStored:
             apply(TTFT.replace("gateway-ttft", f"copy-{number}"))
         slos = list(SLO.objects.select_related("service"))
         now = database_now()
-        with django_assert_num_queries(14):
+        with django_assert_num_queries(15):
             findings_of(slos=slos, now=now)
