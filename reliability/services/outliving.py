@@ -97,7 +97,8 @@ MINUTES_CLASS = DataClass(
     floor=MINUTES_KEPT_FOR,
     # The hourly job thins them, day by day; by month they are dropped.
     old=lambda _before: TallyBlock.objects.none(),
-    drop=drop_minutes,
+    # Any hold keeps the class whole: then it is not asked.
+    drop=lambda before, _held: drop_minutes(before),
     instead=True,
     table=MINUTES,
 )
