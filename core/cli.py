@@ -69,6 +69,9 @@ class RoomCommand(TyperCommand):
             path = context.command_path if context is not None else f"manage.py {self._name}"
             self.stderr.write(f"{error.format_message()}\nWhat is allowed: {path} --help")
             sys.exit(ExitCode.WRONG_USE)
+        if isinstance(error, typer.Abort) and called_from_shell:
+            self.stderr.write("Stopped; nothing was changed. In a script, give what is asked for as options.")
+            sys.exit(ExitCode.WRONG_USE)
         handled: bool | None = super().__exit__(kind, error, trace)  # type: ignore[no-untyped-call]
         return handled
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from core.clock import database_now
 from core.measuring import Figure, figures
-from ledger.selectors import forwarders, log_size, oldest_pending, pending_count, sealed_at
+from ledger.selectors import forwarding_standing, log_size, oldest_pending, pending_count
 
 
 @figures("ledger")
@@ -20,12 +20,9 @@ def sealing() -> Iterator[Figure]:
 @figures("forwarding")
 def forwarding() -> Iterator[Figure]:
     """Say how far the furthest destination is behind."""
-    now, size = database_now(), log_size()
-    rows = list(forwarders())
-    behind = [sealed_at(row.next_seq) for row in rows if row.next_seq < size]
-    late = max(((now - at).total_seconds() for at in behind if at), default=0.0)
-    yield Figure("forwarders", "Destinations that are told the ledger.", len(rows))
-    yield Figure("forwarders_failing", "Destinations whose last try failed.", sum(r.status == "failing" for r in rows))
-    yield Figure("forwarding_lag_seconds", "How far the furthest destination is behind.", max(late, 0.0))
-    waiting = max((size - row.next_seq for row in rows), default=0)
-    yield Figure("forwarding_waiting_entries", "Entries that the furthest destination lacks.", waiting)
+    found = forwarding_standing(now=database_now())
+    yield Figure("forwarders", "Destinations that are told the ledger.", found.destinations)
+    yield Figure("forwarders_failing", "Destinations whose last try failed.", found.failing)
+    behind = max(found.behind.total_seconds(), 0.0)
+    yield Figure("forwarding_lag_seconds", "How far the furthest destination is behind.", behind)
+    yield Figure("forwarding_waiting_entries", "Entries that the furthest destination lacks.", found.waiting)

@@ -12,7 +12,7 @@ from django.views import View
 
 from accounts.data import Capability
 from accounts.services import ensure_may, principal_of
-from ledger.selectors import trail
+from ledger.selectors import forwarding_standing, trail
 from portal.data import AuditFilters
 from portal.forms import AuditForm, read_place, written_place
 from portal.selectors.audit import audit_lines, question_of
@@ -42,6 +42,8 @@ class AuditLogView(LoginRequiredMixin, View):
             "newest": f"?{urlencode(kept)}" if request.GET.get("after") else "",
             "narrowed": bool(kept),
             "kept": kept,
+            "forwarding": forwarding_standing(now=timezone.now()),
+            "may_forward": principal.may(Capability.SITE_ADMIN),
             "may_export": principal.may(Capability.LEDGER_EXPORT),
         }
         return render(request, "portal/audit_log.html", context, status=200 if form.is_valid() else 400)

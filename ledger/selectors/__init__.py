@@ -3,6 +3,7 @@
 from ledger.models import LedgerEntry
 from ledger.selectors.audit_trail import Place, Trail, TrailQuestion, trail, whole_trail
 from ledger.selectors.log import (
+    ForwardingStanding,
     anchors,
     artifact_totals,
     artifacts_of,
@@ -11,6 +12,7 @@ from ledger.selectors.log import (
     entry_by_seq,
     entry_types,
     forwarders,
+    forwarding_standing,
     latest_checkpoint,
     latest_verification,
     log_size,
@@ -26,6 +28,7 @@ from ledger.selectors.log import (
 )
 
 __all__ = [
+    "ForwardingStanding",
     "LedgerEntry",
     "Place",
     "Trail",
@@ -38,6 +41,7 @@ __all__ = [
     "entry_by_seq",
     "entry_types",
     "forwarders",
+    "forwarding_standing",
     "latest_checkpoint",
     "latest_verification",
     "log_size",

@@ -1,6 +1,7 @@
 """Reads of the log."""
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.db.models import Count, QuerySet, Sum
@@ -159,6 +160,29 @@ def artifacts_of(entry: LedgerEntry) -> QuerySet[Artifact]:
 def forwarders() -> QuerySet[Forwarder]:
     """Return the destinations that are told every entry."""
     return Forwarder.objects.all()
+
+
+@dataclass(frozen=True)
+class ForwardingStanding:
+    """How many destinations are told the log, how many of them fail, and how far the furthest is behind."""
+
+    destinations: int
+    failing: int
+    waiting: int
+    behind: timedelta
+
+
+def forwarding_standing(*, now: datetime) -> ForwardingStanding:
+    """Return how forwarding stands, over all destinations."""
+    rows = list(forwarders())
+    size = log_size() if rows else 0
+    late = [sealed_at(row.next_seq) for row in rows if row.next_seq < size]
+    return ForwardingStanding(
+        destinations=len(rows),
+        failing=sum(row.status == "failing" for row in rows),
+        waiting=max((size - row.next_seq for row in rows), default=0),
+        behind=max((now - at for at in late if at), default=timedelta(0)),
+    )
 
 
 def sealed_at(seq: int) -> datetime | None:

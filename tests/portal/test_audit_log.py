@@ -11,12 +11,13 @@ from django.core.management import call_command
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 
 from accounts.data import Capability, Role, system_principal
 from accounts.models import User
 from accounts.services import create_api_token, create_user, grant_role
 from ledger.data.access import AuditedAction
-from ledger.models import LedgerEntry
+from ledger.models import Forwarder, LedgerEntry
 from ledger.selectors import TrailQuestion, trail, whole_trail
 from ledger.services import erase_payload, record, seal_pending
 
@@ -176,3 +177,15 @@ def test_the_command_lists_and_exports(tmp_path: Any, capsys: pytest.CaptureFixt
     target = tmp_path / "out.jsonl"
     call_command("auditlog", "export", str(target), "--about", "lamp:1")
     assert orjson.loads(target.read_bytes())["subject"] == "lamp:1"
+
+
+def test_the_page_says_who_outside_is_told_and_how_far() -> None:
+    lit(1)
+    seal_pending()
+    assert "Nobody outside is told this log." in client().get(PAGE).content.decode()
+    Forwarder.objects.create(
+        name="siem", kind="syslog", address="tls://a", due_at=timezone.now(), created_at=timezone.now()
+    )
+    said = client().get(PAGE).content.decode()
+    assert "Told to 1 destination outside: the furthest lacks" in said
+    assert "/settings/forwarding/" not in said.partition("<main")[2]

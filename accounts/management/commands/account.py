@@ -1,5 +1,6 @@
 """`manage.py account`: people, roles and tokens."""
 
+import sys
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated
@@ -76,13 +77,16 @@ class Command(RoomCommand):
                 hide_input=True,
                 confirmation_prompt=True,
                 show_default=False,
-                help="Asked for when left out. Empty: none, for who signs in by an identity provider.",
+                help="Asked for when left out; - reads it from standard input. "
+                "Empty: none, for who signs in by an identity provider.",
             ),
         ] = "",
         output: FormatOption = OutputFormat.TEXT,
     ) -> None:
         """Create a person who can sign in; for the first administrator: --role admin."""
         principal = system_principal("cli")
+        if password == "-":  # noqa: S105 the sign of standard input
+            password = sys.stdin.readline().rstrip("\r\n")
         try:
             user = create_user(
                 principal=principal, username=username, password=password or None, email=email, full_name=name
