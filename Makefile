@@ -4,7 +4,7 @@ BIN := .venv/bin
 
 export UV_LINK_MODE ?= copy
 
-.PHONY: run test audit lint environment development ldap checkov trestle helm bench soak upgrade-proof
+.PHONY: run test audit lint environment development ldap checkov trestle helm bench soak upgrade-proof image-proof
 
 # Bring up the site with the demo organization and its stack.
 run: environment
@@ -28,6 +28,10 @@ soak: development
 # The database of a commit before (BASE=…) comes to this code, works under both, and goes back.
 upgrade-proof: development
 	@tools/with-servers tools/upgrade-proof
+
+# The image is built and the site run from it, as root, with podman, runc and mmdebstrap of Debian; takes minutes.
+image-proof: development
+	@tools/try-image
 
 # Known weaknesses of what is locked; asks the OSV database, or its mirror in OSV_URL. REPORT=FILE writes SARIF too.
 audit:
