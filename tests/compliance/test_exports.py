@@ -4,6 +4,7 @@ import copy
 import io
 import subprocess
 import zipfile
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from django.utils import timezone
 
 from accounts.data import Principal, Role, system_principal
 from accounts.models import User
+from accounts.selectors import principal_for_user
 from compliance.domain.oscal import TOKEN, control_token, dangling, empty_arrays
 from compliance.models import ControlException, Engagement, Framework, PackExport, Requirement
 from compliance.services import approve_exception, create_engagement, request_exception, request_export, run_checks
@@ -39,7 +41,7 @@ print(len(results.results), sum(len(one.findings) for one in results.results), p
 
 
 @pytest.fixture
-def pack(manager: Principal) -> dict[str, bytes]:
+def pack(manager: Principal, person: Callable[..., User]) -> dict[str, bytes]:
     """A pack of both frameworks with an approved exception."""
     now = timezone.now()
     engagement: Engagement = create_engagement(
@@ -55,7 +57,8 @@ def pack(manager: Principal) -> dict[str, bytes]:
     exception: ControlException = request_exception(
         principal=manager, control=control, reason="The lab moves.", expires_at=now + timedelta(days=20)
     )
-    approve_exception(principal=SITE, exception=exception)
+    approver = principal_for_user(user=person("bob", Role.APPROVER, Role.COMPLIANCE_MANAGER))
+    approve_exception(principal=approver, exception=exception)
     seal_pending()
     run_checks()
     seal_pending()
