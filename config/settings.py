@@ -161,7 +161,8 @@ STORAGES = {
     },
     "staticfiles": {"BACKEND": "whitenoise.storage.CompressedStaticFilesStorage"},
 }
-WHITENOISE_USE_FINDERS = True
+# Collected files lie beside their compressed copies; what is found in the source tree would be served instead of them.
+WHITENOISE_USE_FINDERS = ENVIRONMENT.assay_static_dir is None
 
 CONTENT_SECURITY_POLICY = {
     "DIRECTIVES": {
