@@ -193,6 +193,7 @@ SECURE_SSL_HOST = urlsplit(SITE_URL).netloc
 # W005, W021: whether other sites of the domain use TLS is not this site's to promise. W008: without a proxy that says
 # how the request came, a redirect would go round in circles; with one, see ASSAY_TRUST_PROXY.
 SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021", *([] if SECURE_SSL_REDIRECT else ["security.W008"])]
+CSRF_FAILURE_VIEW = "portal.views.foreign_form"
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Lax"
 SESSION_COOKIE_AGE = int(timedelta(hours=12).total_seconds())

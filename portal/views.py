@@ -174,6 +174,16 @@ def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
     return HttpResponse(render_to_string("400.html", context), status=400)
 
 
+def foreign_form(request: HttpRequest, reason: str = "") -> HttpResponse:  # noqa: ARG001 Django's signature
+    """Answer to a form without this site's mark: it is too old, or was not made by a page of this site."""
+    says = "The form was open for too long, was sent after signing in elsewhere, or was not made by this site."
+    do = "Go back, load the page anew, and send it again. Cookies must be allowed for this site."
+    context = {**site(request), "headline": "That form is no longer good", "says": says, "do": do}
+    if request.path.startswith(PROGRAM_PATHS):
+        return JsonResponse({"detail": f"{says} {do}", "request_id": context["request_id"]}, status=403)
+    return HttpResponse(render_to_string("400.html", context), status=403)
+
+
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
     """Answer where nothing is, or nothing that the caller may know of. Programs get JSON."""
     if request.path.startswith(PROGRAM_PATHS):

@@ -150,7 +150,9 @@ def _migrations() -> Finding:
         return Finding("migrations", Verdict.WARNING, f"A newer release was here: it has had {names}.")
     if pending:
         first = ".".join(pending[0])
-        return Finding("migrations", Verdict.BAD, f"{len(pending)} are missing, first {first}: run site upgrade.")
+        return Finding(
+            "migrations", Verdict.BAD, f"{len(pending)} migrations are missing, first {first}: run site upgrade."
+        )
     return Finding("migrations", Verdict.GOOD, "All that this release knows are there, and no other.")
 
 

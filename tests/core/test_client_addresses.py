@@ -80,3 +80,11 @@ def test_haproxy_understands_the_configuration(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert "WARNING" not in done.stdout + done.stderr
+
+
+@pytest.mark.django_db
+def test_a_form_without_the_mark_of_the_site_is_told_what_to_do() -> None:
+    answer = Client(enforce_csrf_checks=True).post("/sign-in/", {"username": "ada"})
+    assert answer.status_code == 403
+    assert "load the page anew" in answer.content.decode()
+    assert "req_" in answer.content.decode()
