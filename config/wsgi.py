@@ -1,6 +1,7 @@
 """The WSGI entry that granian serves."""
 
 import os
+import sys
 
 from django.conf import settings
 from django.core.wsgi import get_wsgi_application
@@ -10,6 +11,8 @@ from config.telemetry import start_telemetry
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
+# A page that asks thirty times waits thirty times for its turn behind one that reckons: not five milliseconds each.
+sys.setswitchinterval(0.0005)
 bound_statements(settings.DATABASES["default"], seconds=settings.WEB_STATEMENT_SECONDS)
 start_telemetry("web")
 handler = get_wsgi_application()

@@ -1,12 +1,15 @@
 """Checks read the ledger and leave occurrences behind."""
 
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 from django.utils import timezone
 
-from accounts.data import Principal, system_principal
+from accounts.data import Principal, Role, system_principal
+from accounts.models import User
+from accounts.selectors import principal_for_user
 from compliance.data import Standing, Window
 from compliance.domain.periods import Cadence, period_at
 from compliance.models import Check, Control, Occurrence, OccurrenceDay
@@ -123,7 +126,7 @@ def test_evidence_leads_to_entries_that_verify() -> None:
 
 
 def test_an_exception_excuses_only_when_somebody_else_approved_it_and_never_counts_as_passed(
-    manager: Principal,
+    manager: Principal, person: Callable[..., User]
 ) -> None:
     for number in range(4):
         acknowledged(after=timedelta(minutes=5), number=number)
@@ -141,7 +144,8 @@ def test_an_exception_excuses_only_when_somebody_else_approved_it_and_never_coun
         expires_at=now + timedelta(days=1),
     )
     assert standing(control.slug)[0] is Standing.NOT_OPERATING
-    approve_exception(principal=SITE, exception=exception)
+    approver = principal_for_user(user=person("bob", Role.APPROVER, Role.COMPLIANCE_MANAGER))
+    approve_exception(principal=approver, exception=exception)
     assert standing(control.slug) == (Standing.OPERATING_WITH_EXCEPTIONS, "4 of 6")
 
 
