@@ -156,6 +156,7 @@ def _waiting(viewer: Principal, now: datetime) -> list[Line]:
             at=asked.asked_at,
         )
         for asked in waiting_requests(viewer=viewer)[:SHOWN]
+        if not is_same_person(viewer, reference=asked.revision.author)
     ]
     return lines + _overdue_retests(viewer, now)
 
