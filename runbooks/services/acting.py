@@ -187,7 +187,7 @@ def _verify(run: RunbookRun, step: RunStep, block: dict[str, Any]) -> None:
         if good:
             finish_step(run, row, StepState.SUCCEEDED, detail)
             adopted = last is not None and last.state != StepState.SUCCEEDED
-            words = f"{check['id']} holds ({detail})"
+            words = f"{check['id']} holds: {detail}"
             finish_step(
                 run, step, StepState.SUCCEEDED, f"it was done before its process died: {words}" if adopted else words
             )
