@@ -10,6 +10,7 @@ On SQLite all of this is one plain table, and nothing here does anything.
 """
 
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -55,7 +56,7 @@ class Part:
 
 
 @dataclass(frozen=True)
-class PartitionedTable:
+class PartitionedTable(ABC):
     """A model that is kept by month. Its kinds say how its rows get their numbers."""
 
     content: type[Model]
@@ -72,24 +73,25 @@ class PartitionedTable:
         return str(self.content._meta.pk.column)  # noqa: SLF001
 
     @property
+    @abstractmethod
     def ranges(self) -> Ranges:
         """How the months are numbered."""
-        raise NotImplementedError
 
+    @abstractmethod
     def with_ages(self, found: list[Part]) -> list[Part]:
         """Return months with when the first and the last row of each are of, in one query."""
-        raise NotImplementedError
 
+    @abstractmethod
     def move_on(self, month: date) -> None:
         """Let numbers go on from the first of a month, now that its part is there."""
 
+    @abstractmethod
     def reached(self) -> int:
         """Return the number of what is written now."""
-        raise NotImplementedError
 
+    @abstractmethod
     def is_outlived(self, part: Part, *, before: datetime) -> bool:
         """Say whether nothing is added to a part any more and all of it is from before an instant."""
-        raise NotImplementedError
 
     def says(self, number: int) -> str:
         """Return a bound of a range in words."""
@@ -177,6 +179,9 @@ class TimedTable(PartitionedTable):
     def ranges(self) -> Minutes:
         """Minutes."""
         return Minutes(self.key)
+
+    def move_on(self, month: date) -> None:
+        """Do nothing: minutes go on by themselves."""
 
     def with_ages(self, found: list[Part]) -> list[Part]:
         """The range says it: rows are not looked through."""
