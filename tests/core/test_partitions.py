@@ -3,7 +3,6 @@
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -30,6 +29,7 @@ from ledger.models import EntryContent, LedgerEntry
 from ledger.services import PAYLOADS, record
 from ledger.services.guarding import install_guard, remove_guard
 from tests.engines import by_month
+from tests.threads import in_threads
 
 LEDGER = Conversion(
     table="ledger_entrycontent",
@@ -183,25 +183,6 @@ def test_only_a_month_that_is_over_and_wholly_old_may_be_dropped() -> None:
     assert not EntryContent.objects.filter(pk=old.pk).exists()
     with pytest.raises(LookupError):
         drop_part(PAYLOADS, part)
-
-
-def in_threads(*steps: Callable[[], None]) -> list[BaseException]:
-    failed: list[BaseException] = []
-
-    def safely(step: Callable[[], None]) -> None:
-        try:
-            step()
-        except BaseException as error:  # noqa: BLE001 told to the test
-            failed.append(error)
-        finally:
-            connection.close()
-
-    threads = [threading.Thread(target=safely, args=(step,)) for step in steps]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(60)
-    return failed
 
 
 @by_month

@@ -27,6 +27,7 @@ from reliability.services.outliving import MINUTES, drop_minutes
 from reliability.services.packing import look_after_tallies, pack_days, thin
 from reliability.services.tallying import add_to_tallies
 from tests.engines import by_month
+from tests.threads import in_threads
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 ADMIN = system_principal("test")
@@ -316,25 +317,6 @@ def test_the_table_is_converted_in_place_and_back_while_the_release_before_goes_
     assert TallyBlock.objects.count() == kept + 1
 
 
-def at_once(*steps: Callable[[], None]) -> list[BaseException]:
-    failed: list[BaseException] = []
-
-    def safely(step: Callable[[], None]) -> None:
-        try:
-            step()
-        except BaseException as error:  # noqa: BLE001 told to the test
-            failed.append(error)
-        finally:
-            connection.close()
-
-    threads = [threading.Thread(target=safely, args=(step,)) for step in steps]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(90)
-    return failed
-
-
 def ahead_of_all(number: int) -> date:
     """A month that no test before this one has made a part for."""
     last = max(one.month for one in parts(MINUTES) if one.month)
@@ -389,7 +371,7 @@ def test_writers_and_readers_go_on_while_months_are_made_and_dropped(version: SL
         finally:
             over.set()
 
-    assert at_once(write_on(0), write_on(1000), read_on, schedule) == []
+    assert in_threads(write_on(0), write_on(1000), read_on, schedule) == []
     found = window_counts([tally], [(base, base + 2 * DAY)])[tally, (base, base + 2 * DAY)]
     assert found.good == sum(written.values())
     assert any(dropped), "a month went while it was written to"
