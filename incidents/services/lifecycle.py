@@ -10,7 +10,6 @@ from django.db import transaction
 from accounts.data import Capability, Principal
 from accounts.services import ensure_may
 from catalog.data import ActivityKind, ActivityStart
-from catalog.selectors import activities_by_keys, open_activities
 from catalog.services import end_activity, start_activities
 from core.clock import database_now
 from core.events import publish, publish_many
@@ -19,13 +18,12 @@ from core.parsing import refuse
 from incidents.data import AlertStatus, IncidentRole, IncidentStatus, Severity, TimelineKind
 from incidents.events import IncidentAcknowledged, IncidentMitigated, IncidentOpened, IncidentResolved
 from incidents.models import Alert, EscalationPolicy, Incident, RoleAssignment, Route, TimelineEntry
+from incidents.services.causes import causes_in_words, declared_causes
 from incidents.services.escalation import start_escalations, stop_escalation
 from incidents.services.records import record_acknowledged, record_opened, record_resolved, record_severity
 from incidents.services.reviews import draft_review
 from incidents.services.targets import resume_clocks, targets_for
 from incidents.services.timeline import add_timeline_entries, add_timeline_entry, mark_engaged, timeline_entry
-
-CAUSES = (ActivityKind.CHAOS_RUN, ActivityKind.DR_TEST)
 
 
 @dataclass(frozen=True)
@@ -66,7 +64,7 @@ def store_openings(*, principal: Principal, openings: Sequence[Opening]) -> list
     for team_id in {one.team_id for one in openings}:
         ensure_may(principal, Capability.INCIDENT_RESPOND, team_id=team_id)
     now = database_now()
-    causes = _declared_causes(openings)
+    causes = declared_causes([one.service_ids for one in openings])
     targets = {team_id: targets_for(team_id=team_id) for team_id in {one.team_id for one in openings}}
     incidents = Incident.objects.bulk_create(
         [
@@ -104,11 +102,7 @@ def announce_openings(*, principal: Principal, opened: Sequence[tuple[Incident, 
     """Do what follows from incidents that were just written: timeline, activity, ledger, event, escalation."""
     if not opened:
         return
-    keys = {incident.caused_by for incident, _ in opened if incident.caused_by}
-    causes = {
-        key: (f"{found.get_kind_display()} “{found.title}”", found.url)
-        for key, found in activities_by_keys(source_keys=keys).items()
-    }
+    causes = causes_in_words({incident.caused_by for incident, _ in opened if incident.caused_by})
     add_timeline_entries([entry for one in opened for entry in _first_entries(*one, causes, principal=principal)])
     start_activities(
         [
@@ -487,17 +481,3 @@ def _join(incident: Incident, user_id: int, assigned_by: str, now: datetime) -> 
     )
     if not RoleAssignment.objects.filter(incident=incident, role=IncidentRole.COMMANDER).exists():
         RoleAssignment.objects.create(incident=incident, role=IncidentRole.COMMANDER, user_id=user_id, **taken)
-
-
-def _declared_causes(openings: Sequence[Opening]) -> list[str]:
-    """Return for each opening the key of what is running on its services and has declared itself, else nothing."""
-    wanted = sorted({service_id for one in openings for service_id in one.service_ids})
-    if not wanted:
-        return [""] * len(openings)
-    running = [
-        (activity.source_key, {service.pk for service in activity.services.all()})
-        for activity in open_activities(service_ids=wanted, kinds=CAUSES).prefetch_related("services")
-    ]
-    return [
-        next((key for key, services in running if not services.isdisjoint(one.service_ids)), "") for one in openings
-    ]
