@@ -12,7 +12,7 @@ from reliability.services.exclusions import (
     request_exclusion,
     withdraw_exclusion,
 )
-from reliability.services.openslo import is_location
+from reliability.services.openslo_queries import is_location
 from reliability.services.otlp import forget_old_streams, receive_metrics, receive_spans
 from reliability.services.otlp_answering import Export, ExportAnswer, answer_metrics, answer_traces
 from reliability.services.otlp_bodies import MAX_BODY_BYTES, decode

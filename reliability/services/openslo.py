@@ -2,11 +2,12 @@
 
 # ruff: noqa: N815 the format's own spelling
 
-import re
 from decimal import Decimal
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic import Field, SecretStr, model_validator
+
+from reliability.services.openslo_queries import Strict
 
 NAME = r"^[a-z0-9]([a-z0-9-]{0,98}[a-z0-9])?$"
 DURATION = r"^[1-9][0-9]{0,3}[mhdw]$"
@@ -15,11 +16,7 @@ MINUTES = {"m": 1, "h": 60, "d": 1440, "w": 10_080}
 API_VERSION = "openslo/v1"
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Metadata(_Strict):
+class Metadata(Strict):
     """The name and title of a thing."""
 
     name: str = Field(pattern=NAME)
@@ -28,114 +25,7 @@ class Metadata(_Strict):
     annotations: dict[str, str] = {}
 
 
-class OtlpQuery(_Strict):
-    """Points of an OpenTelemetry metric, or spans: by resource and point attributes, and for histograms up to `le`."""
-
-    metric: str = ""
-    span: str = ""
-    resource: dict[str, str] = {}
-    where: dict[str, str] = {}
-    le: float | None = None
-
-    @model_validator(mode="after")
-    def _one_signal(self) -> "OtlpQuery":
-        if bool(self.metric) == bool(self.span):
-            raise ValueError("name either a metric or a span")
-        return self
-
-
-SELECTOR = re.compile(r'[a-zA-Z_:][a-zA-Z0-9_:]*(\{([^{}"]|"(\\.|[^"\\])*")*\})?|\{([^{}"]|"(\\.|[^"\\])*")+\}')
-
-
-class PrometheusQuery(_Strict):
-    """A series selector of counters, as `http_requests_total{code!~"5.."}`, or any PromQL, which is approximate."""
-
-    query: str = Field(min_length=1, max_length=4000)
-
-    @property
-    def is_selector(self) -> bool:
-        """Say whether raw samples can be read by it, so that counting is exact."""
-        return SELECTOR.fullmatch(self.query) is not None
-
-
-LENGTH = re.compile(r"(?P<number>[1-9][0-9]{0,5})(?P<unit>ms|s|m|h|d)")
-SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
-
-
-LOCATION = re.compile(r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?")
-
-
-def is_location(name: str) -> bool:
-    """Say whether it is a name that a location may have."""
-    return LOCATION.fullmatch(name) is not None
-
-
-class ProbeQuery(_Strict):
-    """Checks of Assay's own, each an event: one of `http`, `tcp` and `tls`, `every` so often, with a `timeout`.
-
-    `within` is for good events: how long an answer may take. `locations` are where probers of these names run them,
-    each on its own; without any, the site's workers do.
-    """
-
-    http: str = Field(default="", max_length=1000)
-    tcp: str = Field(default="", max_length=300)
-    tls: str = Field(default="", max_length=300)
-    every: str = "30s"
-    timeout: str = "5s"
-    within: str = ""
-    method: Literal["GET", "HEAD"] = "GET"
-    status: str = Field(default="200-399", pattern=r"^[1-5][0-9]{2}(-[1-5][0-9]{2})?$")
-    contains: str = Field(default="", max_length=500)
-    validFor: str = ""
-    caCertificate: str = Field(default="", max_length=100_000)
-    locations: list[str] = Field(default=[], max_length=20)
-
-    @model_validator(mode="after")
-    def _fits(self) -> "ProbeQuery":
-        if sum(bool(one) for one in (self.http, self.tcp, self.tls)) != 1:
-            raise ValueError("give one of http, tcp and tls")
-        if self.http and not self.http.startswith(("http://", "https://")):
-            raise ValueError("http is an address that begins with http:// or https://")
-        for name in ("every", "timeout", "within", "validFor"):
-            if (text := getattr(self, name)) and not LENGTH.fullmatch(text):
-                raise ValueError(f"{name} is a length as 500ms, 10s or 1m")
-        if not 1 <= self.seconds("every") <= 120:
-            raise ValueError("every is from 1s to 2m: with longer pauses nobody could tell what was measured")
-        if not self.seconds("timeout") <= min(self.seconds("every"), 30):
-            raise ValueError("timeout is at most every, and at most 30s: a turn ends before the next one is due")
-        if self.seconds("within") > self.seconds("timeout"):
-            raise ValueError("within is at most timeout")
-        if self.validFor and not (self.tls):
-            raise ValueError("validFor is for tls")
-        if not all(map(is_location, self.locations)) or len({*self.locations}) < len(self.locations):
-            raise ValueError("locations are names as eu-west, each once: small letters, digits and hyphens, at most 40")
-        return self
-
-    def seconds(self, name: str) -> float:
-        """Return a length in seconds; 0 where none is given."""
-        match = LENGTH.fullmatch(getattr(self, name))
-        return int(match["number"]) * SECONDS[match["unit"]] if match else 0.0
-
-    def as_counted(self) -> dict[str, Any]:
-        """Return what is stored of it."""
-        low, _, high = self.status.partition("-")
-        return {
-            "kind": "http" if self.http else "tcp" if self.tcp else "tls",
-            "target": self.http or self.tcp or self.tls,
-            "every_seconds": self.seconds("every"),
-            "timeout_seconds": self.seconds("timeout"),
-            "within_seconds": self.seconds("within") or None,
-            "method": self.method,
-            "status": [int(low), int(high or low)],
-            "contains": self.contains,
-            "valid_for_seconds": self.seconds("validFor"),
-            "ca_certificate": self.caCertificate,
-            # Not there where there are none: what was declared before locations were must stay what it was.
-            **({"locations": sorted(self.locations)} if self.locations else {}),
-        }
-
-
-class MetricSource(_Strict):
+class MetricSource(Strict):
     """Where a side of the ratio comes from; `type` may be left out when a DataSource is named."""
 
     type: Literal["otlp", "prometheus", "Prometheus", "probe"] | None = None
@@ -154,13 +44,13 @@ class MetricSource(_Strict):
         return (self.type or "prometheus").lower()
 
 
-class Side(_Strict):
+class Side(Strict):
     """Good, bad or total."""
 
     metricSource: MetricSource
 
 
-class RatioMetric(_Strict):
+class RatioMetric(Strict):
     """Good events over all events, or bad ones over all; or a ratio that the source made, which is approximate."""
 
     counter: bool | None = None
@@ -185,13 +75,13 @@ class RatioMetric(_Strict):
         return self
 
 
-class ThresholdMetric(_Strict):
+class ThresholdMetric(Strict):
     """A gauge: each of its samples is an event, good when the objective's `op` and `value` hold."""
 
     metricSource: MetricSource
 
 
-class SLISpec(_Strict):
+class SLISpec(Strict):
     """An indicator."""
 
     description: str = Field(default="", max_length=1050)
@@ -205,21 +95,21 @@ class SLISpec(_Strict):
         return self
 
 
-class Indicator(_Strict):
+class Indicator(Strict):
     """An inline indicator."""
 
     metadata: Metadata
     spec: SLISpec
 
 
-class Calendar(_Strict):
+class Calendar(Strict):
     """Where calendar periods begin, in local time."""
 
     startTime: str = Field(pattern=r"^\d{4}-\d{2}-\d{2}( \d{2}:\d{2}:\d{2})?$")
     timeZone: str
 
 
-class TimeWindow(_Strict):
+class TimeWindow(Strict):
     """A rolling window, or calendar periods."""
 
     duration: str = Field(pattern=r"^[1-9][0-9]{0,3}[mhdwMQY]$")
@@ -235,7 +125,7 @@ class TimeWindow(_Strict):
         return self
 
 
-class Objective(_Strict):
+class Objective(Strict):
     """The share of events that must be good; in a composite SLO each objective has an indicator of its own."""
 
     displayName: str = Field(default="", max_length=200)
@@ -282,7 +172,7 @@ class Objective(_Strict):
         return self.indicator is not None or self.indicatorRef is not None
 
 
-class BurnRateCondition(_Strict):
+class BurnRateCondition(Strict):
     """Fires when the budget is spent this much faster than allowed."""
 
     kind: Literal["burnrate"]
@@ -292,7 +182,7 @@ class BurnRateCondition(_Strict):
     alertAfter: str = Field(default="0m", pattern=WAIT)
 
 
-class AlertConditionSpec(_Strict):
+class AlertConditionSpec(Strict):
     """A condition with its severity."""
 
     description: str = Field(default="", max_length=1050)
@@ -300,13 +190,13 @@ class AlertConditionSpec(_Strict):
     condition: BurnRateCondition
 
 
-class ConditionRef(_Strict):
+class ConditionRef(Strict):
     """A condition by name."""
 
     conditionRef: str
 
 
-class InlineCondition(_Strict):
+class InlineCondition(Strict):
     """A condition in place."""
 
     kind: Literal["AlertCondition"]
@@ -314,20 +204,20 @@ class InlineCondition(_Strict):
     spec: AlertConditionSpec
 
 
-class TargetSpec(_Strict):
+class TargetSpec(Strict):
     """Where alerts go, in the words of whoever sends them."""
 
     target: str = Field(min_length=1, max_length=200)
     description: str = Field(default="", max_length=1050)
 
 
-class TargetRef(_Strict):
+class TargetRef(Strict):
     """A notification target by name."""
 
     targetRef: str
 
 
-class InlineTarget(_Strict):
+class InlineTarget(Strict):
     """A notification target in place."""
 
     kind: Literal["AlertNotificationTarget"]
@@ -335,7 +225,7 @@ class InlineTarget(_Strict):
     spec: TargetSpec
 
 
-class AlertPolicySpec(_Strict):
+class AlertPolicySpec(Strict):
     """When to alert. Whom is the routing's to say: targets are kept and exported."""
 
     description: str = Field(default="", max_length=1050)
@@ -346,13 +236,13 @@ class AlertPolicySpec(_Strict):
     notificationTargets: list[TargetRef | InlineTarget] = []
 
 
-class PolicyRef(_Strict):
+class PolicyRef(Strict):
     """A policy by name."""
 
     alertPolicyRef: str
 
 
-class InlinePolicy(_Strict):
+class InlinePolicy(Strict):
     """A policy in place."""
 
     kind: Literal["AlertPolicy"]
@@ -360,7 +250,7 @@ class InlinePolicy(_Strict):
     spec: AlertPolicySpec
 
 
-class SLOSpec(_Strict):
+class SLOSpec(Strict):
     """An SLO. A composite one has its indicators in the objectives."""
 
     description: str = Field(default="", max_length=1050)
@@ -406,7 +296,7 @@ class SLOSpec(_Strict):
         return self
 
 
-class ConnectionDetails(_Strict):
+class ConnectionDetails(Strict):
     """How to reach a Prometheus server. Who may administer the site, or the command line, allows its host thereby.
 
     Secrets are kept encrypted; exported as `***`, which when applied leaves them as they are.
@@ -428,7 +318,7 @@ class ConnectionDetails(_Strict):
     seriesLimit: int | None = Field(default=None, ge=1, le=200_000)
 
 
-class DataSourceSpec(_Strict):
+class DataSourceSpec(Strict):
     """A metric store."""
 
     description: str = Field(default="", max_length=1050)
@@ -436,13 +326,13 @@ class DataSourceSpec(_Strict):
     connectionDetails: ConnectionDetails
 
 
-class ServiceSpec(_Strict):
+class ServiceSpec(Strict):
     """A service."""
 
     description: str = Field(default="", max_length=1050)
 
 
-class _Document(_Strict):
+class _Document(Strict):
     apiVersion: Literal["openslo/v1"]
     kind: str
     metadata: Metadata

@@ -18,9 +18,6 @@ from reliability.services.openslo import (
     MINUTES,
     Indicator,
     MetricSource,
-    OtlpQuery,
-    ProbeQuery,
-    PrometheusQuery,
     RatioMetric,
     SLIDocument,
     SLISpec,
@@ -28,6 +25,7 @@ from reliability.services.openslo import (
     TimeWindow,
 )
 from reliability.services.openslo import Objective as WrittenObjective
+from reliability.services.openslo_queries import OtlpQuery, ProbeQuery, PrometheusQuery
 from reliability.services.probe_requests import address_of
 from reliability.services.tiers import PREFIX, policy_tier, refuse_unknown_annotations, standard_tiers, written_tiers
 
