@@ -67,7 +67,7 @@ _WORDS = {
     ),
     Tone.UNKNOWN: (
         "unknown inconclusive stale no-data not-measured unparsed not-tested never not-judged undetermined unsealed "
-        "insufficient-data no-traffic not-evaluated not-collected"
+        "insufficient-data no-traffic not-evaluated not-collected no-prober"
     ),
     Tone.FROZEN: "frozen paused silenced suspended withheld excepted excluded snoozed held on-hold blackout",
     Tone.ACTIVE: (
